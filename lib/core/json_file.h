@@ -1,0 +1,28 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace lra {
+
+/// Keeps the order of keys, so that what a person wrote or reads comes out in the order it was meant.
+using Json = nlohmann::ordered_json;
+
+/// Reads a JSON file. Throws Error naming the file, and the line and column of a syntax error or of a key given twice.
+Json read_json(const std::filesystem::path& file);
+
+/// Parses JSON text; `origin` names it in errors (a file, or "the command line").
+Json parse_json(std::string_view text, const std::string& origin);
+
+/// Writes `text` to a temporary name beside `file`, syncs it and renames it over `file`. Makes the folder. Throws Error.
+void write_file_atomically(const std::filesystem::path& file, std::string_view text);
+
+/// The same for JSON, indented by two spaces, with a final newline.
+void write_json(const std::filesystem::path& file, const Json& json);
+
+/// The whole file. Throws Error.
+std::string read_file(const std::filesystem::path& file);
+
+}  // namespace lra

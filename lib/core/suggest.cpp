@@ -1,0 +1,43 @@
+#include "core/suggest.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace lra {
+namespace {
+
+std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+std::string suggestion(const std::string& given, const std::vector<std::string>& known) {
+  std::string best;
+  std::size_t best_distance = std::max<std::size_t>(2, given.size() / 3) + 1;
+  for (const auto& candidate : known) {
+    const std::size_t distance = edit_distance(given, candidate);
+    const bool contains = given.size() >= 3 && candidate.find(given) != std::string::npos;
+    if (distance < best_distance || (contains && best.empty())) {
+      best = candidate;
+      best_distance = std::min(best_distance, distance);
+    }
+  }
+  if (!best.empty()) return "did you mean '" + best + "'?";
+  std::string list;
+  for (const auto& candidate : known) list += (list.empty() ? "" : ", ") + candidate;
+  return "known: " + list;
+}
+
+}  // namespace lra

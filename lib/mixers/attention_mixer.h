@@ -1,0 +1,37 @@
+#pragma once
+
+#include <torch/nn/modules/linear.h>
+
+#include "mixers/mixer.h"
+
+namespace lra {
+
+/// What a mixer may need beside Q, K and V. The rectangle (B', N) is either one sequence alone (no mask), sequences of equal length
+/// (no mask), or a padded batch with a mask.
+struct AttentionContext {
+  at::Tensor mask;                 ///< (B', N) bool, true at real tokens; undefined where no place is padding
+  std::vector<std::int64_t> lengths;  ///< B' real lengths
+  at::Tensor x;                    ///< (B', N, d_model): the layer's input, zero at padding
+};
+
+/// A mixer with query, key, value and output projections; one hook mixes the heads. Projections run on packed tokens. The hook gets rectangles
+/// without padding where that is cheaper (one call a sequence), or one padded rectangle with its mask: see MixerSpec::layout.
+class AttentionMixer : public Mixer {
+ public:
+  explicit AttentionMixer(const MixerSpec& spec);
+
+  at::Tensor forward(const at::Tensor& x, const SequenceLayout& layout) final;
+  MixerCost cost(std::int64_t n) const final;
+
+  torch::nn::Linear query{nullptr}, key{nullptr}, value{nullptr}, output{nullptr};
+
+ protected:
+  /// q, k, v (B', H, N, d_head) → (B', H, N, d_head). What comes out at padding is ignored.
+  virtual at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) = 0;
+  /// Cost of `attend` on one sequence, all heads.
+  virtual MixerCost attend_cost(std::int64_t n) const = 0;
+
+  const MixerSpec spec_;
+};
+
+}  // namespace lra

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/config_reader.h"
+#include "core/registry.h"
+#include "mixers/sequence_layout.h"
+
+namespace lra {
+
+/// What the encoder tells a mixer when it is made.
+struct MixerSpec {
+  std::int64_t d_model = 64;
+  std::int64_t d_qkv = 64;        ///< width of all heads together; a multiple of num_heads
+  std::int64_t num_heads = 2;
+  std::int64_t max_length = 128;  ///< longest sequence, CLS included
+  double attention_dropout = 0.0;
+  bool bias = false;              ///< biases in the projections
+  std::string layout = "auto";    ///< ModelConfig::mixer_layout
+  std::uint64_t seed = 0;         ///< for the mixer's own generator; differs between layers
+
+  std::int64_t d_head() const { return d_qkv / num_heads; }
+};
+
+/// Cost of the forward pass on one sequence of n tokens.
+struct MixerCost {
+  double flops = 0;          ///< matrix multiplications of the mathematics, projections included, 2 per multiply-add
+  double saved_values = 0;   ///< numbers kept for the backward pass, for the memory estimate
+};
+
+/// Mixes the tokens of every sequence of a packed batch, non-causally. The eight rules that hold for every mixer are tested
+/// over the registry in tests/test_mixers.cpp.
+class Mixer : public torch::nn::Module {
+ public:
+  using torch::nn::Module::Module;
+
+  /// x (T, d_model) packed → (T, d_model). No sequence's output depends on another's content or on the batch it is in.
+  virtual at::Tensor forward(const at::Tensor& x, const SequenceLayout& layout) = 0;
+
+  virtual MixerCost cost(std::int64_t n) const = 0;
+
+  /// Draws whatever is redrawn from step to step (random features) from the mixer's own generator; called by the trainer
+  /// before each training step with the 0-based step.
+  virtual void begin_training_step(std::int64_t /*step*/) {}
+};
+
+/// What is known of a mixer before one is made.
+struct MixerTraits {
+  bool rows_sum_to_one = false;    ///< V = 1 everywhere gives 1 everywhere
+  bool quadratic_memory = false;   ///< may make tensors that grow with n²
+  bool fixed_length = false;       ///< has parameters or a transform tied to max_length
+  bool attention_dropout = false;  ///< weights are materialised, so attention dropout exists
+};
+
+struct MixerEntry {
+  MixerTraits traits;
+  /// Options with every default filled in; unknown keys and values out of range are Errors that name `origin`.
+  std::function<Json(const LayeredJson& source, const std::string& pointer)> resolve;
+  /// JSON Schema `properties` of the options.
+  std::function<Json()> schema;
+  /// `options` as returned by `resolve`.
+  std::function<std::shared_ptr<Mixer>(const MixerSpec& spec, const Json& options)> make;
+};
+
+Registry<MixerEntry>& mixer_registry();
+
+/// Registers `MixerType(const MixerSpec&, const Options&)`; `Options` has `describe(FieldVisitor&)`. For the last line of a mixer's file:
+///   const bool registered = register_mixer<Foo, FooOptions>("foo", {.rows_sum_to_one = true});
+template <class MixerType, class Options>
+bool register_mixer(const std::string& name, MixerTraits traits) {
+  MixerEntry entry;
+  entry.traits = traits;
+  entry.resolve = [](const LayeredJson& source, const std::string& pointer) {
+    ConfigReader reader(source, pointer);
+    Options options;
+    options.describe(reader);
+    reader.finish();
+    return to_json_object(options);
+  };
+  entry.schema = [] {
+    Json properties = Json::object();
+    SchemaWriter writer(properties);
+    Options options;
+    options.describe(writer);
+    return properties;
+  };
+  entry.make = [](const MixerSpec& spec, const Json& options) -> std::shared_ptr<Mixer> {
+    return std::make_shared<MixerType>(spec, from_json_object<Options>(options, "mixer_options"));
+  };
+  return mixer_registry().add(name, std::move(entry));
+}
+
+/// For mixers without options.
+struct NoOptions {
+  void describe(FieldVisitor&) {}
+};
+
+}  // namespace lra

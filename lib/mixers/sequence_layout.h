@@ -1,0 +1,40 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace lra {
+
+/// Where each sequence of a packed batch lies: a batch of B sequences is one tensor (T, ...) that holds their tokens one after
+/// another, T = sum of the lengths. No place in it is padding.
+class SequenceLayout {
+ public:
+  /// Every length is at least 1.
+  explicit SequenceLayout(std::vector<std::int64_t> lengths);
+
+  std::int64_t batch() const { return static_cast<std::int64_t>(lengths_.size()); }
+  std::int64_t tokens() const { return offsets_.back(); }
+  std::int64_t max_length() const { return max_length_; }
+  std::int64_t length(std::int64_t b) const { return lengths_[static_cast<std::size_t>(b)]; }
+  std::int64_t offset(std::int64_t b) const { return offsets_[static_cast<std::size_t>(b)]; }
+  const std::vector<std::int64_t>& lengths() const { return lengths_; }
+  /// True when all sequences have the same length: then (T, ...) viewed as (B, N, ...) is a rectangle without padding.
+  bool uniform() const { return uniform_; }
+
+  /// (T) int64, the place of each token in its own sequence, on `device`. Computed once for a device.
+  at::Tensor positions(at::Device device) const;
+  /// (B, N) bool, true at real tokens, on `device`. Computed once for a device.
+  at::Tensor mask(at::Device device) const;
+
+ private:
+  std::vector<std::int64_t> lengths_;
+  std::vector<std::int64_t> offsets_;  // B + 1
+  std::int64_t max_length_ = 0;
+  bool uniform_ = true;
+  mutable at::Tensor positions_;
+  mutable at::Tensor mask_;
+};
+
+}  // namespace lra
