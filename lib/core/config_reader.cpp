@@ -1,0 +1,184 @@
+#include "core/config_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/suggest.h"
+
+namespace lra {
+
+void LayeredJson::merge(const Json& layer, const std::string& origin) { merge_at(json_, layer, "", origin); }
+
+void LayeredJson::merge_at(Json& target, const Json& layer, const std::string& pointer, const std::string& origin) {
+  for (const auto& [key, value] : layer.items()) {
+    const std::string child = pointer + "/" + key;
+    origins_[child] = origin;
+    if (value.is_object() && target.contains(key) && target[key].is_object()) {
+      merge_at(target[key], value, child, origin);
+    } else {
+      target[key] = value;
+      origins_.erase(origins_.lower_bound(child + "/"), origins_.lower_bound(child + "0"));  // '0' follows '/' in ASCII
+    }
+  }
+}
+
+std::string LayeredJson::origin(const std::string& pointer) const {
+  for (std::string place = pointer; !place.empty(); place.erase(place.rfind('/'))) {
+    const auto found = origins_.find(place);
+    if (found != origins_.end()) return found->second;
+  }
+  return "the configuration";
+}
+
+namespace {
+
+const char* kind_of(const Json& value) {
+  if (value.is_number_integer()) return "an integer";
+  if (value.is_number()) return "a number";
+  return value.is_object() ? "an object" : value.is_array() ? "a list" : value.is_string() ? "a text" : value.is_boolean() ? "true or false" : "null";
+}
+
+std::string shortened(const Json& value) {
+  std::string text = value.dump();
+  return text.size() <= 40 ? text : text.substr(0, 37) + "...";
+}
+
+template <class T>
+std::string interval(Range<T> range) {
+  const bool low = range.low > std::numeric_limits<T>::lowest();
+  const bool high = range.high < std::numeric_limits<T>::max();
+  if (low && high) return fmt::format(" between {} and {}", range.low, range.high);
+  if (low) return fmt::format(" of at least {}", range.low);
+  return high ? fmt::format(" of at most {}", range.high) : "";
+}
+
+}  // namespace
+
+ConfigReader::ConfigReader(const LayeredJson& source, std::string pointer) : source_(source), pointer_(std::move(pointer)) {
+  const Json::json_pointer place(pointer_);
+  object_ = source.json().contains(place) ? source.json().at(place) : Json::object();
+  if (!object_.is_object()) {
+    throw Error(fmt::format("{}: {}: expected an object, found {}", source_.origin(pointer_), pointer_, kind_of(object_)));
+  }
+}
+
+void ConfigReader::fail(const std::string& key, const std::string& message, const std::string& hint) const {
+  const std::string place = pointer_ + "/" + key;
+  throw Error(fmt::format("{}: {}: {}", source_.origin(place), place, message), hint);
+}
+
+const Json* ConfigReader::find(const char* key) {
+  asked_.emplace_back(key);
+  const auto found = object_.find(key);
+  return found == object_.end() ? nullptr : &*found;
+}
+
+Json ConfigReader::raw(const char* key) {
+  const Json* value = find(key);
+  return value == nullptr ? Json() : *value;
+}
+
+void ConfigReader::integer(const char* key, std::int64_t& value, Range<std::int64_t> range, const char*) {
+  const Json* found = find(key);
+  if (found == nullptr) return;
+  if (!found->is_number_integer()) fail(key, fmt::format("expected an integer, found {}", shortened(*found)));
+  const auto number = found->get<std::int64_t>();
+  const bool overflow = found->is_number_unsigned() && found->get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX);
+  if (overflow || number < range.low || number > range.high) {
+    fail(key, fmt::format("expected an integer{}, found {}", interval(range), shortened(*found)));
+  }
+  value = number;
+}
+
+void ConfigReader::number(const char* key, double& value, Range<double> range, const char*) {
+  const Json* found = find(key);
+  if (found == nullptr) return;
+  if (!found->is_number()) fail(key, fmt::format("expected a number, found {}", shortened(*found)));
+  const auto number = found->get<double>();
+  if (!std::isfinite(number) || number < range.low || number > range.high) {
+    fail(key, fmt::format("expected a number{}, found {}", interval(range), shortened(*found)));
+  }
+  value = number;
+}
+
+void ConfigReader::boolean(const char* key, bool& value, const char*) {
+  const Json* found = find(key);
+  if (found == nullptr) return;
+  if (!found->is_boolean()) fail(key, fmt::format("expected true or false, found {}", shortened(*found)));
+  value = found->get<bool>();
+}
+
+void ConfigReader::text(const char* key, std::string& value, const char*) {
+  const Json* found = find(key);
+  if (found == nullptr) return;
+  if (!found->is_string()) fail(key, fmt::format("expected a text, found {}", shortened(*found)));
+  value = found->get<std::string>();
+}
+
+void ConfigReader::choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) {
+  std::string chosen = value;
+  text(key, chosen, doc);
+  if (std::find(allowed.begin(), allowed.end(), chosen) == allowed.end()) {
+    fail(key, fmt::format("expected one of {}, found \"{}\"", fmt::join(allowed, ", "), chosen), suggestion(chosen, allowed));
+  }
+  value = chosen;
+}
+
+void ConfigReader::integers(const char* key, std::vector<std::int64_t>& value, Range<std::int64_t> range, const char*) {
+  const Json* found = find(key);
+  if (found == nullptr) return;
+  if (!found->is_array()) fail(key, fmt::format("expected a list of integers, found {}", shortened(*found)));
+  std::vector<std::int64_t> numbers;
+  for (const auto& item : *found) {
+    if (!item.is_number_integer() || item.get<std::int64_t>() < range.low || item.get<std::int64_t>() > range.high) {
+      fail(key, fmt::format("expected a list of integers{}, found {} in it", interval(range), shortened(item)));
+    }
+    numbers.push_back(item.get<std::int64_t>());
+  }
+  value = std::move(numbers);
+}
+
+void ConfigReader::finish() const {
+  for (const auto& [key, value] : object_.items()) {
+    if (std::find(asked_.begin(), asked_.end(), key) == asked_.end()) fail(key, "unknown key", suggestion(key, asked_));
+  }
+}
+
+namespace {
+
+template <class T>
+Json bounded(const char* type, T value, Range<T> range, const char* doc) {
+  Json schema = {{"type", type}, {"description", doc}, {"default", value}};
+  if (range.low > std::numeric_limits<T>::lowest()) schema["minimum"] = range.low;
+  if (range.high < std::numeric_limits<T>::max()) schema["maximum"] = range.high;
+  return schema;
+}
+
+}  // namespace
+
+void SchemaWriter::integer(const char* key, std::int64_t& value, Range<std::int64_t> range, const char* doc) {
+  properties_[key] = bounded("integer", value, range, doc);
+}
+void SchemaWriter::number(const char* key, double& value, Range<double> range, const char* doc) {
+  properties_[key] = bounded("number", value, range, doc);
+}
+void SchemaWriter::boolean(const char* key, bool& value, const char* doc) {
+  properties_[key] = {{"type", "boolean"}, {"description", doc}, {"default", value}};
+}
+void SchemaWriter::text(const char* key, std::string& value, const char* doc) {
+  properties_[key] = {{"type", "string"}, {"description", doc}, {"default", value}};
+}
+void SchemaWriter::choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) {
+  properties_[key] = {{"enum", allowed}, {"description", doc}, {"default", value}};
+}
+void SchemaWriter::integers(const char* key, std::vector<std::int64_t>& value, Range<std::int64_t> range, const char* doc) {
+  Json item = bounded<std::int64_t>("integer", 0, range, "");
+  item.erase("default");
+  item.erase("description");
+  properties_[key] = {{"type", "array"}, {"items", item}, {"description", doc}, {"default", value}};
+}
+
+}  // namespace lra

@@ -1,0 +1,87 @@
+#include "core/json_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <vector>
+
+#include "core/error.h"
+
+namespace lra {
+namespace fs = std::filesystem;
+
+Json parse_json(std::string_view text, const std::string& origin) {
+  std::vector<std::set<std::string>> keys_of_open_objects;
+  const auto reject_duplicates = [&](int, Json::parse_event_t event, Json& parsed) {
+    if (event == Json::parse_event_t::object_start) keys_of_open_objects.emplace_back();
+    if (event == Json::parse_event_t::object_end) keys_of_open_objects.pop_back();
+    if (event == Json::parse_event_t::key && !keys_of_open_objects.back().insert(parsed.get<std::string>()).second) {
+      throw Error(fmt::format("{}: the key \"{}\" is given twice in one object", origin, parsed.get<std::string>()));
+    }
+    return true;
+  };
+  try {
+    return Json::parse(text, reject_duplicates);
+  } catch (const Json::parse_error& error) {
+    const std::string_view before = text.substr(0, error.byte == 0 ? 0 : error.byte - 1);
+    const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+    const auto last_newline = before.rfind('\n');
+    const auto column = before.size() - (last_newline == std::string_view::npos ? 0 : last_newline + 1) + 1;
+    throw Error(fmt::format("{}:{}:{}: broken JSON", origin, line, column), "look for a missing comma, quote or bracket just before that place");
+  }
+}
+
+std::string read_file(const fs::path& file) {
+  if (fs::is_directory(file)) throw Error(fmt::format("{}: expected a file, found a folder", file.string()));
+  std::ifstream in(file, std::ios::binary);
+  if (!in) throw Error(fmt::format("{}: cannot be read ({})", file.string(), std::strerror(errno)));
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (in.bad()) throw Error(fmt::format("{}: reading failed ({})", file.string(), std::strerror(errno)));
+  return text.str();
+}
+
+Json read_json(const fs::path& file) { return parse_json(read_file(file), file.string()); }
+
+void write_file_atomically(const fs::path& file, std::string_view text) {
+  const auto fail = [&](const char* what) {
+    throw Error(fmt::format("{}: {} ({})", file.string(), what, std::strerror(errno)), "check the permissions and the free space there");
+  };
+  std::error_code code;
+  if (file.has_parent_path()) fs::create_directories(file.parent_path(), code);
+  if (code) {
+    errno = code.value();
+    fail("its folder cannot be made");
+  }
+  const fs::path temporary = file.string() + fmt::format(".tmp.{}", ::getpid());
+  const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (descriptor < 0) fail("cannot be written");
+  bool good = true;
+  for (std::size_t done = 0; good && done < text.size();) {
+    const auto count = ::write(descriptor, text.data() + done, text.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    good = count > 0;
+    if (good) done += static_cast<std::size_t>(count);
+  }
+  good = good && ::fsync(descriptor) == 0;
+  const int write_errno = errno;
+  ::close(descriptor);
+  if (!good || ::rename(temporary.c_str(), file.c_str()) != 0) {
+    if (!good) errno = write_errno;
+    const int kept = errno;
+    ::unlink(temporary.c_str());
+    errno = kept;
+    fail("writing failed");
+  }
+}
+
+void write_json(const fs::path& file, const Json& json) { write_file_atomically(file, json.dump(2) + "\n"); }
+
+}  // namespace lra
