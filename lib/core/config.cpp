@@ -63,7 +63,8 @@ void MeasureConfig::describe(FieldVisitor& fields) {
 }
 
 Json RunConfig::to_json() const {
-  Json json = {{"kind", kind}, {"task", task.task}, {"mixer", model.mixer}, {"variant", variant}, {"profile", profile}};
+  Json json = {{"kind", kind}, {"task", task.task}, {"mixer", model.mixer}, {"variant", variant}, {"display_name", display_name}, {"profile", profile}};
+  if (!suite.empty()) json["suite"] = suite;
   ConfigWriter writer(json);
   RunConfig copy = *this;
   copy.task.describe(writer);

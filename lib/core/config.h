@@ -91,7 +91,9 @@ struct MeasureConfig {
 struct RunConfig {
   std::string kind = "train";   ///< train: train, select, test | bench: time full-length random batches only
   std::string profile;
-  std::string variant;          ///< name shown in tables; the mixer's unless a suite gives another
+  std::string suite;            ///< name of the suite that the run belongs to, or empty
+  std::string variant;          ///< the mixer with these options; the mixer's name unless a suite gives another
+  std::string display_name;     ///< name in tables and charts
   TaskConfig task;
   ModelConfig model;
   TrainConfig train;

@@ -1,0 +1,214 @@
+#include "core/config_files.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "core/error.h"
+#include "core/suggest.h"
+
+namespace lra {
+namespace fs = std::filesystem;
+
+fs::path config_root() {
+  if (const char* given = std::getenv("LRA_CONFIGS")) {
+    if (!fs::is_directory(fs::path(given) / "mixers")) throw Error(fmt::format("LRA_CONFIGS={}: expected a folder with mixers/ in it", given));
+    return given;
+  }
+  std::error_code code;
+  for (fs::path start : {fs::read_symlink("/proc/self/exe", code), fs::current_path(code) / "x"}) {
+    while (start.has_relative_path()) {
+      start = start.parent_path();
+      if (fs::is_directory(start / "configs" / "mixers", code)) return start / "configs";
+    }
+  }
+  throw Error("the folder configs was not found above the program or the working directory", "set LRA_CONFIGS to it");
+}
+
+std::vector<std::string> config_names(const std::string& kind) {
+  std::vector<std::string> names;
+  const fs::path folder = config_root() / kind;
+  if (!fs::is_directory(folder)) return names;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Json named_config(const std::string& kind, const std::string& name) {
+  const auto names = config_names(kind);
+  if (std::find(names.begin(), names.end(), name) == names.end()) {
+    throw Error(fmt::format("unknown {} '{}'", kind.substr(0, kind.size() - 1), name), suggestion(name, names));
+  }
+  return read_json(config_root() / kind / (name + ".json"));
+}
+
+Json parse_overrides(const std::vector<std::string>& arguments) {
+  Json overrides = Json::object();
+  for (const auto& argument : arguments) {
+    const auto equals = argument.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw Error(fmt::format("{}: '{}': expected key=value", command_line_origin, argument), "lra-run --help shows the commands");
+    }
+    const std::string value = argument.substr(equals + 1);
+    std::string pointer = "/" + argument.substr(0, equals);
+    std::replace(pointer.begin(), pointer.end(), '.', '/');
+    Json parsed = Json::parse(value, nullptr, false);
+    try {
+      overrides[Json::json_pointer(pointer)] = parsed.is_discarded() ? Json(value) : std::move(parsed);
+    } catch (const Json::exception&) {
+      throw Error(fmt::format("{}: '{}': expected a key of letters, joined by dots", command_line_origin, argument));
+    }
+  }
+  return overrides;
+}
+
+namespace {
+
+fs::path config_file(const std::string& kind, const std::string& name) { return config_root() / kind / (name + ".json"); }
+
+std::string required_name(const Json& run, const std::string& origin, const Json& overrides, const std::string& key) {
+  const bool overridden = overrides.contains(key);
+  const Json& source = overridden ? overrides : run;
+  const std::string place = overridden ? command_line_origin : origin;
+  if (!source.contains(key)) {
+    throw Error(fmt::format("{}: the key \"{}\" is missing", place, key), fmt::format("known: {}", fmt::join(config_names(key + "s"), ", ")));
+  }
+  if (!source[key].is_string()) throw Error(fmt::format("{}: /{}: expected a name, found {}", place, key, source[key].dump()));
+  return source[key].get<std::string>();
+}
+
+/// Rejects keys of a config file outside `known`.
+void check_keys(const Json& object, const std::string& origin, const std::string& pointer, const std::vector<std::string>& known) {
+  if (!object.is_object()) throw Error(fmt::format("{}: {}: expected an object", origin, pointer.empty() ? "/" : pointer));
+  for (const auto& [key, value] : object.items()) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      throw Error(fmt::format("{}: {}/{}: unknown key", origin, pointer, key), suggestion(key, known));
+    }
+  }
+}
+
+Json section(const Json& object, const std::string& key) { return object.value(key, Json::object()); }
+
+}  // namespace
+
+LayeredJson layer_run(const Json& run, const std::string& origin, const Json& overrides) {
+  if (!run.is_object()) throw Error(fmt::format("{}: expected an object with \"task\", \"mixer\" and \"profile\"", origin));
+  const auto task = required_name(run, origin, overrides, "task");
+  const auto mixer = required_name(run, origin, overrides, "mixer");
+  const auto profile = required_name(run, origin, overrides, "profile");
+  const Json task_config = named_config("tasks", task);
+  const Json mixer_config = named_config("mixers", mixer);
+  const Json profile_config = named_config("profiles", profile);
+  const auto task_file = config_file("tasks", task).string();
+  const auto mixer_file = config_file("mixers", mixer).string();
+  const auto profile_file = config_file("profiles", profile).string();
+  check_keys(task_config, task_file, "", {"task", "display_name", "summary", "paper", "defaults"});
+  check_keys(mixer_config, mixer_file, "", {"mixer", "display_name", "family", "summary", "paper", "options", "test", "limits"});
+  check_keys(profile_config, profile_file, "", {"profile", "summary", "source", "defaults", "tasks"});
+  const Json tasks = section(profile_config, "tasks");
+  if (!tasks.contains(task)) {
+    std::vector<std::string> known;
+    for (const auto& [name, value] : tasks.items()) known.push_back(name);
+    throw Error(fmt::format("{}: /tasks: the profile '{}' has no settings for the task '{}'", profile_file, profile, task), suggestion(task, known));
+  }
+  Json profile_task = tasks[task];
+  const Json profile_mixers = section(profile_task, "mixers");
+  profile_task.erase("mixers");
+
+  LayeredJson layers;
+  layers.merge(section(task_config, "defaults"), task_file);
+  layers.merge(section(profile_config, "defaults"), profile_file);
+  layers.merge(profile_task, profile_file);
+  layers.merge({{"variant", mixer},
+                {"display_name", mixer_config.value("display_name", mixer)},
+                {"mixer_options", section(mixer_config, "options")}},
+               mixer_file);
+  layers.merge(section(profile_mixers, mixer), profile_file);
+  layers.merge(run, origin);
+  layers.merge(overrides, command_line_origin);
+  return layers;
+}
+
+namespace {
+
+const std::vector<std::string> suite_keys = {"suite", "summary", "tasks", "mixers", "seeds", "bench"};
+
+/// "a,b" from the command line or a single value, as a list.
+Json as_list(const Json& value) {
+  if (value.is_array()) return value;
+  Json list = Json::array();
+  if (value.is_string()) {
+    const auto text = value.get<std::string>();
+    for (std::size_t start = 0; start <= text.size();) {
+      const auto end = std::min(text.find(',', start), text.size());
+      if (end > start) list.push_back(text.substr(start, end - start));
+      start = end + 1;
+    }
+  } else {
+    list.push_back(value);
+  }
+  return list;
+}
+
+/// A task or mixer of a suite: a name, or an object with the name under `key` and keys of its own.
+Json entry_object(const Json& entry, const std::string& origin, const std::string& key) {
+  if (entry.is_string()) return {{key, entry}};
+  if (entry.is_object() && entry.contains(key)) return entry;
+  throw Error(fmt::format("{}: /{}s: expected a name or an object with \"{}\", found {}", origin, key, key, entry.dump()));
+}
+
+}  // namespace
+
+std::vector<LayeredJson> expand_config(const Json& config, const std::string& origin, const Json& overrides) {
+  if (!config.is_object()) throw Error(fmt::format("{}: expected an object", origin));
+  const bool resolved_run = config.contains("task") && config.contains("mixer");
+  if (!config.contains("suite") || resolved_run) return {layer_run(config, origin, overrides)};
+
+  Json suite = config;
+  Json run_overrides = overrides;
+  for (const auto& key : suite_keys) {
+    if (!overrides.contains(key)) continue;
+    suite[key] = overrides[key];
+    run_overrides.erase(key);
+  }
+  for (const char* key : {"tasks", "mixers"}) {
+    if (!suite.contains(key)) throw Error(fmt::format("{}: the key \"{}\" is missing in the suite", origin, key));
+  }
+  Json common = suite;
+  for (const auto& key : suite_keys) common.erase(key);
+  common["suite"] = suite["suite"];
+
+  std::vector<LayeredJson> runs;
+  const Json seeds = as_list(suite.value("seeds", Json::array({0})));
+  for (const auto& task : as_list(suite["tasks"])) {
+    for (const auto& mixer : as_list(suite["mixers"])) {
+      for (const auto& seed : seeds) {
+        Json run = common;
+        run.merge_patch(entry_object(task, origin, "task"));
+        run.merge_patch(entry_object(mixer, origin, "mixer"));
+        run["seed"] = seed;
+        runs.push_back(layer_run(run, origin, run_overrides));
+      }
+    }
+  }
+  if (suite.contains("bench")) {
+    const Json& bench = suite["bench"];
+    check_keys(bench, origin, "/bench", {"lengths", "batch_sizes"});
+    for (const auto& length : as_list(bench.value("lengths", Json::array({1024, 2048, 3072, 4096})))) {
+      for (const auto& batch : as_list(bench.value("batch_sizes", Json::array({1})))) {
+        for (const auto& mixer : as_list(suite["mixers"])) {
+          Json run = common;
+          run.merge_patch(entry_object(mixer, origin, "mixer"));
+          run.merge_patch({{"kind", "bench"}, {"task", "bytes"}, {"seq_len", length}, {"batch_size", batch}, {"seed", 0}});
+          runs.push_back(layer_run(run, origin, run_overrides));
+        }
+      }
+    }
+  }
+  return runs;
+}
+
+}  // namespace lra
