@@ -1,0 +1,31 @@
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "core/config.h"
+
+namespace lra {
+
+/// Exit codes of lra-run; documented in --help and in the README.
+enum ExitCode : int {
+  exit_ok = 0,
+  exit_internal = 1,     ///< a fault of the program
+  exit_user = 2,         ///< something in the call, a file or the machine; `error: ...` says what
+  exit_not_all_ok = 3,   ///< a run ended with a status other than ok
+  exit_busy = 4,         ///< another process works on that run
+  exit_interrupted = 130,
+};
+
+/// Does every run in a process of its own, one after another, below `out`. Finished runs are skipped, half-done ones resumed, runs that another process works on
+/// are waited for at the end. A run that fails, dies or exceeds its limits leaves a record with its status, and the next begins.
+ExitCode run_suite(const std::vector<RunConfig>& runs, const std::filesystem::path& out);
+
+/// Does one run in this process, in exactly `folder`, and writes config.json, result.json and, for training, metrics.jsonl,
+/// checkpoint.safetensors and model.safetensors. `suite_child` makes this process the kernel's first choice when memory runs out.
+ExitCode run_in_folder(const RunConfig& config, const std::filesystem::path& folder, bool suite_child);
+
+/// What the record in `folder` says: "" if there is none, else its status. Throws Error if it is of a run with another configuration.
+std::string recorded_status(const RunConfig& config, const std::filesystem::path& folder);
+
+}  // namespace lra
