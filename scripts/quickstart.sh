@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# From a fresh clone to the bubble chart: sets up, makes a small ListOps, trains and measures eight mixers, writes the report.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+"$root/scripts/setup.sh"
+
+bin=build/release/bin
+if [ ! -e data/quickstart/listops/manifest.json ]; then
+  say "generating short ListOps sequences in data/quickstart"
+  $bin/lra-run data prepare listops --data-dir data/quickstart --seed 1 --train 24000 --valid 1000 --test 2000 \
+    --min-length 20 --max-length 120 --max-depth 3 --max-args 6
+fi
+say "training and measuring eight mixers (about 8 minutes on 2 cores; finished runs are skipped)"
+$bin/lra-run --config configs/suites/quickstart.json --out runs/quickstart
+say "writing the report"
+$bin/lra-report runs/quickstart -o report
+say "the report: $root/report/index.html"
