@@ -1,0 +1,63 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/task.h"
+
+/// ListOps (Nangia & Bowman 2018) at the lengths of the Long Range Arena (Tay et al. 2020): nested MIN, MAX, MED, SM of digits.
+namespace lra {
+
+/// Token ids. The original takes them from a set's order, random in each process; these are fixed. Parentheses have none.
+/// 0 is padding, 16 stays free for the original's out-of-vocabulary bucket (an unknown symbol is an Error here).
+enum ListopsToken : char { token_digit_0 = 1, token_min = 11, token_max = 12, token_med = 13, token_sum_mod = 14, token_close = 15 };
+
+/// Expressions as token ids, one byte each, in one buffer.
+class ListopsDataset : public Dataset {
+ public:
+  std::size_t size() const override { return labels_.size(); }
+  Example get(std::size_t index) const override;
+  std::int64_t length(std::size_t index) const override { return static_cast<std::int64_t>(tokens(index).size()); }
+
+  std::string_view tokens(std::size_t index) const { return {tokens_.data() + offsets_[index], offsets_[index + 1] - offsets_[index]}; }
+  std::int32_t label(std::size_t index) const { return labels_[index]; }
+
+  void add(std::string_view tokens, std::int32_t label);
+  void reserve(std::size_t tokens) { tokens_.reserve(tokens); }
+
+ private:
+  std::string tokens_;
+  std::vector<std::size_t> offsets_{0};
+  std::vector<std::int8_t> labels_;
+};
+
+/// The value, 0-9, of an expression in token ids. MED of an even count is the mean of the two middle values, cut to an integer; SM is
+/// the sum modulo 10. Throws Error saying what is wrong with an expression that is not well formed.
+int evaluate_listops(std::string_view tokens);
+
+/// The official text: left-nested pairs in parentheses, all symbols separated by single spaces.
+std::string listops_source(std::string_view tokens);
+
+struct ListopsSample {
+  std::array<ListopsDataset, 3> splits;  ///< train, valid, test
+  std::int64_t candidates = 0;           ///< trees drawn until the last one that was kept
+  std::int64_t accepted = 0;             ///< those of them with an allowed length, duplicates included
+};
+
+/// The distribution of the official generator: distinct trees, drawn until there are enough, shuffled, split. The result depends on
+/// the options without `threads` and `data_dir` only. Throws Error for options out of range and for options that allow too few trees.
+ListopsSample generate_listops(const PrepareOptions& options);
+
+/// Reads the official form: a header `Source<tab>Target`, then one expression and its digit a line; LF or CRLF, with or without a
+/// final newline. Keeps the first `seq_len` tokens of each line and the first `limit` lines (0: all). Throws Error "FILE:LINE: ...".
+std::unique_ptr<ListopsDataset> read_listops(const std::filesystem::path& file, std::size_t seq_len, std::size_t limit);
+
+std::unique_ptr<Task> make_listops_task();
+
+}  // namespace lra
