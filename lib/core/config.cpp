@@ -28,6 +28,7 @@ void ModelConfig::describe(FieldVisitor& fields) {
   fields.number("layer_norm_eps", layer_norm_eps, {0.0, 1.0}, "epsilon of the layer norms");
   fields.boolean("attention_bias", attention_bias, "biases in the mixer's projections");
   fields.choice("pair_head", pair_head, {"none", "concat", "nli"}, "head for two sequences: [a, b] or [a, b, a*b, a-b]");
+  fields.integer("pair_hidden_layers", pair_hidden_layers, {1, 2}, "hidden layers of the pair head: d_ff, then d_ff / 2; or d_ff alone");
   fields.choice("mixer_layout", mixer_layout, {"auto", "per_sequence", "padded"}, "how a mixer sees a batch; both give the same numbers");
 }
 

@@ -42,6 +42,7 @@ struct ModelConfig {
   double layer_norm_eps = 1e-6;
   bool attention_bias = false;     ///< biases in the mixer's projections
   std::string pair_head = "none";  ///< none: one sequence; concat [a, b] | nli [a, b, a*b, a-b]: two sequences (Retrieval)
+  std::int64_t pair_hidden_layers = 2; ///< of the pair head: d_ff, then d_ff / 2; or d_ff alone
   std::string mixer_layout = "auto";  ///< per_sequence: each sequence alone; padded: one rectangle with a mask; auto
   std::string mixer;               ///< registered name
   Json mixer_options = Json::object();  ///< the mixer's own options, fully resolved

@@ -11,7 +11,7 @@ namespace lra {
 struct AttentionContext {
   at::Tensor mask;                 ///< (B', N) bool, true at real tokens; undefined where no place is padding
   std::vector<std::int64_t> lengths;  ///< B' real lengths
-  at::Tensor x;                    ///< (B', N, d_model): the layer's input, zero at padding
+  at::Tensor x;                    ///< (B', N, d_model): the layer's input, zero at padding; only if reads_input()
 };
 
 /// A mixer with query, key, value and output projections; one hook mixes the heads. Projections run on packed tokens. The hook gets rectangles
@@ -26,12 +26,22 @@ class AttentionMixer : public Mixer {
   torch::nn::Linear query{nullptr}, key{nullptr}, value{nullptr}, output{nullptr};
 
  protected:
-  /// q, k, v (B', H, N, d_head) → (B', H, N, d_head). What comes out at padding is ignored.
+  /// q, k, v (B', H, N, d_head), zero at padding and not always contiguous → (B', H, N, d_head). What comes out at padding is ignored,
+  /// but must be finite: a NaN there would reach the gradients of real tokens.
   virtual at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) = 0;
   /// Cost of `attend` on one sequence, all heads.
   virtual MixerCost attend_cost(std::int64_t n) const = 0;
 
+  /// True for mixers whose `attend` needs AttentionContext::x.
+  virtual bool reads_input() const { return false; }
+
   const MixerSpec spec_;
+
+ private:
+  bool one_call_per_sequence(const at::Tensor& x, const SequenceLayout& layout) const;
 };
+
+/// The logit of a key that must not be seen. Finite, so that a row without any key gives numbers that can be ignored instead of NaN.
+inline constexpr double masked_logit = -1e30;
 
 }  // namespace lra

@@ -25,6 +25,8 @@ class SequenceLayout {
 
   /// (T) int64, the place of each token in its own sequence, on `device`. Computed once for a device.
   at::Tensor positions(at::Device device) const;
+  /// (T) int64, the place of each token in the padded rectangle read row by row: b * N + position. Computed once for a device.
+  at::Tensor places(at::Device device) const;
   /// (B, N) bool, true at real tokens, on `device`. Computed once for a device.
   at::Tensor mask(at::Device device) const;
 
@@ -34,6 +36,7 @@ class SequenceLayout {
   std::int64_t max_length_ = 0;
   bool uniform_ = true;
   mutable at::Tensor positions_;
+  mutable at::Tensor places_;
   mutable at::Tensor mask_;
 };
 

@@ -1,9 +1,7 @@
 #pragma once
 
 #include <torch/nn/module.h>
-#include <torch/nn/modules/embedding.h>
 #include <torch/nn/modules/linear.h>
-#include <torch/nn/modules/normalization.h>
 
 #include <memory>
 #include <vector>
@@ -13,13 +11,14 @@
 
 namespace lra {
 
-/// Token and position embedding, pre-norm blocks (mixer, feed-forward), final norm. Identical for every mixer but for the mixer itself.
+class Embedding;
 class Encoder;
 
-/// Embedding → encoder → pooling → head. Parameter and buffer names are those of the checkpoint.
+/// Embedding → encoder → pooling → head. Parameter and buffer names are those of the checkpoint. All but what a mixer does inside runs on packed
+/// tokens: there is no work on padding.
 class Classifier : public torch::nn::Module {
  public:
-  /// Initialises from the default generator (seed it first: torch::manual_seed).
+  /// Initialises from the default generator (seed it first: torch::manual_seed); `seed` is for what the mixers draw by themselves.
   Classifier(const TaskConfig& task, const ModelConfig& model, std::uint64_t seed);
 
   /// tokens (T) int64 packed; `layout` without CLS. Returns logits (B, num_classes); (B/2, num_classes) for pairs, whose two
@@ -27,16 +26,24 @@ class Classifier : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& tokens, const SequenceLayout& layout);
 
   std::int64_t parameter_count() const;
-  /// Forward pass over one sequence of n tokens (CLS added inside): matrix multiplications, 2 per multiply-add; values saved for backward.
+  /// Forward pass over one sequence of n tokens (CLS added inside; of a pair: one sequence, and half of the head): matrix multiplications, 2 per
+  /// multiply-add; values saved for backward.
   MixerCost cost(std::int64_t n) const;
-  /// Calls Mixer::begin_training_step on every mixer.
+  /// Calls Mixer::begin_training_step on every mixer. What mixers draw is a function of their seed and the step: there are no generators to save.
   void begin_training_step(std::int64_t step);
   const std::vector<std::shared_ptr<Mixer>>& mixers() const;
-  /// All generators that the model owns, in a fixed order, for the checkpoint.
 
  private:
-  TaskConfig task_;
-  ModelConfig model_;
+  bool pairs() const { return model_.pair_head != "none"; }
+  bool has_cls() const { return model_.pooling == "cls" && !pairs(); }
+  void initialise_as_lra();
+  /// As `forward`, but `layout` counts CLS.
+  at::Tensor score(const at::Tensor& tokens, const SequenceLayout& layout);
+  at::Tensor pool(const at::Tensor& x, const SequenceLayout& layout) const;
+
+  const TaskConfig task_;
+  const ModelConfig model_;
+  std::shared_ptr<Embedding> embedding_;
   std::shared_ptr<Encoder> encoder_;
   torch::nn::Linear hidden_{nullptr}, pair_hidden_{nullptr}, logits_{nullptr};
 };

@@ -1,0 +1,10 @@
+#include "mixers/mixer.h"
+
+namespace lra {
+
+Registry<MixerEntry>& mixer_registry() {
+  static Registry<MixerEntry> registry("mixer");
+  return registry;
+}
+
+}  // namespace lra

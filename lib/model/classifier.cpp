@@ -1,0 +1,141 @@
+#include "model/classifier.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/dropout.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <torch/nn/init.h>
+
+#include <cmath>
+
+#include "model/embedding.h"
+#include "model/encoder.h"
+
+namespace lra {
+namespace {
+
+// LeCun: N(0, 1/fan_in) cut at two deviations and widened so that its deviation is right again, as in Flax.
+void lecun_normal_(const torch::nn::Linear& linear) {
+  const at::NoGradGuard guard;
+  const double inside = std::erf(2.0 / std::sqrt(2.0));
+  const double deviation = 1.0 / (0.87962566103423978 * std::sqrt(static_cast<double>(linear->options.in_features())));
+  linear->weight.uniform_(-inside, inside).erfinv_().mul_(std::sqrt(2.0) * deviation);
+  linear->bias.zero_();
+}
+
+}  // namespace
+
+Classifier::Classifier(const TaskConfig& task, const ModelConfig& model, std::uint64_t seed) : task_(task), model_(model) {
+  const std::int64_t max_length = task.seq_len + (has_cls() ? 1 : 0);
+  embedding_ = register_module("embedding", std::make_shared<Embedding>(task, model, max_length, has_cls()));
+  encoder_ = register_module("encoder", std::make_shared<Encoder>(model, max_length, seed));
+  const std::int64_t features = model.d_model * (model.pair_head == "nli" ? 4 : model.pair_head == "concat" ? 2 : 1);
+  std::int64_t last = model.d_ff;
+  hidden_ = register_module("hidden", torch::nn::Linear(features, model.d_ff));
+  if (pairs() && model.pair_hidden_layers == 2) {
+    last = model.d_ff / 2;
+    pair_hidden_ = register_module("pair_hidden", torch::nn::Linear(model.d_ff, last));
+  }
+  logits_ = register_module("logits", torch::nn::Linear(last, task.num_classes));
+  if (model.init == "lra") initialise_as_lra();
+}
+
+void Classifier::initialise_as_lra() {
+  for (const auto& module : encoder_->modules()) {
+    if (auto* linear = module->as<torch::nn::Linear>()) {
+      torch::nn::init::xavier_uniform_(linear->weight);
+      if (linear->bias.defined()) torch::nn::init::normal_(linear->bias, 0.0, 1e-6);
+    }
+  }
+  for (const auto& linear : {hidden_, pair_hidden_, logits_}) {
+    if (linear) lecun_normal_(linear);
+  }
+}
+
+at::Tensor Classifier::pool(const at::Tensor& x, const SequenceLayout& layout) const {
+  if (model_.pooling == "cls") return x;  // the encoder has returned these tokens alone
+  const bool mean = model_.pooling == "mean";
+  at::Tensor pooled;
+  if (layout.uniform()) {
+    const at::Tensor rectangle = x.view({layout.batch(), layout.max_length(), x.size(1)});
+    pooled = mean ? rectangle.mean(1) : rectangle.sum(1);
+  } else {
+    std::vector<at::Tensor> sums;
+    for (const auto& sequence : x.split_with_sizes(layout.lengths())) sums.push_back(mean ? sequence.mean(0) : sequence.sum(0));
+    pooled = at::stack(sums);
+  }
+  return model_.pooling == "mean_padded" ? pooled / static_cast<double>(task_.seq_len) : pooled;
+}
+
+at::Tensor Classifier::forward(const at::Tensor& tokens, const SequenceLayout& layout) {
+  TORCH_CHECK(tokens.dim() == 1 && tokens.size(0) == layout.tokens(), "expected ", layout.tokens(), " packed tokens, found ", tokens.sizes());
+  if (has_cls()) {
+    std::vector<std::int64_t> lengths = layout.lengths();
+    for (auto& length : lengths) ++length;
+    return score(tokens, SequenceLayout(std::move(lengths)));
+  }
+  return score(tokens, layout);
+}
+
+at::Tensor Classifier::score(const at::Tensor& tokens, const SequenceLayout& layout) {
+  at::Tensor x = embedding_->forward(tokens, layout);
+  if (is_training() && model_.dropout > 0) x = at::dropout(x, model_.dropout, true);
+  at::Tensor first;  // pooling reads the first token of each sequence: CLS, or a document's first byte
+  if (model_.pooling == "cls") {
+    std::vector<std::int64_t> rows;
+    for (std::int64_t b = 0; b < layout.batch(); ++b) rows.push_back(layout.offset(b));
+    first = at::tensor(rows, at::kLong).to(tokens.device());
+  }
+  x = pool(encoder_->forward(x, layout, first), layout);
+  if (pairs()) {
+    TORCH_CHECK(layout.batch() % 2 == 0, "pairs need an even number of sequences, found ", layout.batch());
+    const at::Tensor two = x.view({layout.batch() / 2, 2, x.size(1)});
+    const at::Tensor a = two.select(1, 0);
+    const at::Tensor b = two.select(1, 1);
+    x = model_.pair_head == "nli" ? at::cat({a, b, a * b, a - b}, 1) : two.flatten(1);
+  }
+  x = at::relu(hidden_->forward(x));
+  if (pair_hidden_) x = at::relu(pair_hidden_->forward(x));
+  return logits_->forward(x);
+}
+
+std::int64_t Classifier::parameter_count() const {
+  std::int64_t count = 0;
+  for (const auto& parameter : parameters()) count += parameter.numel();
+  return count;
+}
+
+MixerCost Classifier::cost(std::int64_t n) const {
+  const std::int64_t length = n + (has_cls() ? 1 : 0);
+  const auto tokens = static_cast<double>(length);
+  const auto d_model = static_cast<double>(model_.d_model);
+  const auto d_ff = static_cast<double>(model_.d_ff);
+  const bool drops = model_.dropout > 0;
+  MixerCost total;
+  for (const auto& mixer : mixers()) {
+    // Of the last block's feed-forward only what pooling reads is computed.
+    const double kept = model_.pooling == "cls" && mixer == mixers().back() ? 1.0 : tokens;
+    const MixerCost mix = mixer->cost(length);
+    total.flops += mix.flops + 4 * kept * d_model * d_ff;
+    // Mixer: norm's input and dropout noise (the mixer counts its own input). Feed-forward: norm's input and output, values before and after
+    // the activation; with dropout two noises and the dropped values.
+    total.saved_values += mix.saved_values + tokens * d_model * (drops ? 2 : 1) + kept * (2 * d_model + 2 * d_ff);
+    if (drops) total.saved_values += kept * (d_model + 2 * d_ff);
+  }
+  total.saved_values += tokens * d_model * (drops ? 2 : 1);  // final norm, noise of the embedding's dropout
+  double head = 0;
+  for (const auto& linear : {hidden_, pair_hidden_, logits_}) {
+    if (linear) head += 2.0 * static_cast<double>(linear->weight.numel());
+  }
+  total.flops += pairs() ? head / 2 : head;
+  return total;
+}
+
+void Classifier::begin_training_step(std::int64_t step) {
+  for (const auto& mixer : mixers()) mixer->begin_training_step(step);
+}
+
+const std::vector<std::shared_ptr<Mixer>>& Classifier::mixers() const { return encoder_->mixers(); }
+
+}  // namespace lra

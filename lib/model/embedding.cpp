@@ -1,0 +1,51 @@
+#include "model/embedding.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/normal.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+
+#include <cmath>
+
+namespace lra {
+
+at::Tensor sinusoid_table(std::int64_t length, std::int64_t width) {
+  const at::Tensor position = at::arange(length, at::kDouble).unsqueeze(1);
+  const at::Tensor frequency = (at::arange((width + 1) / 2, at::kDouble) * (-2.0 * std::log(10000.0) / static_cast<double>(width))).exp();
+  const at::Tensor angle = position * frequency;
+  return at::stack({angle.sin(), angle.cos()}, 2).flatten(1).narrow(1, 0, width).contiguous();
+}
+
+Embedding::Embedding(const TaskConfig& task, const ModelConfig& model, std::int64_t max_length, bool prepend_cls) : prepend_cls_(prepend_cls) {
+  tokens_ = register_parameter("tokens", at::normal(0.0, model.embedding_std, {task.vocab_size, model.d_model}));
+  if (prepend_cls) cls_ = register_parameter("cls", at::zeros({model.d_model}));
+  positions_ = model.positions == "learned"
+                   ? register_parameter("positions", at::normal(0.0, model.position_std, {max_length, model.d_model}))
+                   : sinusoid_table(max_length, model.d_model);
+}
+
+at::Tensor Embedding::forward(const at::Tensor& tokens, const SequenceLayout& layout) {
+  TORCH_CHECK(layout.max_length() <= positions_.size(0), "a sequence of ", layout.max_length(), " tokens, but the model is made for ", positions_.size(0));
+  at::Tensor table = tokens_;
+  at::Tensor ids = tokens;
+  if (prepend_cls_) {
+    // CLS as one more row of the table.
+    table = at::cat({tokens_, cls_.unsqueeze(0)});
+    const at::Tensor cls_id = at::full({1}, tokens_.size(0), tokens.options());
+    std::vector<at::Tensor> pieces;
+    std::int64_t offset = 0;
+    for (const std::int64_t length : layout.lengths()) {
+      pieces.push_back(cls_id);
+      pieces.push_back(tokens.narrow(0, offset, length - 1));
+      offset += length - 1;
+    }
+    ids = at::cat(pieces);
+  }
+  if (!positions_.requires_grad()) positions_ = positions_.to(table.options());
+  return at::embedding(table, ids).add_(at::embedding(positions_, layout.positions(tokens.device())));
+}
+
+}  // namespace lra

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include "core/config.h"
+#include "mixers/sequence_layout.h"
+
+namespace lra {
+
+/// sin and cos of pos * 10000^(-2i/width) at even and odd features (arXiv 1706.03762): (length, width) float64.
+at::Tensor sinusoid_table(std::int64_t length, std::int64_t width);
+
+/// Token table plus positions, after putting a learned vector (initially zero) in front of every sequence if `prepend_cls`.
+class Embedding : public torch::nn::Module {
+ public:
+  /// `max_length` counts CLS.
+  Embedding(const TaskConfig& task, const ModelConfig& model, std::int64_t max_length, bool prepend_cls);
+
+  /// tokens (T) int64 packed, `layout` with CLS → (T', d_model) packed.
+  at::Tensor forward(const at::Tensor& tokens, const SequenceLayout& layout);
+
+ private:
+  const bool prepend_cls_;
+  at::Tensor tokens_, cls_, positions_;  // positions_: a parameter, or the sinusoid, which is no part of the state
+};
+
+}  // namespace lra

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/normalization.h>
+
+#include <memory>
+#include <vector>
+
+#include "core/config.h"
+#include "mixers/mixer.h"
+
+namespace lra {
+
+/// One pre-norm block: x + mixer(norm(x)), then x + feed_forward(norm(x)).
+class EncoderBlock : public torch::nn::Module {
+ public:
+  EncoderBlock(const ModelConfig& model, std::shared_ptr<Mixer> mixer);
+
+  /// x (T, d_model) packed → (T, d_model); or (B, d_model), the tokens at `rows` (B) int64 alone, if `rows` is defined.
+  at::Tensor forward(at::Tensor x, const SequenceLayout& layout, const at::Tensor& rows);
+
+ private:
+  const double dropout_;
+  const std::string gelu_;
+  torch::nn::LayerNorm mixer_norm_{nullptr}, feed_forward_norm_{nullptr};
+  std::shared_ptr<Mixer> mixer_;
+  torch::nn::Linear expand_{nullptr}, contract_{nullptr};
+};
+
+/// Blocks and the final norm. Identical for every mixer but for the mixer itself.
+class Encoder : public torch::nn::Module {
+ public:
+  /// `max_length` counts CLS.
+  Encoder(const ModelConfig& model, std::int64_t max_length, std::uint64_t seed);
+
+  /// x (T, d_model) packed → (T, d_model); or only the tokens at `rows` if it is defined: what follows the last mixer is then computed
+  /// for them alone.
+  at::Tensor forward(at::Tensor x, const SequenceLayout& layout, const at::Tensor& rows);
+
+  const std::vector<std::shared_ptr<Mixer>>& mixers() const { return mixers_; }
+
+ private:
+  std::vector<std::shared_ptr<EncoderBlock>> blocks_;
+  std::vector<std::shared_ptr<Mixer>> mixers_;
+  torch::nn::LayerNorm norm_{nullptr};
+};
+
+}  // namespace lra
