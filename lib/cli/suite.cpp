@@ -108,7 +108,8 @@ std::string recorded_status(const RunConfig& config, const fs::path& folder) {
   if (!fs::exists(file)) return "";
   const Json record = read_json(file);
   const Json recorded = record.value("config", Json::object());
-  for (const auto& [key, value] : config.to_json().items()) {
+  const Json wanted = config.to_json();
+  for (const auto& [key, value] : wanted.items()) {
     if (recorded.contains(key) && recorded[key] != value) {
       throw Error(fmt::format("{}: is the record of a run with {} = {}, not {}", file.string(), key, recorded[key].dump(), value.dump()),
                   "choose another --out, or delete that folder");

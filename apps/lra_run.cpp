@@ -1,0 +1,117 @@
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <exception>
+
+#include "cli/commands.h"
+#include "core/build_info.h"
+#include "core/error.h"
+#include "train/memory.h"
+
+namespace {
+
+std::string version() {
+  const auto& info = lra::build_info();
+  return fmt::format("lra-run, revision {}{}, LibTorch {}, compiler {}, {}", info.revision, info.dirty ? " (dirty)" : "", info.libtorch, info.compiler,
+                     info.build_type);
+}
+
+std::string data_default() {
+  const char* folder = std::getenv("LRA_DATA");
+  return folder == nullptr ? "data" : folder;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Trains, evaluates and measures transformer encoders with pluggable token mixers on the Long Range Arena."};
+  app.footer("Exit codes: 0 all runs ok, 1 fault of the program, 2 wrong input (one line `error: ...`), 3 a run ended with another status than ok,\n"
+             "4 another process works on that run, 130 interrupted.");
+  app.set_version_flag("--version", version());
+  lra::RunArguments run_arguments;
+  app.add_option("--config", run_arguments.config, "a run or a suite (JSON)");
+  app.add_option("--out", run_arguments.out, "folder of the records")->capture_default_str();
+  app.add_option("--folder", run_arguments.folder)->group("");  // a suite's child
+  app.add_flag("--dry-run", run_arguments.dry_run, "print the resolved configuration and what it will cost");
+  app.add_option("overrides", run_arguments.overrides, "key=value, dots go down: train_steps=100 mixer_options.k=64");
+
+  auto* list = app.add_subcommand("ls", "list tasks, mixers, profiles or suites");
+  std::string kind;
+  list->add_option("kind", kind)->required()->check(CLI::IsMember({"tasks", "mixers", "profiles", "suites"}));
+
+  auto* data = app.add_subcommand("data", "prepare or verify a task's data");
+  data->require_subcommand(1);
+  std::string task;
+  lra::PrepareOptions prepare_options;
+  prepare_options.data_dir = data_default();
+  auto* prepare = data->add_subcommand("prepare", "generate or convert the data and write its manifest");
+  auto* verify = data->add_subcommand("verify", "check the files against the manifest");
+  for (auto* command : {prepare, verify}) {
+    command->add_option("task", task)->required();
+    command->add_option("--data-dir", prepare_options.data_dir, "folder of the data (LRA_DATA)")->capture_default_str();
+  }
+  const std::pair<const char*, std::int64_t*> numbers[] = {
+      {"--seed", &prepare_options.seed},           {"--train", &prepare_options.train},           {"--valid", &prepare_options.valid},
+      {"--test", &prepare_options.test},           {"--min-length", &prepare_options.min_length}, {"--max-length", &prepare_options.max_length},
+      {"--max-depth", &prepare_options.max_depth}, {"--max-args", &prepare_options.max_args},     {"--threads", &prepare_options.threads}};
+  for (const auto& [name, value] : numbers) prepare->add_option(name, *value)->capture_default_str();
+
+  auto* bench = app.add_subcommand("bench", "measure speed and memory of mixers x lengths x batch sizes");
+  lra::BenchArguments bench_arguments;
+  bench->add_option("--mixers", bench_arguments.mixers, "default: all")->delimiter(',');
+  bench->add_option("--lengths", bench_arguments.lengths, "default: 1024,2048,3072,4096")->delimiter(',');
+  bench->add_option("--batch", bench_arguments.batch_sizes, "default: 1 on a CPU, 32 on a device")->delimiter(',');
+  bench->add_option("--task", bench_arguments.task, "bytes, or a task whose own examples are timed")->capture_default_str();
+  bench->add_option("--profile", bench_arguments.profile)->capture_default_str();
+  bench->add_option("--protocol", bench_arguments.protocol, "paper: LRA's Text model, batch 32")->check(CLI::IsMember({"paper"}));
+  bench->add_option("--out", bench_arguments.out)->capture_default_str();
+  bench->add_option("--memory-limit-gb", bench_arguments.memory_limit_gb, "default: three quarters of the machine's");
+  bench->add_option("--time-limit-minutes", bench_arguments.time_limit_minutes, "per cell")->capture_default_str();
+  bench->add_option("overrides", bench_arguments.overrides, "key=value");
+
+  auto* eval = app.add_subcommand("eval", "score a file with trained weights");
+  lra::EvalArguments eval_arguments;
+  eval->add_option("--checkpoint", eval_arguments.checkpoint, "folder of a run")->required();
+  eval->add_option("--data", eval_arguments.data, "a file in the task's format; default: the test split");
+  eval->add_option("--predictions", eval_arguments.predictions, "JSON lines with the logits of every example");
+  eval->add_option("overrides", eval_arguments.overrides, "key=value, for example device=cuda");
+
+  auto* doctor = app.add_subcommand("doctor", "what this machine is, and what is wrong");
+  auto* schema = app.add_subcommand("schema", "JSON Schema of config files, for editors");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", app.help());
+    return lra::exit_ok;
+  } catch (const CLI::CallForVersion&) {
+    fmt::print("{}\n", version());
+    return lra::exit_ok;
+  } catch (const CLI::ParseError& error) {
+    throw lra::Error(error.what(), "lra-run --help shows the commands");
+  }
+  if (list->parsed()) return lra::list_command(kind);
+  if (prepare->parsed()) return lra::prepare_command(task, prepare_options);
+  if (verify->parsed()) return lra::verify_command(task, prepare_options.data_dir);
+  if (bench->parsed()) return lra::bench_command(bench_arguments);
+  if (eval->parsed()) return lra::eval_command(eval_arguments);
+  if (doctor->parsed()) return lra::doctor_command();
+  if (schema->parsed()) return lra::schema_command();
+  if (run_arguments.config.empty()) throw lra::Error("nothing to do: expected --config FILE or a command", "lra-run --help shows the commands");
+  return lra::run_command(run_arguments);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    lra::memory::install();
+    return run(argc, argv);
+  } catch (const lra::Error& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    if (!error.hint().empty()) fmt::print(stderr, "hint: {}\n", error.hint());
+    return lra::exit_user;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "error: this is a fault of lra-run, please report it: {}\n", error.what());
+    return lra::exit_internal;
+  }
+}

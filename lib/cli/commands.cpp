@@ -1,0 +1,149 @@
+#include "cli/commands.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "cli/estimate.h"
+#include "cli/resolve.h"
+#include "core/config_files.h"
+#include "core/error.h"
+#include "core/host_info.h"
+#include "core/record.h"
+#include "mixers/mixer.h"
+#include "train/device.h"
+
+namespace lra {
+namespace fs = std::filesystem;
+
+namespace {
+
+std::vector<RunConfig> resolve_all(const std::vector<LayeredJson>& layers) {
+  std::vector<RunConfig> runs;
+  for (const auto& layer : layers) {
+    runs.push_back(resolve(layer));
+    select_device(runs.back().train.device);
+  }
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (run_folder("", runs[i]) == run_folder("", runs[j])) {
+        throw Error(fmt::format("two runs of the suite would share the folder {}", run_folder("", runs[i]).string()),
+                    "give each mixer with other options a \"variant\" of its own");
+      }
+    }
+  }
+  return runs;
+}
+
+void print_estimate(const RunConfig& run) {
+  const Estimate e = estimate(run, mean_example_length(run));
+  fmt::print(stderr, "{} {} {}: {} parameters ({:+.1f} % against full attention), {:.4g} tokens and {:.4g} FLOPs per step,\n", run.kind, run.task.task,
+             run.variant, e.parameters, 100.0 * static_cast<double>(e.parameters) / static_cast<double>(e.softmax_parameters) - 100, e.tokens_per_step,
+             e.flops_per_step);
+  const auto steps = static_cast<double>(run.kind == "bench" ? run.measure.measure_warmup_steps + run.measure.measure_steps : run.train.train_steps);
+  fmt::print(stderr, "  estimated roughly: {:.0f} MB of tensors, {:.3g} s per step, {:.3g} minutes for {:.0f} steps without evaluation\n", e.bytes / 1e6,
+             e.seconds_per_step, e.seconds_per_step * steps / 60, steps);
+}
+
+}  // namespace
+
+ExitCode run_command(const RunArguments& arguments) {
+  const Json file = read_json(arguments.config);
+  const Json overrides = parse_overrides(arguments.overrides);
+  const auto runs = resolve_all(expand_config(file, arguments.config, overrides));
+  if (arguments.dry_run) {
+    for (const auto& run : runs) {
+      print_estimate(run);
+      if (runs.size() == 1) fmt::print("{}\n", run.to_json().dump(2));
+    }
+    if (runs.size() > 1) fmt::print(stderr, "{} runs; for the resolved configuration of one, take one task, mixer and seed: mixers=NAME seeds=[0] ...\n", runs.size());
+    return exit_ok;
+  }
+  if (!arguments.folder.empty()) return run_in_folder(runs.at(0), arguments.folder, true);
+  if (runs.size() > 1 || file.contains("tasks")) return run_suite(runs, arguments.out);
+  return run_in_folder(runs[0], run_folder(arguments.out, runs[0]), false);
+}
+
+ExitCode bench_command(const BenchArguments& arguments) {
+  const bool paper = arguments.protocol == "paper";
+  const std::string profile = paper ? "lra-config" : arguments.profile;
+  const std::string origin = "lra-run bench";
+  const Json overrides = parse_overrides(arguments.overrides);
+  const bool on_cpu = select_device(overrides.value("device", std::string("auto"))).is_cpu();
+  auto batches = arguments.batch_sizes;
+  if (batches.empty()) batches = {paper || !on_cpu ? 32 : 1};
+  auto lengths = arguments.lengths;
+  if (lengths.empty() && arguments.task == "bytes") lengths = {1024, 2048, 3072, 4096};
+  const double limit_gb = arguments.memory_limit_gb > 0 ? arguments.memory_limit_gb
+                                                        : 0.75 * host_info()["memory_bytes"].get<double>() / double(1 << 30);
+
+  std::vector<LayeredJson> layers;
+  for (const auto& mixer : arguments.mixers.empty() ? mixer_registry().names() : arguments.mixers) {
+    Json run = {{"kind", "bench"}, {"task", arguments.task}, {"mixer", mixer}, {"profile", profile},
+                {"memory_limit_gb", limit_gb}, {"time_limit_minutes", arguments.time_limit_minutes}};
+    if (lengths.empty()) layers.push_back(layer_run(run, origin, overrides));
+    for (const auto length : lengths) {
+      for (const auto batch : batches) {
+        run.update({{"seq_len", length}, {"batch_size", batch}});
+        layers.push_back(layer_run(run, origin, overrides));
+      }
+    }
+  }
+  const auto runs = resolve_all(layers);
+  const ExitCode code = run_suite(runs, arguments.out);
+
+  fmt::print("{:<14} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12}  {}\n", "mixer", "length", "batch", "steps/s", "examples/s", "spread %", "peak MB", "status");
+  for (const auto& run : runs) {
+    const fs::path file = run_folder(arguments.out, run) / "result.json";
+    if (!fs::exists(file)) continue;
+    const Json record = read_json(file);
+    std::string steps = "-", examples = "-", spread = "-", peak = "-";
+    if (record["speed"].contains("train_steps_per_second")) {
+      const Json& speed = record["speed"]["train_steps_per_second"];
+      steps = fmt::format("{:.4g}", speed["median"].get<double>());
+      spread = fmt::format("{:.1f}", 100 * speed["spread"].get<double>() / speed["median"].get<double>());
+      examples = fmt::format("{:.4g}", record["speed"]["train_examples_per_second"]["median"].get<double>());
+    }
+    if (record["memory"].contains("peak_tensor_bytes")) peak = fmt::format("{:.1f}", record["memory"]["peak_tensor_bytes"].get<double>() / 1e6);
+    fmt::print("{:<14} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12}  {}\n", run.variant, run.task.seq_len, run.train.batch_size, steps, examples, spread, peak,
+               record.value("status", "?"));
+  }
+  fmt::print("records: {}\n", fs::absolute(arguments.out).string());
+  return code;
+}
+
+ExitCode list_command(const std::string& kind) {
+  for (const auto& name : config_names(kind)) {
+    const Json config = named_config(kind, name);
+    std::string text = config.value("summary", config.value("display_name", ""));
+    if (kind == "mixers") {
+      const auto& traits = mixer_registry().at(name).traits;
+      text = config.value("display_name", name);
+      if (config.contains("family")) text += fmt::format(" ({})", config["family"].get<std::string>());
+      if (config.contains("paper") && config["paper"].contains("arxiv")) text += fmt::format(", arXiv {}", config["paper"]["arxiv"].get<std::string>());
+      if (traits.fixed_length) text += ", tied to the length";
+    }
+    fmt::print("{:<16} {}\n", name, text);
+  }
+  return exit_ok;
+}
+
+ExitCode prepare_command(const std::string& task, const PrepareOptions& options) {
+  const Json manifest = task_registry().at(task).make()->prepare(options);
+  fmt::print("{}\n", manifest.dump(2));
+  return exit_ok;
+}
+
+ExitCode verify_command(const std::string& task, const std::string& data_dir) {
+  const Json summary = task_registry().at(task).make()->verify(data_dir);
+  fmt::print("{}\n", summary.dump(2));
+  return exit_ok;
+}
+
+ExitCode schema_command() {
+  fmt::print("{}\n", config_schema().dump(2));
+  return exit_ok;
+}
+
+}  // namespace lra

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cli/suite.h"
+#include "data/task.h"
+
+namespace lra {
+
+/// `lra-run --config FILE [--out DIR] [--dry-run] [key=value ...]`.
+struct RunArguments {
+  std::string config;
+  std::string out = "runs";
+  std::string folder;  ///< set in a suite's child: do this one run in exactly this folder
+  bool dry_run = false;
+  std::vector<std::string> overrides;
+};
+ExitCode run_command(const RunArguments& arguments);
+
+/// `lra-run bench`: mixers × lengths × batch sizes, each in a process of its own, then a table.
+struct BenchArguments {
+  std::vector<std::string> mixers;              ///< empty: all
+  std::vector<std::int64_t> lengths;            ///< empty: 1024, 2048, 3072, 4096 for `bytes`; the task's own examples otherwise
+  std::vector<std::int64_t> batch_sizes;        ///< empty: 1 on a CPU, 32 on a device
+  std::string task = "bytes";
+  std::string profile = "small";
+  std::string protocol;                         ///< "paper": profile lra-config, batch 32, task bytes
+  std::string out = "runs/bench";
+  double memory_limit_gb = 0;                   ///< 0: three quarters of the machine's memory
+  double time_limit_minutes = 10;               ///< per cell
+  std::vector<std::string> overrides;
+};
+ExitCode bench_command(const BenchArguments& arguments);
+
+/// `lra-run eval`: scores a file, or the test split, with the weights in a run's folder.
+struct EvalArguments {
+  std::string checkpoint;   ///< a run's folder
+  std::string data;         ///< empty: the test split of the run's task
+  std::string predictions;  ///< empty: none written
+  std::vector<std::string> overrides;
+};
+ExitCode eval_command(const EvalArguments& arguments);
+
+/// `lra-run ls tasks|mixers|profiles|suites`.
+ExitCode list_command(const std::string& kind);
+
+/// `lra-run data prepare|verify TASK`.
+ExitCode prepare_command(const std::string& task, const PrepareOptions& options);
+ExitCode verify_command(const std::string& task, const std::string& data_dir);
+
+/// `lra-run doctor`: what this machine is, and what is wrong with it. exit_user if something is.
+ExitCode doctor_command();
+
+/// `lra-run schema`: the JSON Schema of config files.
+ExitCode schema_command();
+
+}  // namespace lra

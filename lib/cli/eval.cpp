@@ -1,0 +1,55 @@
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/resolve.h"
+#include "core/config_files.h"
+#include "core/error.h"
+#include "data/task.h"
+#include "model/classifier.h"
+#include "train/checkpoint.h"
+#include "train/device.h"
+#include "train/evaluator.h"
+
+namespace lra {
+namespace fs = std::filesystem;
+
+ExitCode eval_command(const EvalArguments& arguments) {
+  const fs::path folder = arguments.checkpoint;
+  const fs::path weights = fs::exists(folder / "model.safetensors") ? folder / "model.safetensors" : folder / "checkpoint.safetensors";
+  if (!fs::exists(weights)) {
+    throw Error(fmt::format("{}: neither model.safetensors nor checkpoint.safetensors is there", folder.string()), "give the folder of a run, where its result.json lies");
+  }
+  LayeredJson layers;
+  layers.merge(read_model_config(weights), weights.string());
+  layers.merge(parse_overrides(arguments.overrides), command_line_origin);
+  const RunConfig config = resolve(layers);
+  const at::Device device = select_device(config.train.device);
+  set_threads(config.train.threads);
+
+  const auto task = task_registry().at(config.task.task).make();
+  const auto data = arguments.data.empty() ? task->open(Split::test, config.task) : task->open_file(arguments.data, config.task);
+  Classifier model(config.task, config.model, static_cast<std::uint64_t>(config.train.seed));
+  load_model(weights, model);
+  model.to(device);
+
+  std::string predictions;
+  EvaluateOptions options;
+  options.batch_size = config.train.eval_batch_size > 0 ? config.train.eval_batch_size : config.train.batch_size;
+  options.device = device;
+  options.bf16 = config.train.precision == "bf16";
+  if (!arguments.predictions.empty()) {
+    options.on_example = [&](std::size_t index, std::int64_t label, std::int64_t prediction, const at::Tensor& logits) {
+      const std::vector<float> values(logits.data_ptr<float>(), logits.data_ptr<float>() + logits.numel());
+      predictions += Json{{"index", index}, {"label", label}, {"prediction", prediction}, {"logits", values}}.dump() + "\n";
+    };
+  }
+  const Evaluation result = evaluate(model, *data, options);
+  if (!arguments.predictions.empty()) write_file_atomically(arguments.predictions, predictions);
+  const Json summary = {{"weights", weights.string()}, {"examples", result.examples}, {"accuracy", result.accuracy()}, {"loss", result.loss()}};
+  fmt::print("{}\n", summary.dump(2));
+  return exit_ok;
+}
+
+}  // namespace lra

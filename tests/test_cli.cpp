@@ -1,0 +1,204 @@
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "core/file_lock.h"
+#include "core/json_file.h"
+
+// These tests run the program as its users do.
+
+namespace fs = std::filesystem;
+using Catch::Matchers::ContainsSubstring;
+using lra::Json;
+
+namespace {
+
+struct Output {
+  int code = -1;
+  std::string out, err;
+};
+
+const fs::path& workspace() {
+  static const fs::path folder = [] {
+    const fs::path path = fs::temp_directory_path() / ("lra_test_cli_" + std::to_string(getpid()));
+    fs::create_directories(path);
+    return path;
+  }();
+  return folder;
+}
+
+Output lra_run(const std::string& arguments) {
+  const auto out = workspace() / "stdout", err = workspace() / "stderr";
+  const std::string command = "cd " LRA_SOURCE_DIR " && " LRA_BIN_DIR "/lra-run " + arguments + " >" + out.string() + " 2>" + err.string();
+  const int status = std::system(command.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, lra::read_file(out), lra::read_file(err)};
+}
+
+/// A folder with a small ListOps, made once.
+std::string data_dir() {
+  static const std::string folder = [] {
+    const std::string path = (workspace() / "data").string();
+    const auto made = lra_run("data prepare listops --data-dir " + path + " --train 200 --valid 50 --test 50 --min-length 5 --max-length 60 --max-depth 3 --max-args 4");
+    REQUIRE(made.code == 0);
+    return path;
+  }();
+  return folder;
+}
+
+/// A run that ends in about a second.
+fs::path small_run(const std::string& name, const Json& changes = Json::object()) {
+  Json run = {{"task", "listops"},   {"mixer", "linear"},  {"profile", "small"}, {"seed", 0},           {"data_dir", data_dir()}, {"seq_len", 64},
+              {"train_steps", 6},    {"warmup_steps", 2},  {"batch_size", 8},    {"eval_every", 3},     {"checkpoint_every", 2},  {"threads", 1},
+              {"learning_rate", 1e-3}};
+  run.merge_patch(changes);
+  const fs::path file = workspace() / (name + ".json");
+  lra::write_json(file, run);
+  return file;
+}
+
+void check_user_error(const Output& output, const std::string& part) {
+  INFO(output.err);
+  CHECK(output.code == 2);
+  CHECK(output.err.rfind("error: ", 0) == 0);
+  const auto lines = std::count(output.err.begin(), output.err.end(), '\n');
+  CHECK((lines == 1 || (lines == 2 && output.err.find("\nhint: ") != std::string::npos)));
+  CHECK_THAT(output.err, ContainsSubstring(part));
+}
+
+Json result_in(const fs::path& folder) {
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.path().filename() == "result.json") return lra::read_json(entry.path());
+  }
+  FAIL("no result.json below " << folder);
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("every mistake is one clear line and exit code 2", "[cli]") {
+  const std::string out = " --out " + (workspace() / "errors").string() + " ";
+  check_user_error(lra_run(""), "nothing to do");
+  check_user_error(lra_run("--config /nowhere/x.json"), "/nowhere/x.json: cannot be read");
+  check_user_error(lra_run("--conifg x.json"), "--conifg");
+  check_user_error(lra_run("sl mixers"), "sl");
+  std::ofstream(workspace() / "broken.json") << "{\"task\": \"listops\",\n \"mixer\" \"linear\"}";
+  check_user_error(lra_run("--config " + (workspace() / "broken.json").string()), "broken.json:2:10: broken JSON");
+  const std::string run = "--config " + small_run("errors").string() + out;
+  check_user_error(lra_run(run + "d_modle=3"), "the command line: /d_modle: unknown key");
+  check_user_error(lra_run(run + "d_modle=3"), "did you mean 'd_model'?");
+  check_user_error(lra_run(run + "mixer=linaer"), "unknown mixer 'linaer'");
+  check_user_error(lra_run(run + "mixer_options.k=3"), "/mixer_options/k: unknown key");
+  check_user_error(lra_run(run + "num_heads=3"), "/num_heads: 3 heads do not divide the width 64");
+  check_user_error(lra_run(run + "dropout=2"), "/dropout: expected a number between 0 and 0.99, found 2");
+  check_user_error(lra_run(run + "device=cuda:7"), "cuda:7");
+  check_user_error(lra_run(run + "data_dir=/nowhere"), "/nowhere");
+  check_user_error(lra_run("--config " + small_run("errors").string() + " --out /dev/null/x"), "/dev/null/x");
+
+  fs::copy(data_dir(), workspace() / "bad", fs::copy_options::recursive);
+  std::ofstream(workspace() / "bad/listops/basic_train.tsv", std::ios::app) << "( ( [MAX 1 ) ] )\tten\r\n";
+  check_user_error(lra_run(run + "data_dir=" + (workspace() / "bad").string()), "basic_train.tsv:202: ");
+
+  check_user_error(lra_run("eval --checkpoint /nowhere"), "/nowhere");
+  REQUIRE(lra_run("--config " + small_run("truncated").string() + " --out " + (workspace() / "truncated").string()).code == 0);
+  const fs::path folder = workspace() / "truncated/listops/small/linear/n64/seed0";
+  fs::resize_file(folder / "model.safetensors", fs::file_size(folder / "model.safetensors") - 100);
+  check_user_error(lra_run("eval --checkpoint " + folder.string()), "model.safetensors");
+  CHECK_FALSE(fs::exists(workspace() / "errors/listops/small/linear/n64/seed0/result.json"));
+}
+
+TEST_CASE("a dry run prints a configuration that is a valid --config and resolves to itself", "[cli]") {
+  const auto first = lra_run("--dry-run --config " + small_run("dry").string() + " mixer=linformer mixer_options.k=16");
+  REQUIRE(first.code == 0);
+  CHECK_THAT(first.err, ContainsSubstring("parameters"));
+  CHECK_THAT(first.err, ContainsSubstring("FLOPs per step"));
+  std::ofstream(workspace() / "resolved.json") << first.out;
+  const auto second = lra_run("--dry-run --config " + (workspace() / "resolved.json").string());
+  CHECK(second.out == first.out);
+  CHECK(Json::parse(first.out)["mixer_options"]["k"] == 16);
+}
+
+TEST_CASE("a run is evaluated again from its folder with the same accuracy, and predicts every example", "[cli]") {
+  const fs::path out = workspace() / "eval";
+  REQUIRE(lra_run("--config " + small_run("eval").string() + " --out " + out.string()).code == 0);
+  const fs::path folder = out / "listops/small/linear/n64/seed0";
+  const Json record = lra::read_json(folder / "result.json");
+  CHECK(record["status"] == "ok");
+  for (const char* key : {"schema_version", "task", "mixer", "profile", "seed", "config", "metrics", "speed", "memory", "parameters", "host", "build", "data"}) {
+    CHECK(record.contains(key));
+  }
+  const auto eval = lra_run("eval --checkpoint " + folder.string() + " --predictions " + (workspace() / "p.jsonl").string());
+  REQUIRE(eval.code == 0);
+  CHECK(Json::parse(eval.out)["accuracy"] == record["metrics"]["test_accuracy"]);
+  std::ifstream predictions(workspace() / "p.jsonl");
+  int lines = 0, correct = 0;
+  for (std::string line; std::getline(predictions, line); ++lines) {
+    const Json p = Json::parse(line);
+    CHECK(p["index"] == lines);
+    const auto logits = p["logits"].get<std::vector<double>>();
+    REQUIRE(logits.size() == 10);
+    CHECK(std::max_element(logits.begin(), logits.end()) - logits.begin() == p["prediction"].get<std::int64_t>());
+    correct += p["prediction"] == p["label"] ? 1 : 0;
+  }
+  CHECK(lines == 50);
+  CHECK(correct / 50.0 == Json::parse(eval.out)["accuracy"].get<double>());
+  const auto file = lra_run("eval --checkpoint " + folder.string() + " --data " + data_dir() + "/listops/basic_test.tsv");
+  CHECK(Json::parse(file.out)["accuracy"] == record["metrics"]["test_accuracy"]);
+}
+
+TEST_CASE("a suite goes on past runs that fail, records why, and starts again where it stopped", "[cli]") {
+  Json suite = Json::parse(lra::read_file(small_run("suite_base")));
+  for (const char* key : {"task", "mixer", "seed"}) suite.erase(key);
+  suite["suite"] = "mixed";
+  suite["tasks"] = {"listops"};
+  suite["mixers"] = {{{"mixer", "softmax"}, {"variant", "too_big"}, {"memory_limit_gb", 1e-4}},
+                     {{"mixer", "linear"}, {"variant", "explodes"}, {"learning_rate", 1e30}, {"schedule", "constant"}, {"train_steps", 30}},
+                     {{"mixer", "linear"}, {"variant", "too_slow"}, {"time_limit_minutes", 1e-9}},
+                     {{"mixer", "linear"}, {"variant", "no_data"}, {"data_dir", "/nowhere"}},
+                     "none"};
+  suite["bench"] = {{"lengths", {32}}};
+  const fs::path file = workspace() / "suite.json", out = workspace() / "suite";
+  lra::write_json(file, suite);
+  const auto first = lra_run("--config " + file.string() + " --out " + out.string());
+  INFO(first.err);
+  CHECK(first.code == 3);
+  const auto status = [&](const std::string& variant) { return result_in(out / "listops/small" / variant)["status"]; };
+  CHECK(status("too_big") == "oom");
+  CHECK(status("explodes") == "nan");
+  CHECK(status("too_slow") == "timeout");
+  CHECK(status("no_data") == "failed");
+  CHECK(status("none") == "ok");
+  CHECK(result_in(out / "bench/bytes/small/none")["sequence_length"] == 32);
+  const auto written = fs::last_write_time(out / "listops/small/none/n64/seed0/result.json");
+  const auto second = lra_run("--config " + file.string() + " --out " + out.string());
+  CHECK_THAT(second.err, ContainsSubstring("done before (ok)"));
+  CHECK_THAT(second.err, ContainsSubstring("done before (oom)"));
+  CHECK(fs::last_write_time(out / "listops/small/none/n64/seed0/result.json") == written);
+  check_user_error(lra_run("--config " + small_run("other").string() + " --out " + out.string() + " mixer=none train_steps=7"), "train_steps");
+}
+
+TEST_CASE("two processes on one folder: the second leaves the run alone", "[cli]") {
+  const fs::path out = workspace() / "locked";
+  const auto lock = lra::FolderLock::try_lock(out / "listops/small/linear/n64/seed0");
+  REQUIRE(lock.has_value());
+  check_user_error(lra_run("--config " + small_run("locked").string() + " --out " + out.string()), "another process");
+}
+
+TEST_CASE("lists, version, help, schema and doctor answer", "[cli]") {
+  CHECK_THAT(lra_run("ls mixers").out, ContainsSubstring("linformer"));
+  CHECK_THAT(lra_run("ls tasks").out, ContainsSubstring("listops"));
+  CHECK_THAT(lra_run("ls profiles").out, ContainsSubstring("small"));
+  CHECK_THAT(lra_run("ls suites").out, ContainsSubstring("quickstart"));
+  CHECK_THAT(lra_run("--version").out, ContainsSubstring("LibTorch 2."));
+  CHECK_THAT(lra_run("--help").out, ContainsSubstring("Exit codes"));
+  CHECK(Json::parse(lra_run("schema").out)["properties"].contains("d_model"));
+  CHECK_THAT(lra_run("doctor").out, ContainsSubstring("threads"));
+  fs::remove_all(workspace());  // the last test
+}
