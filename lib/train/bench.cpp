@@ -1,0 +1,95 @@
+#include "train/bench.h"
+
+#include <ATen/Context.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "data/task.h"
+#include "model/classifier.h"
+#include "train/batch_loader.h"
+#include "train/device.h"
+#include "train/optimizer.h"
+#include "train/run_status.h"
+#include "train/train_step.h"
+
+namespace lra {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+void measure(const RunConfig& config, RunRecord& record) {
+  const auto start = Clock::now();
+  const TrainConfig& train = config.train;
+  const at::Device device = select_device(train.device);
+  describe_run(config, device, set_threads(train.threads), record);
+  const auto task = task_registry().at(config.task.task).make();
+  const auto data = task->open(Split::train, config.task);
+  record.data = task->data_info(config.task);
+  BatchLoader loader(*data, train.batch_size, train.seed);
+
+  const std::int64_t bytes_before_model = current_tensor_bytes(device);
+  at::manual_seed(static_cast<std::uint64_t>(train.seed));
+  Classifier model(config.task, config.model, static_cast<std::uint64_t>(train.seed));
+  model.to(device);
+  model.train();
+  record.parameters = model.parameter_count();
+  const std::int64_t steps = config.measure.measure_warmup_steps + config.measure.measure_steps;
+
+  bool uniform = true;
+  std::int64_t length = -1, peak = 0;
+  std::vector<double> steps_per_second, examples_per_second, inference;
+  {
+    AdamW optimizer(model.parameters(), train.beta2, train.eps, train.weight_decay);
+    for (std::int64_t step = 0; step < steps; ++step) {
+      const PackedBatch batch = loader.get(step).to(device);
+      if (length == -1) length = batch.layout.max_length();
+      uniform = uniform && batch.layout.uniform() && batch.layout.max_length() == length;
+      const StepResult result = train_step(model, optimizer, batch, train, step);
+      if (!std::isfinite(result.loss_sum)) throw Ended{"nan", "the loss is not a finite number"};
+      peak = std::max(peak, result.peak_tensor_bytes - bytes_before_model);
+      if (step >= config.measure.measure_warmup_steps) {
+        steps_per_second.push_back(1 / result.seconds);
+        examples_per_second.push_back(static_cast<double>(result.examples) / result.seconds);
+      }
+      record.steps_done = step + 1;
+      end_if_asked(train, seconds_since(start));
+    }
+  }
+  record.train_steps_per_second = measured(steps_per_second);
+  record.train_examples_per_second = measured(examples_per_second);
+  record.peak_tensor_bytes = peak;
+  if (uniform) record.sequence_length = length;
+
+  const at::NoGradGuard no_grad;
+  model.eval();
+  for (std::int64_t step = 0; step < steps; ++step) {
+    const PackedBatch batch = loader.get(step).to(device);
+    synchronize(device);
+    const auto forward_start = Clock::now();
+    {
+      const Autocast autocast(device, train.precision == "bf16");
+      model.forward(batch.tokens, batch.layout);
+    }
+    synchronize(device);
+    if (step >= config.measure.measure_warmup_steps) inference.push_back(static_cast<double>(batch.examples()) / seconds_since(forward_start));
+    end_if_asked(train, seconds_since(start));
+  }
+  record.inference_examples_per_second = measured(inference);
+}
+
+}  // namespace
+
+RunRecord bench(const RunConfig& config) {
+  RunRecord record;
+  run_with_status(config, record, [&] { measure(config, record); });
+  return record;
+}
+
+}  // namespace lra

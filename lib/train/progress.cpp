@@ -1,0 +1,46 @@
+#include "train/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+namespace lra {
+namespace {
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<std::int64_t>(seconds + 0.5);
+  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
+  if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} s", whole);
+}
+
+}  // namespace
+
+TerminalProgress::TerminalProgress() : terminal_(::isatty(STDERR_FILENO) == 1) {}
+
+TerminalProgress::~TerminalProgress() {
+  if (line_open_) fmt::print(stderr, "\n");
+}
+
+void TerminalProgress::update(const Progress& progress) {
+  const auto now = std::chrono::steady_clock::now();
+  const auto pause = terminal_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(5000);
+  if (now - last_ < pause && last_ != std::chrono::steady_clock::time_point{}) return;
+  last_ = now;
+  const std::string line = fmt::format("step {}/{}  loss {:.4f}  accuracy {:.2f} %  {:.4g} examples/s  {:.1f} MB  {} left", progress.step,
+                                       progress.train_steps, progress.loss, 100 * progress.accuracy, progress.examples_per_second,
+                                       static_cast<double>(progress.peak_tensor_bytes) / 1e6, duration(progress.seconds_left));
+  fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", line, terminal_ ? "" : "\n");
+  std::fflush(stderr);
+  line_open_ = terminal_;
+}
+
+void TerminalProgress::evaluated(const Progress& progress) {
+  fmt::print(stderr, "{}step {}/{}  {}: loss {:.4f}  accuracy {:.2f} %\n", line_open_ ? "\r\033[K" : "", progress.step, progress.train_steps,
+             progress.phase, progress.loss, 100 * progress.accuracy);
+  std::fflush(stderr);
+  line_open_ = false;
+}
+
+}  // namespace lra

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace lra {
+
+/// What a training run tells while it runs. Loss and accuracy are of the training batches since the last evaluation.
+struct Progress {
+  std::string phase;  ///< "train", "valid" or "test"
+  std::int64_t step = 0;
+  std::int64_t train_steps = 0;
+  double loss = 0;
+  double accuracy = 0;
+  double examples_per_second = 0;
+  std::int64_t peak_tensor_bytes = 0;
+  double seconds_left = 0;  ///< to the last step, at the mean pace so far
+};
+
+class ProgressSink {
+ public:
+  virtual ~ProgressSink() = default;
+  virtual void update(const Progress& progress) = 0;
+  /// The result of an evaluation, worth a line that stays.
+  virtual void evaluated(const Progress& progress) = 0;
+};
+
+/// On standard error: one live line on a terminal, plain lines at most every five seconds otherwise; evaluations have a line each.
+class TerminalProgress : public ProgressSink {
+ public:
+  TerminalProgress();
+  ~TerminalProgress() override;
+  TerminalProgress(const TerminalProgress&) = delete;
+  TerminalProgress& operator=(const TerminalProgress&) = delete;
+  void update(const Progress& progress) override;
+  void evaluated(const Progress& progress) override;
+
+ private:
+  const bool terminal_;
+  bool line_open_ = false;
+  std::chrono::steady_clock::time_point last_{};
+};
+
+}  // namespace lra

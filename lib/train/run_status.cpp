@@ -1,0 +1,69 @@
+#include "train/run_status.h"
+
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <exception>
+#include <new>
+
+#include "core/error.h"
+#include "mixers/mixer.h"
+#include "train/device.h"
+#include "train/memory.h"
+#include "train/stop_signals.h"
+
+namespace lra {
+namespace {
+
+struct MemoryLimit {
+  explicit MemoryLimit(double gibibytes) { memory::set_limit(static_cast<std::int64_t>(gibibytes * 1073741824.0)); }
+  ~MemoryLimit() { memory::set_limit(0); }
+};
+
+}  // namespace
+
+void run_with_status(const RunConfig& config, RunRecord& record, const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto ended = [&](const char* status, const std::string& message) {
+    record.status = status;
+    record.message = message;
+  };
+  try {
+    const MemoryLimit limit(config.train.memory_limit_gb);
+    work();
+  } catch (const Ended& end) {
+    ended(end.status.c_str(), end.message);
+  } catch (const Error&) {
+    throw;
+  } catch (const c10::OutOfMemoryError& error) {
+    ended("oom", error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    ended("oom", "the system has no memory left");
+  } catch (const c10::Error& error) {
+    ended("failed", error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    ended("failed", error.what());
+  }
+  record.peak_rss_bytes = memory::process_peak_bytes();
+  record.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void end_if_asked(const TrainConfig& config, double seconds) {
+  if (stop_requested()) throw Ended{"interrupted", "stopped by a signal; run it again to go on"};
+  if (config.time_limit_minutes > 0 && seconds > 60 * config.time_limit_minutes) {
+    throw Ended{"timeout", fmt::format("the limit of {} minutes was reached", config.time_limit_minutes)};
+  }
+}
+
+void describe_run(const RunConfig& config, at::Device device, int threads, RunRecord& record) {
+  record.config = config.to_json();
+  record.host = {{"device", device_name(device)}, {"threads", threads}, {"allocator", memory::allocator_name()}};
+  record.notes.push_back("sequences are packed: nothing is computed on padding, and padding does not enter attention or pooling as it does in the official code");
+  if (config.task.limit > 0) record.notes.push_back(fmt::format("only the first {} examples of each split were used", config.task.limit));
+  if (config.model.attention_dropout > 0 && !mixer_registry().at(config.model.mixer).traits.attention_dropout) {
+    record.notes.push_back("no attention dropout: this mixer does not materialise its weights");
+  }
+}
+
+}  // namespace lra

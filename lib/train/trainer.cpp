@@ -1,0 +1,287 @@
+#include "train/trainer.h"
+
+#include <ATen/Context.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "data/task.h"
+#include "model/classifier.h"
+#include "train/batch_loader.h"
+#include "train/checkpoint.h"
+#include "train/device.h"
+#include "train/evaluator.h"
+#include "train/lr_schedule.h"
+#include "train/optimizer.h"
+#include "train/run_status.h"
+#include "train/train_step.h"
+
+namespace lra {
+namespace fs = std::filesystem;
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// metrics.jsonl, one JSON object a line.
+class MetricsFile {
+ public:
+  /// Keeps the first `length` bytes of what is there.
+  MetricsFile(const fs::path& file, std::int64_t length) : file_(file), length_(length) {
+    std::ofstream(file, std::ios::app);
+    std::error_code code;
+    if (fs::file_size(file, code) < static_cast<std::uintmax_t>(length)) throw Error(fmt::format("{}: is shorter than its checkpoint says", file.string()));
+    fs::resize_file(file, static_cast<std::uintmax_t>(length), code);
+    out_.open(file, std::ios::app | std::ios::binary);
+    if (code || !out_) throw Error(fmt::format("{}: cannot be written", file.string()));
+  }
+
+  void add(std::int64_t step, const std::string& split, double loss, double accuracy, double learning_rate, double examples_per_second,
+           std::int64_t peak_tensor_bytes) {
+    const Json line = {{"step", step},
+                       {"split", split},
+                       {"loss", loss},
+                       {"accuracy", accuracy},
+                       {"learning_rate", learning_rate},
+                       {"examples_per_second", examples_per_second},
+                       {"peak_tensor_bytes", peak_tensor_bytes}};
+    const std::string text = line.dump() + "\n";
+    out_ << text << std::flush;
+    if (!out_) throw Error(fmt::format("{}: writing failed", file_.string()));
+    length_ += static_cast<std::int64_t>(text.size());
+  }
+
+  std::int64_t length() const { return length_; }
+
+ private:
+  const fs::path file_;
+  std::int64_t length_;
+  std::ofstream out_;
+};
+
+class Trainer {
+ public:
+  Trainer(const RunConfig& config, const fs::path& folder, ProgressSink& progress, RunRecord& record)
+      : config_(config), train_(config.train), folder_(folder), progress_(progress), record_(record), device_(select_device(train_.device)) {}
+
+  ~Trainer() {
+    record_.steps_done = state_.step;
+    if (state_.train_accuracy >= 0) record_.train_accuracy = state_.train_accuracy;
+    if (state_.valid_accuracy >= 0) record_.valid_accuracy = state_.valid_accuracy;
+    if (state_.peak_tensor_bytes > 0) record_.peak_tensor_bytes = state_.peak_tensor_bytes;
+    if (steps_per_second_.empty()) return;
+    record_.train_steps_per_second = measured(steps_per_second_);
+    record_.train_examples_per_second = measured(examples_per_second_);
+  }
+
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  void run() {
+    describe_run(config_, device_, set_threads(train_.threads), record_);
+    open_data();
+    make_model();
+    start_or_resume();
+    first_step_ = state_.step;
+    loop_start_ = Clock::now();
+    try {
+      while (true) {
+        const bool last = state_.step == train_.train_steps;
+        const bool evaluation_due = state_.step > 0 && (last || state_.step % train_.eval_every == 0);
+        if (evaluation_due && state_.evaluated_step != state_.step) evaluate_valid();
+        if (changed_ && (last || state_.step % train_.checkpoint_every == 0)) save();
+        if (last) break;
+        step();
+        end_if_asked(train_, seconds_since(start_));
+      }
+    } catch (const Ended& end) {
+      if (end.status != "nan" && changed_) save();
+      throw;
+    }
+    test();
+  }
+
+ private:
+  void save() {
+    state_.metrics_bytes = metrics_->length();
+    save_checkpoint(folder_, config_, *model_, *optimizer_, state_);
+    changed_ = false;
+  }
+
+  void open_data() {
+    const auto task = task_registry().at(config_.task.task).make();
+    train_data_ = task->open(Split::train, config_.task);
+    valid_data_ = task->open(Split::valid, config_.task);
+    test_data_ = task->open(Split::test, config_.task);
+    record_.reference_levels = task->reference_levels(*train_data_, *test_data_);
+    record_.data = task->data_info(config_.task);
+    loader_ = std::make_unique<BatchLoader>(*train_data_, train_.batch_size, train_.seed);
+  }
+
+  void make_model() {
+    bytes_before_model_ = current_tensor_bytes(device_);
+    at::manual_seed(static_cast<std::uint64_t>(train_.seed));
+    model_ = std::make_shared<Classifier>(config_.task, config_.model, static_cast<std::uint64_t>(train_.seed));
+    model_->to(device_);
+    model_->train();
+    optimizer_ = std::make_unique<AdamW>(model_->parameters(), train_.beta2, train_.eps, train_.weight_decay);
+    record_.parameters = model_->parameter_count();
+  }
+
+  void start_or_resume() {
+    if (const auto saved = load_checkpoint(folder_, config_, *model_, *optimizer_)) {
+      state_ = *saved;
+      record_.notes.push_back(fmt::format("resumed at step {}: speeds are of the steps after it", state_.step));
+    } else {
+      for (const char* name : {"best.safetensors", "model.safetensors"}) fs::remove(folder_ / name);
+    }
+    remove_temporary_files(folder_);
+    metrics_ = std::make_unique<MetricsFile>(folder_ / "metrics.jsonl", state_.metrics_bytes);
+  }
+
+  void step() {
+    // 1. Sample.
+    const PackedBatch batch = loader_->get(state_.step).to(device_);
+    // 2, 3, 4. Forward, backward, optimise.
+    StepResult result = train_step(*model_, *optimizer_, batch, train_, state_.step);
+    if (!std::isfinite(result.loss_sum)) throw Ended{"nan", fmt::format("the loss of step {} is not a finite number", state_.step + 1)};
+    result.peak_tensor_bytes -= bytes_before_model_;
+    ++state_.step;
+    changed_ = true;
+    state_.peak_tensor_bytes = std::max(state_.peak_tensor_bytes, result.peak_tensor_bytes);
+    state_.window_peak_tensor_bytes = std::max(state_.window_peak_tensor_bytes, result.peak_tensor_bytes);
+    state_.window_examples += result.examples;
+    state_.window_correct += result.correct;
+    state_.window_loss_sum += result.loss_sum;
+    const auto examples = static_cast<double>(result.examples);
+    window_seconds_ += result.seconds;
+    window_timed_examples_ += examples;
+    if (state_.step - first_step_ > config_.measure.measure_warmup_steps) {
+      steps_per_second_.push_back(1 / result.seconds);
+      examples_per_second_.push_back(examples / result.seconds);
+    }
+    Progress progress = window_progress();
+    const auto done = static_cast<double>(state_.step - first_step_);
+    progress.seconds_left = seconds_since(loop_start_) / done * static_cast<double>(train_.train_steps - state_.step);
+    progress_.update(progress);
+  }
+
+  /// Means over the training batches since the last evaluation.
+  Progress window_progress() const {
+    const auto examples = static_cast<double>(state_.window_examples);
+    return {.phase = "train",
+            .step = state_.step,
+            .train_steps = train_.train_steps,
+            .loss = state_.window_loss_sum / examples,
+            .accuracy = static_cast<double>(state_.window_correct) / examples,
+            .examples_per_second = window_seconds_ > 0 ? window_timed_examples_ / window_seconds_ : 0,
+            .peak_tensor_bytes = state_.window_peak_tensor_bytes};
+  }
+
+  /// Scores a whole split with the model as it is.
+  Progress score(const Dataset& data, const char* split, std::int64_t step) {
+    reset_peak_tensor_bytes(device_);
+    const auto start = Clock::now();
+    const Evaluation result = evaluate(*model_, data,
+                                       {.batch_size = train_.eval_batch_size == 0 ? train_.batch_size : train_.eval_batch_size,
+                                        .device = device_,
+                                        .bf16 = train_.precision == "bf16",
+                                        .before_batch = [this] { end_if_asked(train_, seconds_since(start_)); }});
+    synchronize(device_);
+    if (!std::isfinite(result.loss_sum)) throw Ended{"nan", fmt::format("the loss on the {} split is not a finite number after step {}", split, step)};
+    return {.phase = split,
+            .step = step,
+            .train_steps = train_.train_steps,
+            .loss = result.loss(),
+            .accuracy = result.accuracy(),
+            .examples_per_second = static_cast<double>(result.examples) / seconds_since(start),
+            .peak_tensor_bytes = peak_tensor_bytes(device_) - bytes_before_model_};
+  }
+
+  /// A line of metrics.jsonl; the learning rate is that of the update which ended the step.
+  void report(const Progress& progress) {
+    metrics_->add(progress.step, progress.phase, progress.loss, progress.accuracy, learning_rate_at(train_, progress.step - 1),
+                  progress.examples_per_second, progress.peak_tensor_bytes);
+    progress_.evaluated(progress);
+  }
+
+  void evaluate_valid() {
+    const Progress valid = score(*valid_data_, "valid", state_.step);
+    const Progress window = window_progress();
+    report(window);
+    report(valid);
+    state_.train_accuracy = window.accuracy;
+    state_.valid_accuracy = valid.accuracy;
+    if (valid.accuracy > state_.best_valid_accuracy) {
+      state_.best_valid_accuracy = valid.accuracy;
+      state_.best_step = state_.step;
+      if (best_valid()) save_model(folder_ / "best.safetensors", config_, *model_, state_.step);
+    }
+    state_.evaluated_step = state_.step;
+    state_.window_examples = state_.window_correct = state_.window_peak_tensor_bytes = 0;
+    state_.window_loss_sum = 0;
+    window_seconds_ = window_timed_examples_ = 0;
+    changed_ = true;
+  }
+
+  void test() {
+    const fs::path best = folder_ / "best.safetensors", selected = folder_ / "model.safetensors";
+    const std::int64_t step = best_valid() ? state_.best_step : state_.step;
+    // After a kill just before its end the run finds its selection under the final name already.
+    if (best_valid()) load_model(fs::exists(best) ? best : selected, *model_);
+    const Progress result = score(*test_data_, "test", step);
+    report(result);
+    if (!best_valid()) {
+      save_model(selected, config_, *model_, step);
+    } else if (fs::exists(best)) {
+      fs::rename(best, selected);
+    }
+    record_.test_accuracy = result.accuracy;
+    record_.test_examples = static_cast<std::int64_t>(test_data_->size());
+    record_.selected_step = step;
+    if (best_valid()) record_.valid_accuracy = state_.valid_accuracy = state_.best_valid_accuracy;
+  }
+
+  bool best_valid() const { return train_.selection == "best_valid"; }
+
+  const RunConfig& config_;
+  const TrainConfig& train_;
+  const fs::path folder_;
+  ProgressSink& progress_;
+  RunRecord& record_;
+  const at::Device device_;
+  const Clock::time_point start_ = Clock::now();
+
+  std::unique_ptr<Dataset> train_data_, valid_data_, test_data_;
+  std::unique_ptr<BatchLoader> loader_;
+  std::int64_t bytes_before_model_ = 0;
+  std::shared_ptr<Classifier> model_;
+  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<MetricsFile> metrics_;
+  TrainState state_;
+  bool changed_ = false;  ///< since the last checkpoint
+
+  // Of this process only: they differ from run to run, so they are not part of the checkpoint.
+  std::int64_t first_step_ = 0;
+  Clock::time_point loop_start_;
+  double window_seconds_ = 0, window_timed_examples_ = 0;
+  std::vector<double> steps_per_second_, examples_per_second_;
+};
+
+}  // namespace
+
+RunRecord train(const RunConfig& config, const fs::path& folder, ProgressSink& progress) {
+  RunRecord record;
+  run_with_status(config, record, [&] { Trainer(config, folder, progress, record).run(); });
+  return record;
+}
+
+}  // namespace lra
