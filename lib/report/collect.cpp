@@ -1,0 +1,139 @@
+#include "report/collect.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "core/error.h"
+
+namespace lra::report {
+namespace fs = std::filesystem;
+namespace {
+
+/// Typed access to one object of a record; errors name the file and the JSON path.
+struct Reader {
+  const fs::path& file;
+  const Json& object;
+  std::string place;
+
+  [[noreturn]] void fail(const char* key, const char* expected) const {
+    throw Error(fmt::format("{}: {}/{}: expected {}", file.string(), place, key, expected));
+  }
+  const Json* find(const char* key) const {
+    const auto found = object.find(key);
+    return found == object.end() || found->is_null() ? nullptr : &*found;
+  }
+  Json object_at(const char* key) const {
+    const Json* value = find(key);
+    if (value == nullptr) return Json::object();
+    if (!value->is_object()) fail(key, "an object");
+    return *value;
+  }
+  std::string text(const char* key, bool required) const {
+    const Json* value = find(key);
+    if (value == nullptr && !required) return {};
+    if (value == nullptr || !value->is_string()) fail(key, "a text");
+    return value->get<std::string>();
+  }
+  std::optional<double> number(const char* key) const {
+    const Json* value = find(key);
+    if (value == nullptr) return std::nullopt;
+    if (!value->is_number() || value->get<double>() < 0) fail(key, "a number that is not negative");
+    return value->get<double>();
+  }
+  std::optional<double> fraction(const char* key) const {
+    const auto value = number(key);
+    if (value && *value > 1) fail(key, "a fraction of 1");
+    return value;
+  }
+  std::optional<std::int64_t> integer(const char* key) const {
+    const Json* value = find(key);
+    if (value == nullptr) return std::nullopt;
+    if (!value->is_number_integer() || value->get<std::int64_t>() < 0) fail(key, "an integer that is not negative");
+    return value->get<std::int64_t>();
+  }
+  std::optional<Measured> measured(const char* key) const {
+    if (find(key) == nullptr) return std::nullopt;
+    const Json inner = object_at(key);
+    const Reader reader{file, inner, place + "/" + key};
+    const auto median = reader.number("median");
+    if (!median) reader.fail("median", "a number");
+    return Measured{*median, reader.number("spread").value_or(0), reader.integer("count").value_or(0), {}};
+  }
+};
+
+}  // namespace
+
+Result parse_result(const Json& json, const fs::path& file) {
+  if (!json.is_object()) throw Error(fmt::format("{}: expected a JSON object", file.string()));
+  const Reader top{file, json, ""};
+  const auto version = top.integer("schema_version");
+  if (!version || *version != record_schema_version) {
+    throw Error(fmt::format("{}: /schema_version: expected {}, found {}", file.string(), record_schema_version, version ? fmt::to_string(*version) : "none"),
+                "use the lra-report of the version that wrote this record, or leave that folder out");
+  }
+  Result result;
+  result.file = file;
+  result.kind = top.text("kind", true);
+  if (result.kind != "train" && result.kind != "bench") top.fail("kind", "train or bench");
+  result.status = top.text("status", true);
+  const std::set<std::string> statuses = {"ok", "oom", "timeout", "nan", "failed", "interrupted", "skipped"};
+  if (statuses.count(result.status) == 0) top.fail("status", "ok, oom, timeout, nan, failed, interrupted or skipped");
+  result.message = top.text("message", false);
+  result.suite = top.text("suite", false);
+  result.task = top.text("task", true);
+  result.mixer = top.text("mixer", true);
+  result.variant = top.text("variant", false);
+  if (result.variant.empty()) result.variant = result.mixer;
+  result.display_name = top.text("display_name", false);
+  result.profile = top.text("profile", true);
+  result.seed = top.integer("seed").value_or(0);
+  result.sequence_length = top.integer("sequence_length");
+  result.parameters = top.integer("parameters");
+  result.config = top.object_at("config");
+  result.host = top.object_at("host");
+  result.build = top.object_at("build");
+  result.data = top.object_at("data");
+  if (const Json* notes = top.find("notes")) result.notes = *notes;
+
+  const Json metrics_json = top.object_at("metrics"), speed_json = top.object_at("speed"), memory_json = top.object_at("memory");
+  const Reader metrics{file, metrics_json, "/metrics"}, speed{file, speed_json, "/speed"}, memory{file, memory_json, "/memory"};
+  result.train_accuracy = metrics.fraction("train_accuracy");
+  result.valid_accuracy = metrics.fraction("valid_accuracy");
+  result.test_accuracy = metrics.fraction("test_accuracy");
+  result.test_examples = metrics.integer("test_examples");
+  result.reference_levels = metrics.object_at("reference_levels");
+  const Reader levels{file, result.reference_levels, "/metrics/reference_levels"};
+  for (const auto& [name, value] : result.reference_levels.items()) levels.fraction(name.c_str());
+  result.train_steps_per_second = speed.measured("train_steps_per_second");
+  result.train_examples_per_second = speed.measured("train_examples_per_second");
+  result.inference_examples_per_second = speed.measured("inference_examples_per_second");
+  result.peak_tensor_bytes = memory.integer("peak_tensor_bytes");
+  result.peak_rss_bytes = memory.integer("peak_rss_bytes");
+  if (result.kind == "bench" && !result.sequence_length) top.fail("sequence_length", "an integer, since kind is bench");
+  return result;
+}
+
+std::vector<Result> collect(const std::vector<fs::path>& folders) {
+  std::set<fs::path> files;
+  for (const fs::path& folder : folders) {
+    if (!fs::is_directory(folder)) throw Error(fmt::format("{}: no such folder", folder.string()));
+    std::error_code code;
+    auto entries = fs::recursive_directory_iterator(folder, code);
+    for (; !code && entries != fs::recursive_directory_iterator(); entries.increment(code)) {
+      if (entries->path().filename() == "result.json" && entries->is_regular_file()) files.insert(fs::canonical(entries->path()));
+    }
+    if (code) throw Error(fmt::format("{}: cannot be read ({})", folder.string(), code.message()));
+  }
+  if (files.empty()) {
+    throw Error(fmt::format("{}: no result.json in or below {}", folders.front().string(), folders.size() == 1 ? "this folder" : "the given folders"),
+                "give the folder that lra-run wrote with --out");
+  }
+  std::vector<Result> results;
+  for (const fs::path& file : files) results.push_back(parse_result(read_json(file), file));
+  return results;
+}
+
+}  // namespace lra::report

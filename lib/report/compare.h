@@ -1,0 +1,73 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "report/collect.h"
+
+namespace lra::report {
+
+/// A mean over records. `error` is the standard deviation over seeds (or records) where there are several; of a single test accuracy it is the
+/// binomial standard error of the test set, of a single speed the interquartile range over its steps. `error_kind` says which.
+struct Summary {
+  double mean = 0;
+  double error = 0;
+  std::string error_kind;  ///< "sd over seeds" | "sd over records" | "binomial SE" | "IQR over steps" | ""
+  std::int64_t n = 0;
+};
+
+/// One row of a ranking: the records of one variant with one configuration and one status.
+struct ScoreRow {
+  std::string label, mixer, variant, status, message;
+  std::vector<std::int64_t> seeds;
+  std::optional<Summary> test;              ///< percent
+  std::optional<double> valid, train;       ///< percent, means
+  std::optional<std::int64_t> test_examples, parameters, train_steps, batch_size;
+  std::optional<double> published;          ///< percent
+  std::string published_text, published_source;
+};
+
+/// Rows that may be ranked together: one task, profile, data set, host and device.
+struct ScoreGroup {
+  std::string task, task_name, profile, host, device, title, condition;  ///< condition: lengths, data, host in one line
+  std::vector<std::pair<std::string, double>> reference_levels;          ///< name, percent
+  std::vector<ScoreRow> rows;                                            ///< best first; without a score last
+  std::vector<std::string> notes;
+  bool limited = false;  ///< only the first examples of each split were used
+};
+
+/// Speed and memory of one variant at one length.
+struct SpeedRow {
+  std::string label, mixer, variant, status, message;
+  std::optional<Summary> examples_per_second;
+  std::optional<double> steps_per_second, inference_examples_per_second, peak_tensor_bytes, peak_rss_bytes;
+  std::optional<double> relative_speed, relative_memory;  ///< divided by those of `softmax` in the same group
+  std::int64_t n = 0;
+};
+
+/// Rows measured under the same conditions. `length` is 0 for speed seen while training on a task's own lengths.
+struct SpeedGroup {
+  std::string source, task_name, profile, host, device, threads, precision, title, condition;  ///< source: bench | train
+  std::int64_t batch_size = 0, length = 0;
+  std::vector<SpeedRow> rows;  ///< fastest first; without a speed last
+};
+
+/// Scores by task, profile, data, host and device; then, where one profile on one host has all the tasks on full data, the group "average of 5
+/// tasks" (without Path-X) and, with Path-X, "average of 6 tasks" (a failed Path-X counted as 50).
+/// `published` is data/published/lra.json.
+std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const Json& published);
+
+/// Speed and memory by profile, host, device, threads, batch size, precision and length: bench records, then what training saw.
+std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results);
+
+/// The bench group that a chart of `scores` takes its speed from, and at which length: the largest length that all scored variants with a
+/// bench record have (`length` 0), or the given one. Falls back on the training group of the same task. Null where there is neither.
+const SpeedGroup* speed_for(const ScoreGroup& scores, const std::vector<SpeedGroup>& speeds, std::int64_t length);
+
+/// "ListOps" for "listops"; the name itself for an unknown task.
+std::string task_name(const std::string& task);
+
+}  // namespace lra::report

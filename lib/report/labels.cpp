@@ -1,0 +1,164 @@
+#include "report/labels.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+#include <optional>
+
+namespace lra::report {
+namespace {
+
+constexpr double gap = 3;     // between a bubble's edge and its name
+constexpr double margin = 1;  // kept free round every name
+
+// Advance widths of printable ASCII in thousandths of the font size.
+constexpr std::array<std::uint16_t, 95> widths = {
+    278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556, 556, 556,
+    556, 556, 278, 278, 584, 584, 584, 556, 1015, 667, 667, 722, 722, 667, 611, 778, 722, 278, 500, 667, 556, 833, 722, 778,
+    667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 278, 278, 278, 469, 556, 333, 556, 556, 500, 556, 556, 278, 556,
+    556, 222, 222, 500, 222, 833, 556, 556, 556, 556, 333, 500, 278, 556, 500, 722, 500, 500, 500, 334, 260, 334, 584};
+
+bool continues(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
+
+double overlap_area(const Box& a, const Box& b) {
+  return std::max(0.0, std::min(a.right, b.right) - std::max(a.left, b.left)) * std::max(0.0, std::min(a.bottom, b.bottom) - std::max(a.top, b.top));
+}
+
+/// How deep a box lies in a disc, in pixels; 0 where they don't touch.
+double depth_in_disc(const Box& box, const Point& centre, double radius) {
+  const double dx = std::clamp(centre.x, box.left, box.right) - centre.x, dy = std::clamp(centre.y, box.top, box.bottom) - centre.y;
+  return std::max(0.0, radius - std::hypot(dx, dy));
+}
+
+}  // namespace
+
+bool overlap(const Box& a, const Box& b) { return overlap_area(a, b) > 0; }
+
+bool crosses(const Point& a, const Point& b, const Box& box) {
+  double enter = 0, leave = 1;  // Liang and Barsky's clipping
+  const std::array<std::array<double, 2>, 4> edges = {{{a.x - b.x, a.x - box.left}, {b.x - a.x, box.right - a.x},
+                                                       {a.y - b.y, a.y - box.top}, {b.y - a.y, box.bottom - a.y}}};
+  for (const auto& [direction, distance] : edges) {
+    if (direction == 0 && distance < 0) return false;
+    if (direction < 0) enter = std::max(enter, distance / direction);
+    if (direction > 0) leave = std::min(leave, distance / direction);
+  }
+  return enter <= leave;
+}
+
+double text_width(std::string_view text, double font_size) {
+  double sum = 0;
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    if (code >= 32 && code < 127) sum += widths[static_cast<std::size_t>(code) - 32];
+    else if (code >= 0xE3) sum += 1000;  // mostly East Asian scripts: one em
+    else if (!continues(c)) sum += 620;
+  }
+  return sum * font_size / 1000;
+}
+
+std::vector<std::string> wrap(const std::string& text, double width, double font_size) {
+  std::vector<std::string> lines(1);
+  for (std::size_t start = 0; start < text.size();) {
+    const std::size_t end = std::min(text.find(' ', start), text.size());
+    const std::string word = text.substr(start, end - start);
+    if (!lines.back().empty() && text_width(lines.back() + " " + word, font_size) > width) lines.emplace_back();
+    lines.back() += (lines.back().empty() ? "" : " ") + word;
+    start = end + 1;
+  }
+  return lines;
+}
+
+std::string shorten(const std::string& text, std::size_t length) {
+  std::size_t count = 0, cut = text.size();
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (continues(text[i])) continue;
+    if (++count == length) cut = i;
+  }
+  return count <= length ? text : text.substr(0, cut) + "…";
+}
+
+std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles, double width, double height, const std::vector<double>& lines,
+                                      double font_size) {
+  std::vector<PlacedLabel> labels(bubbles.size());
+
+  const auto candidate = [&](std::size_t i, double angle, double distance) {
+    const LabelledBubble& bubble = bubbles[i];
+    const double half_width = text_width(bubble.text, font_size) / 2 + margin, half_height = font_size / 2 + margin;
+    const double dx = std::cos(angle), dy = -std::sin(angle), reach = bubble.radius + gap + distance;
+    // The centre of the name lies where its box just leaves the disc of radius `reach` in that direction.
+    const Point centre{bubble.centre.x + dx * reach + half_width * std::clamp(dx * 1.6, -1.0, 1.0),
+                       bubble.centre.y + dy * reach + half_height * std::clamp(dy * 1.6, -1.0, 1.0)};
+    PlacedLabel label;
+    label.box = {centre.x - half_width, centre.y - half_height, centre.x + half_width, centre.y + half_height};
+    label.placed = true;
+    label.leader = distance > 12;
+    label.from = {bubble.centre.x + dx * bubble.radius, bubble.centre.y + dy * bubble.radius};
+    label.to = {std::clamp(label.from.x, label.box.left, label.box.right), std::clamp(label.from.y, label.box.top, label.box.bottom)};
+    return label;
+  };
+
+  /// The price of a candidate, or nothing where it leaves the plot or collides with another name or its leader line.
+  const auto price = [&](std::size_t i, const PlacedLabel& label) -> std::optional<double> {
+    const Box& box = label.box;
+    if (box.left < 0 || box.top < 0 || box.right > width || box.bottom > height) return std::nullopt;
+    double sum = 0;
+    for (std::size_t j = 0; j < bubbles.size(); ++j) {
+      if (j != i && labels[j].placed) {
+        if (overlap(box, labels[j].box) || (labels[j].leader && crosses(labels[j].from, labels[j].to, box))) return std::nullopt;
+        if (label.leader && crosses(label.from, label.to, labels[j].box)) return std::nullopt;
+      }
+      const LabelledBubble& other = bubbles[j];
+      const double depth = depth_in_disc(box, other.centre, other.radius + 1);
+      if (depth > 0) sum += 60 + 6 * depth;
+      const Box bar{other.centre.x - 1, other.centre.y - other.error, other.centre.x + 1, other.centre.y + other.error};
+      if (overlap(box, bar)) sum += 25;
+      const Box core{other.centre.x - 0.5 * other.radius, other.centre.y - 0.5 * other.radius, other.centre.x + 0.5 * other.radius,
+                     other.centre.y + 0.5 * other.radius};
+      if (j != i && label.leader && crosses(label.from, label.to, core)) sum += 12;
+    }
+    for (const double y : lines) {
+      if (y > box.top && y < box.bottom) sum += 25;
+    }
+    return sum;
+  };
+
+  const auto place = [&](std::size_t i) {
+    labels[i].placed = false;
+    PlacedLabel best;
+    double best_price = 0;
+    for (double distance = 0; distance < std::hypot(width, height); distance += distance < 4 ? 4 : 8) {
+      if (best.placed && distance > best_price) break;  // farther ones can only cost more
+      for (int step = 0; step < 16; ++step) {
+        const PlacedLabel label = candidate(i, step * 3.14159265358979 / 8, distance);
+        const auto price_here = price(i, label);
+        if (!price_here) continue;
+        const int from_east = std::min(step, 16 - step);
+        const double total = *price_here + distance + 0.7 * from_east + (label.leader ? 8 : 0);
+        if (best.placed && total >= best_price) continue;
+        best = label;
+        best_price = total;
+      }
+    }
+    labels[i] = best;
+  };
+
+  std::vector<std::size_t> order(bubbles.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto crowd = [&](std::size_t i) {
+    double sum = 0;
+    for (const LabelledBubble& other : bubbles) {
+      sum += 1 / (20 + std::hypot(other.centre.x - bubbles[i].centre.x, other.centre.y - bubbles[i].centre.y));
+    }
+    return sum;
+  };
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return crowd(a) > crowd(b); });
+  for (int round = 0; round < 4; ++round) {
+    for (const std::size_t i : order) place(i);
+  }
+  return labels;
+}
+
+}  // namespace lra::report

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "report/charts.h"
+#include "report/tables.h"
+
+namespace lra::report {
+
+struct PageChart {
+  Chart chart;
+  Json spec;
+  std::string svg;  ///< empty where it was not rendered
+};
+
+/// The self-contained page: tables, charts, definitions and where the numbers come from. `vega_bundle` is JavaScript that defines
+/// `window.vegaEmbed` (empty: the SVGs alone are shown).
+std::string page(const std::vector<Result>& results, const std::vector<PageChart>& charts, const Table& accuracy, const Table& efficiency,
+                 const std::string& vega_bundle);
+
+/// Reads the records below `folders` and writes the whole report to `out`. `length`: see speed_for(). Returns sentences about what could
+/// not be made (no renderer, no bundle). Throws Error.
+std::vector<std::string> write_report(const std::vector<std::filesystem::path>& folders, const std::filesystem::path& out, std::int64_t length);
+
+/// A file of the repository: beside a parent folder of the program or of the working directory, else in the checkout it was built from. Throws Error.
+std::filesystem::path repository_file(const std::filesystem::path& relative);
+
+}  // namespace lra::report
