@@ -88,11 +88,15 @@ Axis fit_axis(const std::vector<std::pair<double, double>>& values, double size,
 void set_ticks(Axis& axis) {
   axis.ticks.clear();
   if (axis.log) {
-    for (int power = -6; power <= 9; ++power) {
-      for (const double digit : {1.0, 2.0, 5.0}) {
-        const double tick = digit * std::pow(10, power);
-        if (tick >= axis.low && tick <= axis.high) axis.ticks.push_back(tick);
+    for (const auto& digits : {std::vector<double>{1, 2, 5}, std::vector<double>{1, 2, 3, 5, 7}}) {
+      axis.ticks.clear();
+      for (int power = -6; power <= 9; ++power) {
+        for (const double digit : digits) {
+          const double tick = digit * std::pow(10, power);
+          if (tick >= axis.low && tick <= axis.high) axis.ticks.push_back(tick);
+        }
       }
+      if (axis.ticks.size() >= 5) return;
     }
     if (axis.ticks.size() >= 2) return;
   }
@@ -231,7 +235,7 @@ Json vega_lite(const Chart& chart) {
 
   std::vector<std::pair<double, double>> xs, ys;
   for (const Bubble& bubble : chart.bubbles) {
-    xs.emplace_back(bubble.x, radius(bubble) + edge);
+    xs.emplace_back(bubble.x, radius(bubble) + 2 * edge);
     ys.emplace_back(bubble.y, radius(bubble) + edge);
     ys.emplace_back(bubble.y - bubble.error, edge);
     ys.emplace_back(bubble.y + bubble.error, edge);
@@ -278,8 +282,8 @@ Json vega_lite(const Chart& chart) {
   const Json x_scale = {{"type", log ? "log" : "linear"}, {"domain", {x.low, x.high}}, {"nice", false}, {"zero", false}};
   const Json y_scale = {{"domain", {y.low, y.high}}, {"nice", false}, {"zero", false}};
   const Json x_field = {{"field", "x"}, {"type", "quantitative"}, {"scale", x_scale},
-                        {"axis", {{"title", chart.x_title + (log ? ", log scale" : "")}, {"values", x.ticks}, {"format", ",~g"}}}};
-  const Json y_axis = {{"title", chart.y_title}, {"values", y.ticks}, {"format", "~g"}};
+                        {"axis", {{"title", chart.x_title + (log ? ", log scale" : "")}, {"values", x.ticks}, {"format", ",~r"}}}};
+  const Json y_axis = {{"title", chart.y_title}, {"values", y.ticks}, {"format", "~r"}};
   const auto y_field = [&](const char* field) { return Json{{"field", field}, {"type", "quantitative"}, {"scale", y_scale}, {"axis", y_axis}}; };
 
   // Names of the dashed lines stand right of the plot, pushed apart where lines are close; the legends stand beyond them.
@@ -309,8 +313,8 @@ Json vega_lite(const Chart& chart) {
   const Json tooltip = {{{"field", "model"}, {"title", "Model"}},
                         {{"field", "family"}, {"title", "Kind"}},
                         {{"field", "y"}, {"title", "Accuracy (%)"}, {"format", ".2f"}},
-                        {{"field", "x"}, {"title", "Examples/s"}, {"format", ",.4~g"}},
-                        {{"field", "memory"}, {"title", fmt::format("Memory ({})", chart.memory_unit)}, {"format", ",.4~g"}}};
+                        {{"field", "x"}, {"title", "Examples/s"}, {"format", ",.4~r"}},
+                        {{"field", "memory"}, {"title", fmt::format("Memory ({})", chart.memory_unit)}, {"format", ",.4~r"}}};
   layers.push_back(layer(
       bubbles, {{"type", "circle"}, {"opacity", 0.62}, {"stroke", "white"}, {"strokeWidth", 1}},
       {{"x", x_field},
@@ -319,7 +323,7 @@ Json vega_lite(const Chart& chart) {
         {{"field", "memory"},
          {"type", "quantitative"},
          {"scale", {{"domain", {0, std::max(largest / chart.bytes_per_unit, 1e-9)}}, {"range", {0, largest_area}}, {"zero", true}, {"nice", false}}},
-         {"legend", {{"title", Json::array({chart.memory_title, fmt::format("({})", chart.memory_unit)})}, {"values", sizes}, {"format", ",~g"},
+         {"legend", {{"title", fmt::format("{} ({})", chart.memory_title, chart.memory_unit)}, {"values", sizes}, {"format", ",~r"},
                      {"symbolFillColor", "#b5b5b5"}, {"symbolOpacity", 0.7}, {"symbolStrokeColor", "#8a8a8a"}}}}},
        {"color", {{"field", "family"}, {"type", "nominal"}, {"scale", {{"domain", domain}, {"range", colours}}},
                   {"legend", {{"title", "Token mixing"}, {"symbolType", "circle"}, {"symbolSize", 110}, {"symbolOpacity", 0.75}}}}},
@@ -351,7 +355,7 @@ Json vega_lite(const Chart& chart) {
   for (const std::string& line : wrap(fmt::format("{}", fmt::join(caption, " ")), text_space, caption_size)) caption_text += (caption_text.empty() ? "" : "\n") + line;
   layers.push_back(layer(Json::array({Json::object()}), {{"type", "text"}, {"text", caption_text}, {"lineBreak", "\n"}, {"align", "left"}, {"baseline", "top"}, {"fontSize", caption_size},
                                                          {"lineHeight", 15}, {"color", "#666"}},
-                         {{"x", pixels(-42)}, {"y", pixels(plot_height + 52)}}));
+                         {{"x", pixels(0)}, {"y", pixels(plot_height + 52)}}));
 
   return {{"$schema", "https://vega.github.io/schema/vega-lite/v6.json"},
           {"description", chart.title + ". " + chart.subtitle},
@@ -369,7 +373,7 @@ Json vega_lite(const Chart& chart) {
             {"axis", {{"gridColor", "#eceef1"}, {"domain", false}, {"tickColor", "#c9ccd1"}, {"labelColor", "#444"}, {"titleColor", "#1f2328"},
                       {"labelFontSize", 11.5}, {"titleFontSize", 12.5}, {"titleFontWeight", "normal"}, {"titlePadding", 10}, {"labelOverlap", false}}},
             {"legend", {{"offset", 18 + side}, {"titleFontSize", 12}, {"titleFontWeight", 600}, {"labelFontSize", 11.5}, {"labelColor", "#444"}, {"titleColor", "#1f2328"},
-                        {"rowPadding", 4}, {"labelLimit", 200}}}}}};
+                        {"rowPadding", 4}, {"labelLimit", 200}, {"titleLimit", 220}, {"layout", {{"right", {{"direction", "vertical"}, {"margin", 22}}}}}}}}}};
 }
 
 }  // namespace lra::report

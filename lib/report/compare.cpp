@@ -131,7 +131,7 @@ void set_published(ScoreRow& row, const Json& published, const std::string& colu
 }
 
 std::string protocol_note(const std::string& profile) {
-  return fmt::format("published: as printed by the papers named in each row. Their models, training and hardware differ from this group (profile {}, "
+  return fmt::format("Published: as printed by the papers named in each row. Their models, training and hardware differ from this group (profile {}, "
                      "measured here), so the two columns are not one ranking.", profile);
 }
 

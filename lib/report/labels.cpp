@@ -94,7 +94,7 @@ std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles
     PlacedLabel label;
     label.box = {centre.x - half_width, centre.y - half_height, centre.x + half_width, centre.y + half_height};
     label.placed = true;
-    label.leader = distance > 12;
+    label.leader = distance > 6;
     label.from = {bubble.centre.x + dx * bubble.radius, bubble.centre.y + dy * bubble.radius};
     label.to = {std::clamp(label.from.x, label.box.left, label.box.right), std::clamp(label.from.y, label.box.top, label.box.bottom)};
     return label;

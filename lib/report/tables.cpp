@@ -21,7 +21,7 @@ Cell text(const std::string& value) { return {value, value.empty() ? Json() : Js
 Cell megabytes(const std::optional<double>& bytes) {
   if (!bytes) return {};
   const double value = *bytes / mebibyte;
-  return {fmt::format("{:.{}f}", value, value < 10 ? 2 : value < 100 ? 1 : 0), *bytes};
+  return {fmt::format("{:.{}f}", value, value < 10 ? 2 : value < 100 ? 1 : 0), std::llround(*bytes)};
 }
 
 /// Four significant digits, no exponent.
@@ -54,11 +54,12 @@ Table accuracy_table(const std::vector<ScoreGroup>& groups) {
   table.columns = {{"task", "", false}, {"profile", "", false}, {"host", "", false}, {"condition", "", false},
                    {"row", "", false}, {"model", "Model", false}, {"mixer", "", false}, {"variant", "", false},
                    {"status", "Status", false}, {"message", "", false}, {"test_accuracy_percent", "Test %"}, {"error_percent", "±"},
-                   {"error_kind", "± is", false}, {"n", "n"}, {"seeds", "", false}, {"valid_accuracy_percent", "Valid %"},
+                   {"error_kind", "", false}, {"n", "n"}, {"seeds", "", false}, {"valid_accuracy_percent", "Valid %"},
                    {"train_accuracy_percent", "Train %"}, {"test_examples", "Test examples"}, {"train_steps", "Steps"},
-                   {"parameters", "Parameters"}, {"published_percent", "Published % (protocol differs)"}, {"published_source", "Published as", false}};
+                   {"parameters", "Parameters"}, {"published_percent", "Published %, other protocol"}, {"published_source", "Published as", false}};
   for (const ScoreGroup& group : groups) {
     TableSection section{group.title, group.notes, {}};
+    section.notes.insert(section.notes.begin(), "±: standard deviation over seeds where n > 1, else the binomial standard error of the test set. Accuracies in percent; n: runs.");
     const auto row_start = [&](const char* kind) { return std::vector<Cell>{text(group.task), text(group.profile), text(group.host), text(group.condition), text(kind)}; };
     for (const ScoreRow& row : group.rows) {
       auto cells = row_start("run");
@@ -95,12 +96,12 @@ Table efficiency_table(const std::vector<SpeedGroup>& groups) {
   table.title = "Speed and memory";
   table.columns = {{"source", "", false}, {"task", "", false}, {"profile", "", false}, {"host", "", false}, {"batch_size", ""}, {"sequence_length", ""},
                    {"model", "Model", false}, {"mixer", "", false}, {"variant", "", false}, {"status", "Status", false}, {"message", "", false},
-                   {"train_examples_per_second", "Training examples/s"}, {"error", "±"}, {"error_kind", "± is", false},
+                   {"train_examples_per_second", "Training examples/s"}, {"error", "±"}, {"error_kind", "", false},
                    {"relative_speed", "× softmax"}, {"train_steps_per_second", "Training steps/s"}, {"inference_examples_per_second", "Inference examples/s"},
                    {"peak_tensor_bytes", "Peak tensor memory (MiB)"}, {"relative_memory", "× softmax"}, {"peak_rss_bytes", "Process high-water mark (MiB)"},
                    {"n", "n"}};
   for (const SpeedGroup& group : groups) {
-    TableSection section{group.title, {}, {}};
+    TableSection section{group.title, {"±: standard deviation over records where n > 1, else the interquartile range over the timed steps. Speeds are medians over steps."}, {}};
     for (const SpeedRow& row : group.rows) {
       const auto& speed = row.examples_per_second;
       const bool spread = speed && !speed->error_kind.empty();
