@@ -13,6 +13,9 @@ namespace {
 constexpr double gap = 3;     // between a bubble's edge and its name
 constexpr double margin = 1;  // kept free round every name
 
+/// What a name may do to others: keep clear, push them out, or let leader lines pass under names.
+enum class Manners { strict, evicting, lenient };
+
 // Advance widths of printable ASCII in thousandths of the font size.
 constexpr std::array<std::uint16_t, 95> widths = {
     278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556, 556, 556,
@@ -100,15 +103,22 @@ std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles
     return label;
   };
 
-  /// The price of a candidate, or nothing where it leaves the plot or collides with another name or its leader line.
-  const auto price = [&](std::size_t i, const PlacedLabel& label) -> std::optional<double> {
+  /// Whether two names, or one and the other's leader line, get in each other's way.
+  const auto collide = [](const PlacedLabel& a, const PlacedLabel& b) {
+    return overlap(a.box, b.box) || (b.leader && crosses(b.from, b.to, a.box)) || (a.leader && crosses(a.from, a.to, b.box));
+  };
+
+  std::vector<double> evictions(bubbles.size(), 0.0);
+
+  /// The price of a candidate, or nothing where it leaves the plot or collides with another name (unless its manners allow that).
+  const auto price = [&](std::size_t i, const PlacedLabel& label, Manners manners) -> std::optional<double> {
     const Box& box = label.box;
     if (box.left < 0 || box.top < 0 || box.right > width || box.bottom > height) return std::nullopt;
     double sum = 0;
     for (std::size_t j = 0; j < bubbles.size(); ++j) {
-      if (j != i && labels[j].placed) {
-        if (overlap(box, labels[j].box) || (labels[j].leader && crosses(labels[j].from, labels[j].to, box))) return std::nullopt;
-        if (label.leader && crosses(label.from, label.to, labels[j].box)) return std::nullopt;
+      if (j != i && labels[j].placed && collide(label, labels[j])) {
+        if (manners == Manners::strict || (manners == Manners::lenient && overlap(box, labels[j].box))) return std::nullopt;
+        sum += 100 * (1 + evictions[j]);
       }
       const LabelledBubble& other = bubbles[j];
       const double depth = depth_in_disc(box, other.centre, other.radius + 1);
@@ -125,24 +135,30 @@ std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles
     return sum;
   };
 
-  const auto place = [&](std::size_t i) {
-    labels[i].placed = false;
+  const auto place = [&](std::size_t i, Manners manners) {
     PlacedLabel best;
     double best_price = 0;
     for (double distance = 0; distance < std::hypot(width, height); distance += distance < 4 ? 4 : 8) {
       if (best.placed && distance > best_price) break;  // farther ones can only cost more
-      for (int step = 0; step < 16; ++step) {
-        const PlacedLabel label = candidate(i, step * 3.14159265358979 / 8, distance);
-        const auto price_here = price(i, label);
+      const int steps = distance < 20 ? 16 : 64;
+      for (int step = 0; step < steps; ++step) {
+        const PlacedLabel label = candidate(i, 2 * std::acos(-1.0) * step / steps, distance);
+        const auto price_here = price(i, label, manners);
         if (!price_here) continue;
-        const int from_east = std::min(step, 16 - step);
+        const double from_east = 16.0 * std::min(step, steps - step) / steps;
         const double total = *price_here + distance + 0.7 * from_east + (label.leader ? 8 : 0);
         if (best.placed && total >= best_price) continue;
         best = label;
         best_price = total;
       }
     }
+    if (!best.placed) return;  // it stays where it was
     labels[i] = best;
+    for (std::size_t j = 0; manners == Manners::evicting && j < bubbles.size(); ++j) {
+      if (j == i || !labels[j].placed || !collide(best, labels[j])) continue;
+      labels[j].placed = false;
+      ++evictions[j];
+    }
   };
 
   std::vector<std::size_t> order(bubbles.size());
@@ -155,8 +171,18 @@ std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles
     return sum;
   };
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return crowd(a) > crowd(b); });
-  for (int round = 0; round < 4; ++round) {
-    for (const std::size_t i : order) place(i);
+  for (const std::size_t i : order) place(i, Manners::strict);
+  // A name without room takes that of others, which look for another; being evicted makes them harder to evict again.
+  for (int round = 0; round < 40; ++round) {
+    for (const std::size_t i : order) {
+      if (!labels[i].placed) place(i, Manners::evicting);
+    }
+  }
+  for (const std::size_t i : order) {
+    if (!labels[i].placed) place(i, Manners::lenient);
+  }
+  for (int round = 0; round < 3; ++round) {
+    for (const std::size_t i : order) place(i, Manners::strict);
   }
   return labels;
 }

@@ -45,7 +45,7 @@ std::vector<std::string> wrap(const std::string& text, double width, double font
 std::string shorten(const std::string& text, std::size_t length);
 
 /// Places one name near each bubble: no two names overlap, none leaves the plot of width x height, and bubbles, error bars and the horizontal
-/// `lines` are covered only where nothing else is free. Greedy, the most crowded bubble first, then improved one name at a time.
+/// `lines` are covered only where nothing else is free; a leader line passes under a name only then. Greedy, the most crowded bubble first, then improved one name at a time.
 std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles, double width, double height, const std::vector<double>& lines,
                                       double font_size);
 

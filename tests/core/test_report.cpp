@@ -1,0 +1,276 @@
+#include <unistd.h>
+
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include "core/error.h"
+#include "report/page.h"
+
+namespace {
+
+using namespace lra;
+using namespace lra::report;
+using Catch::Approx;
+using Catch::Matchers::ContainsSubstring;
+namespace fs = std::filesystem;
+
+struct TemporaryFolder {
+  fs::path path = fs::temp_directory_path() / ("lra_report_" + std::to_string(::getpid()));
+  TemporaryFolder() { fs::create_directories(path); }
+  ~TemporaryFolder() { fs::remove_all(path); }
+};
+
+Json train_record(const std::string& mixer, std::int64_t seed, double accuracy) {
+  return {{"schema_version", 1}, {"kind", "train"}, {"status", "ok"}, {"task", "listops"}, {"mixer", mixer}, {"variant", mixer},
+          {"display_name", "The " + mixer}, {"profile", "small"}, {"seed", seed},
+          {"config", {{"seq_len", 2000}, {"limit", 0}, {"train_steps", 5000}, {"batch_size", 32}, {"seed", seed}}},
+          {"metrics", {{"test_accuracy", accuracy}, {"test_examples", 2000}, {"reference_levels", {{"chance", 0.1}}}}},
+          {"speed", {{"train_examples_per_second", {{"median", 70.0}, {"spread", 2.0}, {"count", 20}}}}},
+          {"memory", {{"peak_tensor_bytes", 7000}}},
+          {"host", {{"name", "a"}, {"device", "cpu"}, {"threads", 2}}}, {"data", {{"test", "hash"}}}};
+}
+
+Json bench_record(const std::string& mixer, std::int64_t length, double speed, std::int64_t bytes) {
+  Json record = train_record(mixer, 0, 0);
+  record["kind"] = "bench";
+  record["task"] = "bytes";
+  record["sequence_length"] = length;
+  record["metrics"] = Json::object();
+  record["data"] = Json::object();
+  record["config"] = {{"batch_size", 1}};
+  record["speed"]["train_examples_per_second"]["median"] = speed;
+  record["memory"]["peak_tensor_bytes"] = bytes;
+  return record;
+}
+
+std::vector<Result> parse(const std::vector<Json>& records) {
+  std::vector<Result> results;
+  for (std::size_t i = 0; i < records.size(); ++i) results.push_back(parse_result(records[i], "r" + std::to_string(i)));
+  return results;
+}
+
+const Json& published() {
+  static const Json json = read_json(fs::path(LRA_SOURCE_DIR) / "data/published/lra.json");
+  return json;
+}
+
+template <class Rows>
+const auto& row_of(const Rows& rows, const std::string& label) {
+  for (const auto& row : rows) {
+    if (row.label == label) return row;
+  }
+  throw std::runtime_error("no row " + label);
+}
+
+std::string error_of(const std::vector<fs::path>& folders) {
+  try {
+    collect(folders);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("records are collected, each once, and bad ones are named", "[report]") {
+  const TemporaryFolder folder;
+  CHECK_THAT(error_of({folder.path / "nowhere"}), ContainsSubstring("nowhere: no such folder"));
+  CHECK_THAT(error_of({folder.path}), ContainsSubstring("no result.json"));
+  write_json(folder.path / "deep/er/result.json", train_record("linear", 0, 0.3));
+  write_json(folder.path / "deep/other.json", Json{{"schema_version", 9}});
+  CHECK(collect({folder.path, folder.path / "deep"}).size() == 1);
+
+  const fs::path bad = folder.path / "bad/result.json";
+  const auto refused = [&](const Json& record) {
+    write_json(bad, record);
+    return error_of({folder.path});
+  };
+  Json record = train_record("linear", 1, 0.3);
+  record["schema_version"] = 2;
+  CHECK_THAT(refused(record), ContainsSubstring("bad/result.json") && ContainsSubstring("schema_version: expected 1, found 2"));
+  record = train_record("linear", 1, 0.3);
+  record["status"] = "great";
+  CHECK_THAT(refused(record), ContainsSubstring("/status"));
+  record = train_record("linear", 1, 0.3);
+  record["metrics"]["test_accuracy"] = 30.0;
+  CHECK_THAT(refused(record), ContainsSubstring("/metrics/test_accuracy: expected a fraction of 1"));
+  record = bench_record("linear", 1024, 1, 1);
+  record.erase("sequence_length");
+  CHECK_THAT(refused(record), ContainsSubstring("/sequence_length"));
+  write_file_atomically(bad, "{\"schema_version\": 1,,}");
+  CHECK_THAT(error_of({folder.path}), ContainsSubstring("bad/result.json:1:") && ContainsSubstring("broken JSON"));
+}
+
+TEST_CASE("seeds are averaged and a single seed has the test set's standard error", "[report]") {
+  Json dead = train_record("linear", 3, 0);
+  dead["status"] = "nan";
+  dead["metrics"] = Json::object();
+  dead["data"] = Json::object();  // died before it read its data
+  const auto groups = compare_scores(parse({train_record("linear", 0, 0.30), train_record("linear", 1, 0.34), train_record("linear", 2, 0.38), dead,
+                                            train_record("linear", 2, 0.99), train_record("fnet", 0, 0.36)}), published());
+  REQUIRE(groups.size() == 1);
+  const auto& rows = groups[0].rows;
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[0].label == "The fnet");  // 36 beats 34
+  CHECK(rows[0].test->error == Approx(100 * std::sqrt(0.36 * 0.64 / 2000)));
+  CHECK(rows[0].test->error_kind == "binomial SE");
+  CHECK(rows[1].test->mean == Approx(34));  // the second record of seed 2 is not counted
+  CHECK(rows[1].test->error == Approx(4));
+  CHECK(rows[1].test->error_kind == "sd over seeds");
+  CHECK(rows[1].test->n == 3);
+  CHECK(rows[1].published == 16.13);  // Table 1
+  CHECK(rows[2].status == "nan");
+  CHECK_FALSE(rows[2].test);
+  CHECK(groups[0].reference_levels == std::vector<std::pair<std::string, double>>{{"chance", 10.0}});
+  CHECK_THAT(groups[0].notes.back(), ContainsSubstring("r4 repeats seed 2"));
+}
+
+TEST_CASE("profiles, data, lengths, hosts and devices are never ranked together", "[report]") {
+  std::vector<Json> records(7, train_record("linear", 0, 0.3));
+  records[1]["profile"] = "lra-paper";
+  records[2]["data"] = {{"test", "other"}};
+  records[3]["config"]["seq_len"] = 1000;
+  records[4]["config"]["limit"] = 100;
+  records[5]["host"]["name"] = "b";
+  records[6]["host"]["device"] = "NVIDIA H200";
+  const auto groups = compare_scores(parse(records), published());
+  CHECK(groups.size() == 7);
+  std::set<std::string> titles;
+  for (const auto& group : groups) titles.insert(group.title);
+  CHECK(titles.size() == 7);
+
+  // One variant with two configurations: two rows that say what differs, not an average.
+  records = {train_record("linear", 0, 0.3), train_record("linear", 1, 0.4)};
+  records[1]["config"]["train_steps"] = 200;
+  const auto split = compare_scores(parse(records), published());
+  REQUIRE(split.size() == 1);
+  CHECK(row_of(split[0].rows, "The linear (train_steps=200)").test->mean == Approx(40));
+  CHECK(row_of(split[0].rows, "The linear (train_steps=5000)").test->mean == Approx(30));
+}
+
+TEST_CASE("the chart joins scores with the longest bench length that all have", "[report]") {
+  Json no_memory = bench_record("softmax", 4096, 0, 0);
+  no_memory["status"] = "oom";
+  no_memory["message"] = "limit";
+  no_memory["speed"] = no_memory["memory"] = Json::object();
+  Json elsewhere = bench_record("softmax", 2048, 1000, 1);
+  elsewhere["host"]["name"] = "b";
+  Json failed = train_record("local", 0, 0);
+  failed["status"] = "timeout";
+  failed["metrics"] = Json::object();
+  const auto results = parse({train_record("softmax", 0, 0.4), train_record("linear", 0, 0.3), train_record("none", 0, 0.2), failed, no_memory,
+                              bench_record("softmax", 1024, 8, 800), bench_record("softmax", 2048, 2, 3200), bench_record("linear", 1024, 20, 100),
+                              bench_record("linear", 2048, 9, 200), bench_record("linear", 2048, 11, 400), bench_record("linear", 4096, 5, 400), elsewhere});
+  const auto scores = compare_scores(results, published());
+  const auto speeds = compare_speed(results);
+  const SpeedGroup* speed = speed_for(scores.at(0), speeds, 0);
+  REQUIRE(speed != nullptr);
+  CHECK(speed->length == 2048);
+  CHECK(row_of(speed->rows, "The linear").examples_per_second->mean == Approx(10));
+  CHECK(row_of(speed->rows, "The linear").relative_speed == Approx(5));
+  CHECK(row_of(speed->rows, "The linear").relative_memory == Approx(300.0 / 3200));
+  const Chart chart = runs_chart(scores.at(0), speed);
+  REQUIRE(chart.bubbles.size() == 2);
+  CHECK(row_of(chart.bubbles, "The softmax").x == 2);
+  CHECK(row_of(chart.bubbles, "The softmax").y == Approx(40));
+  CHECK(row_of(chart.bubbles, "The softmax").bytes == 3200);
+  CHECK(row_of(chart.bubbles, "The linear").bytes == 300);
+  CHECK_THAT(chart.x_title, ContainsSubstring("2048 tokens"));
+  REQUIRE(chart.not_drawn.size() == 2);  // `none` has no bench record, `local` ran out of time
+  CHECK_THAT(chart.not_drawn[0] + chart.not_drawn[1], ContainsSubstring("The none") && ContainsSubstring("The local (timeout)"));
+  CHECK(speed_for(scores.at(0), speeds, 1024)->length == 1024);
+
+  bool oom_row = false;
+  const Table efficiency = efficiency_table(speeds);
+  for (const auto& section : efficiency.sections) {
+    for (const auto& row : section.rows) oom_row = oom_row || (row[9].text == "oom: limit" && row[11].value.is_null());
+  }
+  CHECK(oom_row);
+
+  // Without bench records the chart says that its speed comes from training.
+  const auto trained = parse({train_record("softmax", 0, 0.4), train_record("linear", 0, 0.3)});
+  const auto trained_scores = compare_scores(trained, published());
+  const auto trained_speeds = compare_speed(trained);
+  const Chart fallback = runs_chart(trained_scores.at(0), speed_for(trained_scores.at(0), trained_speeds, 0));
+  CHECK(fallback.bubbles.size() == 2);
+  CHECK(fallback.bubbles.at(0).x == 70);
+  CHECK_THAT(fallback.x_title, ContainsSubstring("seen while training on ListOps"));
+}
+
+TEST_CASE("averages appear only with all their tasks, under their own names", "[report]") {
+  std::vector<Json> records;
+  double accuracy = 0.30;
+  for (const char* task : {"listops", "text", "retrieval", "image"}) {
+    records.push_back(train_record("linear", 0, accuracy += 0.05));  // 35 40 45 50
+    records.back()["task"] = task;
+    records.back()["config"]["task"] = task;
+  }
+  CHECK(compare_scores(parse(records), published()).size() == 4);
+  records.push_back(train_record("linear", 0, 0.70));
+  records.back()["task"] = "pathfinder";
+  auto groups = compare_scores(parse(records), published());
+  REQUIRE(groups.size() == 6);
+  CHECK(groups.back().task == "average_5");
+  CHECK(groups.back().rows.at(0).test->mean == Approx((35 + 40 + 45 + 50 + 70) / 5.0));
+  CHECK(groups.back().rows.at(0).published == 50.55);
+
+  Json path_x = train_record("linear", 0, 0.503);  // no better than chance: 50 % + 2 x 1.1 %
+  path_x["task"] = "pathx";
+  records.push_back(path_x);
+  groups = compare_scores(parse(records), published());
+  REQUIRE(groups.size() == 8);
+  CHECK(groups.back().task == "average_6");
+  CHECK(groups.back().rows.at(0).test->mean == Approx((35 + 40 + 45 + 50 + 70 + 50) / 6.0));
+  records.back()["metrics"]["test_accuracy"] = 0.80;
+  CHECK(compare_scores(parse(records), published()).back().rows.at(0).test->mean == Approx((35 + 40 + 45 + 50 + 70 + 80) / 6.0));
+  records[0]["config"]["limit"] = 100;
+  CHECK(compare_scores(parse(records), published()).size() == 6);
+}
+
+TEST_CASE("the paper's chart is Table 1 against Table 2", "[report]") {
+  const Chart chart = paper_chart(published());
+  CHECK(chart.bubbles.size() == 9);
+  CHECK(row_of(chart.bubbles, "Performer").x == Approx(256));
+  CHECK(row_of(chart.bubbles, "Transformer").bytes == Approx(9.48e9));
+  CHECK(row_of(chart.bubbles, "Sinkhorn Transformer").y == Approx((33.67 + 61.2 + 53.83 + 41.23 + 67.45) / 5).margin(0.005));
+  REQUIRE(chart.not_drawn.size() == 2);
+  CHECK_THAT(chart.not_drawn[0] + chart.not_drawn[1], ContainsSubstring("Sparse Transformer") && ContainsSubstring("Longformer"));
+  CHECK_THAT(chart.caption.back(), ContainsSubstring("51.48") && ContainsSubstring("51.39"));
+}
+
+TEST_CASE("CSV quotes, HTML and scripts escape", "[report]") {
+  CHECK(csv_field("plain") == "plain");
+  CHECK(csv_field("a,b") == "\"a,b\"");
+  CHECK(csv_field("say \"x\"\n") == "\"say \"\"x\"\"\n\"");
+  CHECK(escape_html("<a href=\"x\">&'") == "&lt;a href=&quot;x&quot;&gt;&amp;&#39;");
+
+  const std::string evil = "</script><img src=x onerror=alert(1)>, \"q\" | _b_";
+  Json record = train_record("linear", 0, 0.3);
+  record["display_name"] = evil;
+  record["notes"] = {evil};
+  record["suite"] = evil;
+  record["host"]["cpu"] = evil;
+  const auto results = parse({record});
+  const auto scores = compare_scores(results, published());
+  const auto speeds = compare_speed(results);
+  PageChart chart{runs_chart(scores.at(0), speed_for(scores.at(0), speeds, 0)), {}, {}};
+  chart.chart.name = "bubble_runs";
+  chart.spec = vega_lite(chart.chart);
+  const Table accuracy = accuracy_table(scores);
+  PageChart paper{paper_chart(published()), {}, {}};
+  paper.spec = vega_lite(paper.chart);
+  const std::string html = page(results, {chart, paper}, accuracy, efficiency_table(speeds), "window.vegaEmbed = () => {};");
+  CHECK(html.find("<img src=x") == std::string::npos);
+  CHECK_THAT(html, ContainsSubstring("&lt;img src=x onerror=alert(1)&gt;") && ContainsSubstring("\\u003c/script>"));
+
+  const std::string csv = to_csv(accuracy);
+  CHECK_THAT(csv, ContainsSubstring("\"</script><img src=x onerror=alert(1)>, \"\"q\"\" | _b_\""));
+  const std::string markdown = to_markdown(accuracy);
+  CHECK_THAT(markdown, ContainsSubstring("\\| \\_b\\_"));
+  CHECK(to_json(accuracy)["sections"][0]["rows"][0]["test_accuracy_percent"] == 30.0);
+}

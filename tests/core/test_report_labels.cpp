@@ -1,0 +1,92 @@
+#include <catch2/catch_test_macros.hpp>
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "report/charts.h"
+#include "report/labels.h"
+
+namespace {
+
+using namespace lra;
+using namespace lra::report;
+
+constexpr double width = 660, height = 400, font_size = 12.5;
+
+void check_placement(const std::vector<LabelledBubble>& bubbles) {
+  const auto labels = place_labels(bubbles, width, height, {120, 300}, font_size);
+  REQUIRE(labels.size() == bubbles.size());
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const Box& box = labels[i].box;
+    REQUIRE(labels[i].placed);
+    CHECK(box.right - box.left >= text_width(bubbles[i].text, font_size));
+    CHECK((box.left >= 0 && box.top >= 0 && box.right <= width && box.bottom <= height));
+    for (std::size_t j = 0; j < labels.size(); ++j) {
+      if (i == j) continue;
+      CHECK_FALSE(overlap(box, labels[j].box));
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("no two names overlap and none leaves the plot, however crowded", "[report]") {
+  std::mt19937 random(7);
+  const auto uniform = [&](double low, double high) { return low + (high - low) * static_cast<double>(random()) / 4294967296.0; };
+  for (int round = 0; round < 20; ++round) {
+    std::vector<LabelledBubble> bubbles;
+    for (int i = 0; i < 20; ++i) {
+      const double radius = uniform(2, 34);
+      // The first eight coincide, in a corner in every second round.
+      const Point centre = i < 8 ? (round % 2 == 0 ? Point{width - 40, 40} : Point{300, 200}) : Point{uniform(radius, width - radius), uniform(radius, height - radius)};
+      bubbles.push_back({centre, radius, uniform(0, 20), "Transformer variant " + std::to_string(i)});
+    }
+    check_placement(bubbles);
+  }
+}
+
+TEST_CASE("a lone name stands right of its bubble, or left where the plot ends", "[report]") {
+  const auto placed = [](double x) { return place_labels({{{x, 200}, 20, 0, "Linformer"}}, width, height, {}, font_size)[0]; };
+  CHECK(placed(300).box.left >= 320);
+  CHECK(placed(300).box.left < 330);
+  CHECK_FALSE(placed(300).leader);
+  CHECK(placed(640).box.right <= width);
+  // A neighbour on the right: the name goes elsewhere and touches neither bubble.
+  const std::vector<LabelledBubble> pair = {{{300, 200}, 20, 0, "Linformer"}, {{345, 200}, 20, 0, "Linear Transformer"}};
+  for (const PlacedLabel& label : place_labels(pair, width, height, {}, font_size)) {
+    for (const LabelledBubble& bubble : pair) {
+      const double dx = std::max({label.box.left - bubble.centre.x, 0.0, bubble.centre.x - label.box.right});
+      const double dy = std::max({label.box.top - bubble.centre.y, 0.0, bubble.centre.y - label.box.bottom});
+      CHECK(std::hypot(dx, dy) >= bubble.radius);
+    }
+  }
+}
+
+TEST_CASE("text widths, wrapping and shortening", "[report]") {
+  CHECK(std::abs(text_width("Transformer", 1000) - (611 + 333 + 556 + 556 + 500 + 278 + 556 + 333 + 833 + 556 + 333)) < 1e-9);
+  CHECK(wrap("aa bb cc", text_width("aa bb", 10) + 0.1, 10) == std::vector<std::string>{"aa bb", "cc"});
+  CHECK(shorten("naïve", 5) == "naïve");
+  CHECK(shorten("naïvely", 5) == "naïv…");
+}
+
+TEST_CASE("a chart's circles lie in the plot and have areas in proportion to memory", "[report]") {
+  Chart chart;
+  chart.bubbles = {{"a", "softmax", 1, 40, 1, 4e9}, {"b", "linear", 30, 36, 1, 1e9}, {"c", "none", 31, 36, 1, 1e8}};
+  chart.levels = {{"chance", 10}, {"root_operator", 35.9}};
+  const Json spec = vega_lite(chart);
+  const std::string text = spec.dump();
+  CHECK(text.find("root operator 35.9") != std::string::npos);
+  CHECK(text.find("Reference levels outside the plot: chance 10.0 %") != std::string::npos);
+  for (const Json& layer : spec["layer"]) {
+    if (layer["mark"]["type"] != "circle") continue;
+    const Json& x = layer["encoding"]["x"]["scale"];
+    CHECK(x["type"] == "log");  // 1 to 31
+    CHECK(x["domain"][0].get<double>() < 1);
+    CHECK(x["domain"][1].get<double>() > 31);
+    const Json& size = layer["encoding"]["size"]["scale"];
+    CHECK(size["domain"][0] == 0);
+    CHECK(size["range"][0] == 0);
+    return;
+  }
+  FAIL("no circles");
+}
