@@ -10,8 +10,9 @@
 namespace lra::report {
 namespace {
 
-constexpr double gap = 3;     // between a bubble's edge and its name
-constexpr double margin = 1;  // kept free round every name
+constexpr double gap = 1;     // between a bubble's edge and its name
+constexpr double margin = 1;  // kept free above and below every name
+constexpr double side_margin = 4;
 
 /// What a name may do to others: keep clear, push them out, or let leader lines pass under names.
 enum class Manners { strict, evicting, lenient };
@@ -89,7 +90,7 @@ std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles
 
   const auto candidate = [&](std::size_t i, double angle, double distance) {
     const LabelledBubble& bubble = bubbles[i];
-    const double half_width = text_width(bubble.text, font_size) / 2 + margin, half_height = font_size / 2 + margin;
+    const double half_width = text_width(bubble.text, font_size) / 2 + side_margin, half_height = font_size / 2 + margin;
     const double dx = std::cos(angle), dy = -std::sin(angle), reach = bubble.radius + gap + distance;
     // The centre of the name lies where its box just leaves the disc of radius `reach` in that direction.
     const Point centre{bubble.centre.x + dx * reach + half_width * std::clamp(dx * 1.6, -1.0, 1.0),
