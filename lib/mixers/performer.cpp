@@ -6,6 +6,7 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/relu.h>
+#include <ATen/ops/sign.h>
 
 #include <algorithm>
 #include <cmath>
@@ -36,7 +37,9 @@ at::Tensor orthogonal_directions(std::int64_t features, std::int64_t d, std::uin
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
   std::vector<at::Tensor> blocks;
   for (std::int64_t done = 0; done < features; done += d) {
-    const at::Tensor orthogonal = std::get<0>(at::linalg_qr(at::randn({d, d}, generator, at::kDouble))).t();
+    const auto [q, r] = at::linalg_qr(at::randn({d, d}, generator, at::kDouble));
+    // LAPACK's Q leans to one side (its first row's signs depend on R's); with R's diagonal positive it is uniform.
+    const at::Tensor orthogonal = (q * at::sign(r.diagonal())).t();
     const at::Tensor lengths = at::linalg_vector_norm(at::randn({d, d}, generator, at::kDouble), 2, at::IntArrayRef({1}), true);
     blocks.push_back((orthogonal * lengths).narrow(0, 0, std::min(d, features - done)));
   }

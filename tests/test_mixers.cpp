@@ -1,0 +1,411 @@
+// The rules that hold for every mixer, in loops over the registry, and the exact limit of each.
+#include <ATen/ATen.h>
+#include <torch/utils.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <numbers>
+#include <set>
+
+#include "mixer_cases.h"
+
+using namespace lra;
+using namespace lra::testing;
+
+namespace {
+
+constexpr double exact = 1e-9;
+
+at::Tensor parameter(const Mixer& mixer, const std::string& name) { return mixer.named_parameters()[name]; }
+
+void set(const Mixer& mixer, const std::string& name, const at::Tensor& value) {
+  const at::NoGradGuard guard;
+  parameter(mixer, name).copy_(value);
+}
+
+// One sequence: (n, d_model) → (n, d_model).
+at::Tensor alone(Mixer& mixer, const at::Tensor& x) { return mixer.forward(x, SequenceLayout({x.size(0)})); }
+
+// What attention with the given weight of key j for query i (head h, not normalised) makes of x, computed number by number.
+template <class Weight>
+at::Tensor attention_by_hand(const Mixer& mixer, const MixerSpec& spec, const at::Tensor& x, Weight weight) {
+  const at::NoGradGuard guard;
+  const auto project = [&](const std::string& name, const at::Tensor& input) {
+    return at::linear(input, parameter(mixer, name + ".weight"), parameter(mixer, name + ".bias"));
+  };
+  const std::int64_t n = x.size(0);
+  const std::int64_t d = spec.d_head();
+  const at::Tensor q = project("query", x), k = project("key", x), v = project("value", x);
+  const auto query = q.accessor<double, 2>(), key = k.accessor<double, 2>(), value = v.accessor<double, 2>();
+  at::Tensor mixed = at::zeros_like(q);
+  auto out = mixed.accessor<double, 2>();
+  for (std::int64_t h = 0; h < spec.num_heads; ++h) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      double sum = 0;
+      for (std::int64_t j = 0; j < n; ++j) {
+        const double w = weight(i, j, &query[i][h * d], &key[j][h * d], d);
+        sum += w;
+        for (std::int64_t f = h * d; f < (h + 1) * d; ++f) out[i][f] += w * value[j][f];
+      }
+      for (std::int64_t f = h * d; f < (h + 1) * d; ++f) out[i][f] /= sum;
+    }
+  }
+  return project("output", mixed);
+}
+
+double softmax_weight(const double* q, const double* k, std::int64_t d) {
+  double dot = 0;
+  for (std::int64_t f = 0; f < d; ++f) dot += q[f] * k[f];
+  return std::exp(dot / std::sqrt(static_cast<double>(d)));
+}
+
+MixerCase mixer_case(const std::string& mixer, const Json& options = Json::object()) { return {mixer, resolved_options(mixer, options), 1}; }
+
+const std::vector<std::string> layouts = {"per_sequence", "padded", "auto"};
+
+}  // namespace
+
+TEST_CASE("Every mixer is one source file, one name and one JSON file with its defaults", "[mixers]") {
+  namespace fs = std::filesystem;
+  const fs::path root = LRA_SOURCE_DIR;
+  const std::set<std::string> bases = {"mixer", "attention_mixer", "sequence_layout"};
+  std::set<std::string> sources, configs;
+  for (const auto& file : fs::directory_iterator(root / "lib/mixers")) {
+    if (file.path().extension() == ".cpp" && bases.count(file.path().stem()) == 0) sources.insert(file.path().stem());
+  }
+  for (const auto& file : fs::directory_iterator(root / "configs/mixers")) configs.insert(file.path().stem());
+  const auto names = mixer_registry().names();
+  const std::set<std::string> registered(names.begin(), names.end());
+  CHECK(sources == registered);
+  CHECK(configs == registered);
+  for (const auto& name : registered) {
+    INFO(name);
+    const Json json = read_json(root / "configs/mixers" / (name + ".json"));
+    CHECK(json.at("mixer") == name);
+    CHECK(json.at("options") == resolved_options(name, Json::object()));
+    CHECK_FALSE(json.at("display_name").get<std::string>().empty());
+    CHECK_THROWS_AS(resolved_options(name, {{"no_such_option", 1}}), Error);
+  }
+}
+
+TEST_CASE("Padding and neighbours are invisible, at any length", "[mixers]") {
+  for (const auto& one : mixer_cases()) {
+    const std::int64_t b = std::max<std::int64_t>(one.block, 4);
+    const std::vector<std::int64_t> lengths = {1, 2, b - 1, b, b + 1, 13, 31, 2 * b};
+    const SequenceLayout layout(lengths);
+    const at::Tensor x = random_input(layout.tokens(), 8, 1);
+    for (const auto& how : layouts) {
+      INFO(one.name() << ", " << how);
+      MixerSpec spec = small_spec();
+      spec.layout = how;
+      const auto mixer = make_mixer(one, spec);
+      const at::Tensor together = mixer->forward(x, layout);
+      for (std::int64_t i = 0; i < layout.batch(); ++i) {
+        INFO("length " << layout.length(i));
+        const at::Tensor mine = together.narrow(0, layout.offset(i), layout.length(i));
+        CHECK(largest_difference(mine, alone(*mixer, x.narrow(0, layout.offset(i), layout.length(i)))) < exact);
+      }
+      // The third sequence beside others, of other lengths and much larger numbers.
+      const at::Tensor third = x.narrow(0, layout.offset(2), layout.length(2));
+      const at::Tensor others = random_input(47, 8, 2) * 100;
+      const at::Tensor changed = mixer->forward(at::cat({others.narrow(0, 0, 7), third, others.narrow(0, 7, 40)}), SequenceLayout({7, layout.length(2), 40}));
+      CHECK(largest_difference(changed.narrow(0, 7, layout.length(2)), together.narrow(0, layout.offset(2), layout.length(2))) < exact);
+    }
+  }
+}
+
+TEST_CASE("A row of weights sums to one", "[mixers]") {
+  for (const auto& one : mixer_cases()) {
+    if (!one.traits().rows_sum_to_one) continue;
+    for (const auto& how : layouts) {
+      INFO(one.name() << ", " << how);
+      MixerSpec spec = small_spec();
+      spec.layout = how;
+      const auto mixer = make_mixer(one, spec);
+      set(*mixer, "value.weight", at::zeros({8, 8}));
+      set(*mixer, "value.bias", at::ones({8}));
+      set(*mixer, "output.weight", at::eye(8));
+      set(*mixer, "output.bias", at::zeros({8}));
+      const SequenceLayout layout({5, 48, 1, 33});
+      const at::Tensor out = mixer->forward(random_input(layout.tokens(), 8, 3) * 3, layout);
+      CHECK(largest_difference(out, at::ones_like(out)) < exact);
+    }
+  }
+}
+
+TEST_CASE("Softmax, flash, local and linear attention equal a computation number by number", "[mixers]") {
+  const MixerSpec spec = small_spec();
+  for (const std::int64_t n : {1, 2, 5, 16, 17, 47}) {
+    INFO("n " << n);
+    const at::Tensor x = random_input(n, 8, 4) * 2;
+    const auto check = [&](const MixerCase& one, auto weight) {
+      INFO(one.name());
+      const auto mixer = make_mixer(one, spec);
+      CHECK(largest_difference(alone(*mixer, x), attention_by_hand(*mixer, spec, x, weight)) < exact);
+    };
+    const auto full = [](auto, auto, const double* q, const double* k, std::int64_t d) { return softmax_weight(q, k, d); };
+    check(mixer_case("softmax"), full);
+    check(mixer_case("flash"), full);
+    check(mixer_case("local", {{"window", n}}), full);
+    check(mixer_case("local", {{"blocked", true}, {"block", n}}), full);
+    for (const std::int64_t window : {0, 1, 4, 15, 16, 46}) {
+      check(mixer_case("local", {{"window", window}}), [&](std::int64_t i, std::int64_t j, const double* q, const double* k, std::int64_t d) {
+        return std::abs(i - j) <= window ? softmax_weight(q, k, d) : 0.0;
+      });
+    }
+    for (const std::int64_t block : {1, 4, 5, 16}) {
+      check(mixer_case("local", {{"blocked", true}, {"block", block}}),
+            [&](std::int64_t i, std::int64_t j, const double* q, const double* k, std::int64_t d) {
+              return i / block == j / block ? softmax_weight(q, k, d) : 0.0;
+            });
+    }
+    check(mixer_case("linear"), [](auto, auto, const double* q, const double* k, std::int64_t d) {
+      const auto phi = [](double t) { return t > 0 ? t + 1 : std::exp(t); };
+      double dot = 0;
+      for (std::int64_t f = 0; f < d; ++f) dot += phi(q[f]) * phi(k[f]);
+      return dot;
+    });
+  }
+}
+
+TEST_CASE("A long window crosses many blocks as a short one does", "[mixers]") {
+  MixerSpec spec = small_spec();
+  spec.max_length = 300;
+  const auto mixer = make_mixer(mixer_case("local", {{"window", 20}}), spec);
+  const at::Tensor x = random_input(257, 8, 5);
+  const auto in_window = [](std::int64_t i, std::int64_t j, const double* q, const double* k, std::int64_t d) {
+    return std::abs(i - j) <= 20 ? softmax_weight(q, k, d) : 0.0;
+  };
+  CHECK(largest_difference(alone(*mixer, x), attention_by_hand(*mixer, spec, x, in_window)) < exact);
+}
+
+TEST_CASE("Linformer with identity matrices is softmax attention", "[mixers]") {
+  const MixerSpec spec = small_spec();
+  const at::Tensor x = random_input(48, 8, 6);
+  const auto softmax = make_mixer(mixer_case("softmax"), spec);
+  for (const std::string share : {"none", "heads", "kv"}) {
+    INFO(share);
+    const auto linformer = make_mixer(mixer_case("linformer", {{"k", 48}, {"share", share}}), spec);
+    for (const auto& name : {"query", "key", "value", "output"}) {
+      for (const auto& part : {".weight", ".bias"}) set(*linformer, std::string(name) + part, parameter(*softmax, std::string(name) + part));
+    }
+    const at::Tensor identity = at::eye(48, at::kDouble);
+    set(*linformer, "E", identity);
+    if (share != "kv") set(*linformer, "F", identity);
+    CHECK(largest_difference(alone(*linformer, x), alone(*softmax, x)) < exact);
+    // Only the first n rows count for n tokens.
+    const at::Tensor before = alone(*linformer, x.narrow(0, 0, 20));
+    parameter(*linformer, "E").detach().slice(-2, 20).fill_(1e6);
+    CHECK(largest_difference(alone(*linformer, x.narrow(0, 0, 20)), before) == 0);
+  }
+}
+
+TEST_CASE("Performer's error falls as the square root of its features", "[mixers]") {
+  MixerSpec spec = small_spec();
+  const at::Tensor x = random_input(32, 8, 7) * 0.3;
+  const auto softmax = make_mixer(mixer_case("softmax"), spec);
+  const at::Tensor target = alone(*softmax, x);
+  const auto squared_error = [&](std::int64_t features) {
+    double sum = 0;
+    for (std::uint64_t seed = 0; seed < 40; ++seed) {
+      spec.seed = seed;
+      const auto performer = make_mixer(mixer_case("performer", {{"features", features}, {"feature_epsilon", 0.0}}), spec);
+      sum += (alone(*performer, x) - target).square().mean().item<double>();
+    }
+    return sum / 40;
+  };
+  const double few = squared_error(32), more = squared_error(128), many = squared_error(2048);
+  CHECK(few / more > 2.5);
+  CHECK(few / more < 6.5);
+  CHECK(more / many > 10);
+  CHECK(more / many < 26);
+  CHECK(many < 1e-3 * target.square().mean().item<double>());
+}
+
+TEST_CASE("Performer's directions are orthogonal in blocks and as long as normal vectors", "[mixers]") {
+  MixerSpec spec = small_spec();
+  spec.d_qkv = 32;
+  const auto performer = make_mixer(mixer_case("performer", {{"features", 400}}), spec);
+  const at::Tensor directions = performer->named_buffers()["directions"];
+  REQUIRE(directions.sizes() == at::IntArrayRef({400, 16}));
+  double off_diagonal = 0;
+  for (std::int64_t first = 0; first < 400; first += 16) {
+    const at::Tensor block = directions.narrow(0, first, 16);
+    const at::Tensor products = at::mm(block, block.t());
+    off_diagonal = std::max(off_diagonal, (products - products.diag().diag()).abs().max().item<double>());
+  }
+  CHECK(off_diagonal < 1e-4);  // drawn in float64, kept in float32
+  const double mean_square = directions.square().sum(1).mean().item<double>();  // χ² with 16 degrees of freedom: 16 ± √32 / √400
+  CHECK(std::abs(mean_square - 16) < 4 * std::sqrt(32.0 / 400));
+  CHECK(directions.square().sum(1).std().item<double>() > 4);
+}
+
+TEST_CASE("Performer draws again when told, as a function of seed and step", "[mixers]") {
+  const auto directions = [](const Mixer& mixer) { return mixer.named_buffers()["directions"].clone(); };
+  const MixerCase redrawing = mixer_case("performer", {{"features", 12}, {"redraw_every", 5}});
+  const auto straight = make_mixer(redrawing, small_spec());
+  std::map<std::int64_t, at::Tensor> at_step;
+  for (std::int64_t step = 0; step < 12; ++step) {
+    straight->begin_training_step(step);
+    at_step[step] = directions(*straight);
+  }
+  CHECK(at::equal(at_step[0], at_step[4]));
+  CHECK_FALSE(at::equal(at_step[4], at_step[5]));
+  CHECK_FALSE(at::equal(at_step[5], at_step[10]));
+  const auto resumed = make_mixer(redrawing, small_spec());
+  resumed->begin_training_step(10);
+  CHECK(at::equal(directions(*resumed), at_step[10]));
+  const auto fixed = make_mixer(mixer_case("performer", {{"features", 12}}), small_spec());
+  const at::Tensor initial = directions(*fixed);
+  for (std::int64_t step = 0; step < 12; ++step) fixed->begin_training_step(step);
+  CHECK(at::equal(directions(*fixed), initial));
+  MixerSpec other = small_spec();
+  other.seed += 1;
+  CHECK_FALSE(at::equal(directions(*make_mixer(redrawing, other)), at_step[0]));
+}
+
+TEST_CASE("FNet is the real part of the discrete Fourier transform over the full length", "[mixers]") {
+  for (const std::int64_t width : {1, 2, 7, 8}) {
+    for (const std::int64_t n : {1, 2, 11, 12}) {
+      INFO("width " << width << ", n " << n);
+      MixerSpec spec = small_spec();
+      spec.d_model = width;
+      spec.max_length = 12;
+      const at::Tensor x = random_input(n, width, 8);
+      at::Tensor expected = at::zeros({n, width}, at::kDouble);
+      for (std::int64_t t = 0; t < n; ++t) {
+        for (std::int64_t f = 0; f < width; ++f) {
+          double sum = 0;
+          for (std::int64_t s = 0; s < n; ++s) {
+            for (std::int64_t g = 0; g < width; ++g) {
+              const double turns = static_cast<double>(t * s) / 12 + static_cast<double>(f * g) / static_cast<double>(width);
+              sum += x[s][g].item<double>() * std::cos(2 * std::numbers::pi * turns);
+            }
+          }
+          expected[t][f] = sum;
+        }
+      }
+      CHECK(largest_difference(alone(*make_mixer(mixer_case("fnet"), spec), x), expected) < exact);
+    }
+  }
+}
+
+TEST_CASE("Evaluation and construction are deterministic, and leave the default generator alone", "[mixers]") {
+  const SequenceLayout layout({9, 30});
+  const at::Tensor x = random_input(layout.tokens(), 8, 9);
+  for (const auto& one : mixer_cases()) {
+    INFO(one.name());
+    const auto mixer = make_mixer(one, small_spec());
+    const at::Tensor first = mixer->forward(x, layout);
+    CHECK(at::equal(mixer->forward(x, layout), first));
+    CHECK(at::equal(make_mixer(one, small_spec())->forward(x, layout), first));
+    mixer->train();  // attention dropout is 0 here
+    torch::manual_seed(1);
+    const at::Tensor expected = at::rand({4});
+    torch::manual_seed(1);
+    mixer->begin_training_step(0);
+    mixer->forward(x, layout);
+    CHECK(at::equal(at::rand({4}), expected));
+  }
+}
+
+TEST_CASE("Attention dropout exists where the traits say, in training only", "[mixers]") {
+  const SequenceLayout layout({9, 30});
+  const at::Tensor x = random_input(layout.tokens(), 8, 10);
+  MixerSpec spec = small_spec();
+  spec.attention_dropout = 0.5;
+  for (const auto& one : mixer_cases()) {
+    INFO(one.name());
+    const auto mixer = make_mixer(one, spec);
+    const at::Tensor evaluated = mixer->forward(x, layout);
+    CHECK(at::equal(evaluated, make_mixer(one, small_spec())->forward(x, layout)));
+    mixer->train();
+    torch::manual_seed(1);
+    CHECK(at::equal(mixer->forward(x, layout), evaluated) == !one.traits().attention_dropout);
+  }
+}
+
+TEST_CASE("Gradients agree with finite differences, and every parameter has one", "[mixers]") {
+  // A bias of keys that go straight into a softmax shifts all logits of a query by the same number.
+  const std::map<std::string, std::set<std::string>> zero_by_mathematics = {
+      {"softmax", {"key.bias"}}, {"flash", {"key.bias"}}, {"local", {"key.bias"}}};
+  const SequenceLayout layout({7, 18, 1});
+  for (const auto& one : mixer_cases()) {
+    for (const std::string how : {"per_sequence", "padded"}) {
+      MixerSpec spec = small_spec();
+      spec.layout = how;
+      spec.max_length = 18;
+      const auto mixer = make_mixer(one, spec);
+      const at::Tensor x = random_input(layout.tokens(), 8, 12).requires_grad_();
+      const at::Tensor direction = random_input(layout.tokens(), 8, 13);
+      const auto loss = [&] { return (mixer->forward(x, layout) * direction).sum(); };
+      loss().backward();
+      const at::NoGradGuard guard;
+      std::vector<std::pair<std::string, at::Tensor>> tensors = {{"input", x}};
+      for (const auto& item : mixer->named_parameters()) tensors.emplace_back(item.key(), item.value());
+      for (const auto& [name, tensor] : tensors) {
+        INFO(one.name() << ", " << how << ", " << name);
+        REQUIRE(tensor.grad().defined());
+        const double scale = tensor.grad().abs().max().item<double>();
+        const auto exception = zero_by_mathematics.find(one.mixer);
+        const bool zero = exception != zero_by_mathematics.end() && exception->second.count(name) != 0;
+        CHECK((scale > 1e-6) == !zero);
+        at::Tensor flat = tensor.view({-1});
+        const at::Tensor gradient = tensor.grad().reshape({-1});
+        const std::int64_t stride = std::max<std::int64_t>(1, flat.numel() / 12);
+        for (std::int64_t i = 0; i < flat.numel(); i += stride) {
+          const double kept = flat[i].item<double>();
+          const double step = 1e-5;
+          flat[i].fill_(kept + step);
+          const double above = loss().item<double>();
+          flat[i].fill_(kept - step);
+          const double below = loss().item<double>();
+          flat[i].fill_(kept);
+          CHECK(std::abs((above - below) / (2 * step) - gradient[i].item<double>()) < 1e-6 * std::max(1.0, scale));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("No tensor grows with the square of the length, but where the traits say so", "[mixers]") {
+  for (const auto& one : mixer_cases()) {
+    for (const std::string how : {"per_sequence", "padded"}) {
+      INFO(one.name() << ", " << how);
+      MixerSpec spec = small_spec();
+      spec.layout = how;
+      spec.max_length = 1600;
+      const auto mixer = make_mixer(one, spec);
+      const auto largest = [&](std::int64_t n) {
+        const OperatorObserver observer;
+        mixer->forward(random_input(2 * n - 7, 8, 14).requires_grad_(), SequenceLayout({n, n - 7})).sum().backward();
+        return observer.largest_tensor();
+      };
+      const double growth = largest(1600) / largest(400);
+      if (one.traits().quadratic_memory) {
+        CHECK(growth > 12);
+      } else {
+        CHECK(growth < 6);
+      }
+    }
+  }
+}
+
+TEST_CASE("The matrix multiplications that run are those that cost counts", "[mixers]") {
+  for (const auto& one : mixer_cases()) {
+    if (one.mixer == "fnet") continue;  // declared: there are none
+    MixerSpec spec = small_spec();
+    spec.max_length = 960;
+    const auto mixer = make_mixer(one, spec);
+    for (const std::int64_t multiple : {240, 480, 960}) {
+      const std::int64_t n = multiple / one.block * one.block;
+      INFO(one.name() << ", n " << n);
+      const at::Tensor x = random_input(n, 8, 15);
+      const OperatorObserver observer;
+      alone(*mixer, x);
+      CHECK(observer.flops() == mixer->cost(n).flops);
+    }
+  }
+}

@@ -1,0 +1,347 @@
+#include <ATen/ATen.h>
+#include <torch/nn/module.h>
+#include <torch/utils.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <cmath>
+#include <map>
+
+#include "mixer_cases.h"
+#include "model/classifier.h"
+#include "model/embedding.h"
+
+using namespace lra;
+using namespace lra::testing;
+
+namespace {
+
+struct Sizes {
+  TaskConfig task;
+  ModelConfig model;
+};
+
+std::int64_t parameters(const Sizes& sizes) { return Classifier(sizes.task, sizes.model, 0).parameter_count(); }
+
+Sizes with_mixer(Sizes sizes, const std::string& mixer, const Json& options = Json::object()) {
+  sizes.model.mixer = mixer;
+  sizes.model.mixer_options = resolved_options(mixer, options);
+  return sizes;
+}
+
+Sizes sizes(std::int64_t seq_len, std::int64_t vocab_size, std::int64_t num_classes, std::int64_t layers, std::int64_t heads, std::int64_t d_model,
+            std::int64_t d_qkv, std::int64_t d_ff, const std::string& pooling, const std::string& positions) {
+  Sizes result;
+  result.task.seq_len = seq_len;
+  result.task.vocab_size = vocab_size;
+  result.task.num_classes = num_classes;
+  result.model.num_layers = layers;
+  result.model.num_heads = heads;
+  result.model.d_model = d_model;
+  result.model.d_qkv = d_qkv;
+  result.model.d_ff = d_ff;
+  result.model.pooling = pooling;
+  result.model.positions = positions;
+  return with_mixer(result, "softmax");
+}
+
+// The Nyströmformer setting.
+Sizes small(std::int64_t seq_len, std::int64_t vocab_size, std::int64_t num_classes, const std::string& pair_head = "none") {
+  Sizes result = sizes(seq_len, vocab_size, num_classes, 2, 2, 64, 64, 128, "mean_padded", "learned");
+  result.model.attention_bias = true;
+  result.model.pair_head = pair_head;
+  result.model.pair_hidden_layers = 1;
+  return result;
+}
+
+Sizes retrieval(const std::string& pair_head) {
+  Sizes result = sizes(4000, 257, 2, 4, 4, 128, 128, 512, "cls", "sinusoid");
+  result.model.pair_head = pair_head;
+  return result;
+}
+
+Sizes tiny(const MixerCase& one, const std::string& pooling, const std::string& pair_head) {
+  Sizes result = sizes(48, 17, 5, 2, 2, 8, 8, 12, pooling, "sinusoid");
+  result.model.mixer = one.mixer;
+  result.model.mixer_options = one.options;
+  result.model.pair_head = pair_head;
+  return result;
+}
+
+// float64, evaluation mode, with fixed weights large enough that logits depend on every part.
+std::shared_ptr<Classifier> make(const Sizes& sizes, std::uint64_t seed = 3) {
+  torch::manual_seed(1);
+  auto classifier = std::make_shared<Classifier>(sizes.task, sizes.model, seed);
+  classifier->to(at::kDouble);
+  classifier->eval();
+  const at::NoGradGuard guard;
+  for (auto& parameter : classifier->parameters()) parameter.add_(at::randn_like(parameter) * 0.2);
+  return classifier;
+}
+
+at::Tensor random_tokens(std::int64_t count) { return at::randint(1, 17, {count}, at::kLong); }
+
+const Json k16 = {{"k", 16}, {"share", "kv"}};
+
+}  // namespace
+
+TEST_CASE("Parameter counts are those of the published models", "[model]") {
+  const Sizes listops_2020 = sizes(2000, 17, 10, 6, 8, 512, 512, 2048, "cls", "sinusoid");
+  const Sizes listops = sizes(2000, 17, 10, 4, 8, 512, 512, 1024, "cls", "sinusoid");
+  const Sizes text = sizes(1000, 257, 2, 4, 4, 256, 256, 1024, "cls", "sinusoid");
+  Sizes text_4000 = text;
+  text_4000.task.seq_len = 4000;
+  const Sizes image_base = sizes(1024, 256, 10, 1, 1, 32, 32, 64, "cls", "learned");
+  const Sizes image = sizes(1024, 256, 10, 1, 8, 128, 64, 128, "cls", "learned");
+  const Sizes image_local = sizes(1024, 256, 10, 1, 2, 128, 64, 128, "mean", "learned");
+  const auto pathfinder = [](std::int64_t layers, std::int64_t heads, std::int64_t d_model, std::int64_t d_qkv, std::int64_t d_ff) {
+    return sizes(1024, 256, 2, layers, heads, d_model, d_qkv, d_ff, "mean", "sinusoid");
+  };
+
+  CHECK(parameters(listops_2020) == 19'983'370);
+  CHECK(parameters(listops) == 8'948'746);
+  CHECK(parameters(with_mixer(listops, "linformer", k16)) == 9'076'810);
+  CHECK(parameters(text) == 3'486'722);
+  CHECK(parameters(text_4000) == 3'486'722);
+  CHECK(parameters(with_mixer(text, "linformer", k16)) == 3'550'786);
+  CHECK(parameters(with_mixer(text_4000, "linformer", k16)) == 3'742'786);
+  CHECK(parameters(retrieval("concat")) == 1'087'618);
+  CHECK(parameters(with_mixer(retrieval("concat"), "linformer", k16)) == 1'343'618);
+  CHECK(parameters(retrieval("nli")) == 1'218'690);
+  CHECK(parameters(image_base) == 52'266);
+  for (const std::string mixer : {"softmax", "flash", "linear", "performer"}) CHECK(parameters(with_mixer(image, mixer)) == 248'458);
+  CHECK(parameters(with_mixer(image, "linformer", k16)) == 264'858);
+  CHECK(parameters(with_mixer(image_local, "local", {{"blocked", true}, {"block", 64}})) == 248'202);
+  CHECK(parameters(pathfinder(4, 4, 32, 16, 32)) == 26'530);
+  CHECK(parameters(with_mixer(pathfinder(1, 2, 128, 64, 128), "linear")) == 116'098);
+  CHECK(parameters(with_mixer(pathfinder(1, 2, 32, 16, 32), "linformer", k16)) == 30'050);
+  CHECK(parameters(with_mixer(pathfinder(2, 4, 64, 32, 64), "local", {{"blocked", true}, {"block", 64}})) == 54'338);
+  CHECK(parameters(with_mixer(pathfinder(4, 8, 32, 16, 32), "performer")) == 26'530);
+  CHECK(parameters(with_mixer(pathfinder(1, 8, 128, 64, 128), "performer")) == 116'098);
+  CHECK(parameters(sizes(4096, 256, 2, 2, 4, 32, 32, 32, "cls", "learned")) == 153'186);
+  CHECK(parameters(sizes(16384, 256, 2, 1, 2, 32, 16, 32, "mean", "learned")) == 537'954);
+  CHECK(parameters(sizes(65536, 256, 2, 2, 4, 32, 32, 32, "cls", "learned")) == 2'119'266);
+
+  CHECK(parameters(small(2048, 32, 10)) == 209'802);
+  CHECK(parameters(small(4096, 512, 2)) == 370'562);
+  CHECK(parameters(small(4096, 512, 2, "nli")) == 395'138);
+  CHECK(parameters(small(1024, 512, 10)) == 174'986);
+  CHECK(parameters(small(1024, 512, 2)) == 173'954);
+}
+
+TEST_CASE("Packed and padded batches give the logits of each sequence alone, for every mixer", "[model]") {
+  const std::vector<std::int64_t> lengths = {48, 1, 17, 30, 5, 5};
+  const SequenceLayout layout(lengths);
+  for (const auto& one : mixer_cases()) {
+    for (const std::string pooling : {"cls", "mean", "mean_padded", "sum"}) {
+      INFO(one.name() << ", " << pooling);
+      Sizes how = tiny(one, pooling, "none");
+      std::map<std::string, at::Tensor> logits;
+      std::shared_ptr<Classifier> classifier;
+      at::Tensor tokens;
+      for (const std::string layout_name : {"per_sequence", "padded", "auto"}) {
+        how.model.mixer_layout = layout_name;
+        classifier = make(how);
+        tokens = random_tokens(layout.tokens());  // the generator has just been seeded: the same each time
+        logits[layout_name] = classifier->forward(tokens, layout);
+      }
+      CHECK(largest_difference(logits["per_sequence"], logits["padded"]) < 1e-9);
+      CHECK(largest_difference(logits["auto"], logits["padded"]) < 1e-9);
+      for (std::int64_t b = 0; b < layout.batch(); ++b) {
+        const at::Tensor alone = classifier->forward(tokens.narrow(0, layout.offset(b), layout.length(b)), SequenceLayout({layout.length(b)}));
+        CHECK(largest_difference(logits["padded"].narrow(0, b, 1), alone) < 1e-9);
+      }
+      if (one.mixer != "none" || pooling != "cls") CHECK(largest_difference(logits["padded"][0], logits["padded"][3]) > 1e-4);
+    }
+  }
+}
+
+TEST_CASE("The model is what the specification says, computed step by step", "[model]") {
+  Sizes how = tiny({"none", Json::object(), 1}, "cls", "none");
+  how.model.num_layers = 1;
+  const at::NoGradGuard guard;
+  const std::vector<std::int64_t> lengths = {3, 4};
+  const SequenceLayout layout(lengths);
+  for (const std::string pooling : {"cls", "mean", "mean_padded", "sum"}) {
+    for (const std::string gelu : {"tanh", "exact"}) {
+      INFO(pooling << " " << gelu);
+      how.model.pooling = pooling;
+      how.model.gelu = gelu;
+      const auto classifier = make(how);
+      const at::Tensor tokens = random_tokens(layout.tokens());
+      const auto p = [&](const std::string& name) { return classifier->named_parameters()[name]; };
+      const auto linear = [&](const at::Tensor& x, const std::string& name) { return at::matmul(x, p(name + ".weight").t()) + p(name + ".bias"); };
+      const auto norm = [&](const at::Tensor& x, const std::string& name) {
+        const at::Tensor centred = x - x.mean(-1, true);
+        return centred / (centred.square().mean(-1, true) + 1e-6).sqrt() * p(name + ".weight") + p(name + ".bias");
+      };
+      const at::Tensor logits = classifier->forward(tokens, layout);
+      for (std::int64_t b = 0; b < 2; ++b) {
+        at::Tensor x = p("embedding.tokens").index_select(0, tokens.narrow(0, layout.offset(b), lengths[static_cast<std::size_t>(b)]));
+        if (pooling == "cls") x = at::cat({p("embedding.cls").unsqueeze(0), x});
+        for (std::int64_t t = 0; t < x.size(0); ++t) {
+          for (std::int64_t f = 0; f < 8; ++f) {
+            const double angle = static_cast<double>(t) * std::pow(10000.0, -static_cast<double>(f / 2 * 2) / 8);
+            x[t][f] += f % 2 == 0 ? std::sin(angle) : std::cos(angle);
+          }
+        }
+        const std::string block = "encoder.block0.";
+        const at::Tensor mixed = at::matmul(norm(x, block + "mixer_norm"), p(block + "mixer.value.weight").t());
+        x = x + at::matmul(mixed, p(block + "mixer.output.weight").t());
+        const at::Tensor wide = linear(norm(x, block + "feed_forward_norm"), block + "expand");
+        const at::Tensor active = gelu == "tanh" ? 0.5 * wide * (1 + (std::sqrt(2 / M_PI) * (wide + 0.044715 * wide.pow(3))).tanh())
+                                                 : 0.5 * wide * (1 + (wide / std::sqrt(2.0)).erf());
+        x = norm(x + linear(active, block + "contract"), "encoder.norm");
+        const at::Tensor pooled = pooling == "cls" ? x[0] : pooling == "mean" ? x.mean(0) : pooling == "sum" ? x.sum(0) : x.sum(0) / 48;
+        const at::Tensor expected = linear(linear(pooled.unsqueeze(0), "hidden").clamp_min(0), "logits");
+        CHECK(largest_difference(logits.narrow(0, b, 1), expected) < 1e-9);
+      }
+    }
+  }
+}
+
+TEST_CASE("Pairs are scored from the encodings of their two sequences", "[model]") {
+  const at::NoGradGuard guard;
+  const SequenceLayout layout({3, 9, 12, 4});
+  for (const std::string head : {"concat", "nli"}) {
+    for (const std::int64_t hidden_layers : {1, 2}) {
+      INFO(head << " " << hidden_layers);
+      Sizes how = tiny(mixer_cases().front(), "cls", head);
+      how.model.pair_hidden_layers = hidden_layers;
+      const auto classifier = make(how);
+      CHECK_FALSE(classifier->named_parameters().contains("embedding.cls"));
+      const at::Tensor tokens = random_tokens(layout.tokens());
+      const at::Tensor logits = classifier->forward(tokens, layout);
+      REQUIRE(logits.sizes() == at::IntArrayRef({2, 5}));
+      // The same encoder with a head that passes the encoding through.
+      const auto encoding = [&](std::int64_t b) {
+        Sizes single = tiny(mixer_cases().front(), "cls", "concat");
+        single.model.d_ff = 12;
+        const auto other = make(single);
+        for (const auto& item : other->named_parameters()) {
+          const auto* mine = classifier->named_parameters().find(item.key());
+          if (mine != nullptr && mine->sizes() == item.value().sizes()) item.value().copy_(*mine);
+        }
+        // Encoding b twice, [e, e]: read it off through hidden = [I; -I] e, relu(e) - relu(-e) = e, one component after another.
+        at::Tensor e = at::zeros({8}, at::kDouble);
+        const at::Tensor part = tokens.narrow(0, layout.offset(b), layout.length(b));
+        for (std::int64_t f = 0; f < 8; ++f) {
+          other->named_parameters()["hidden.weight"].zero_()[0][f] = 1;
+          other->named_parameters()["hidden.weight"][1][f] = -1;
+          other->named_parameters()["hidden.bias"].zero_();
+          other->named_parameters()["pair_hidden.weight"].zero_()[0][0] = 1;
+          other->named_parameters()["pair_hidden.weight"][1][1] = 1;
+          other->named_parameters()["pair_hidden.bias"].zero_();
+          other->named_parameters()["logits.weight"].zero_()[0][0] = 1;
+          other->named_parameters()["logits.weight"][0][1] = -1;
+          other->named_parameters()["logits.bias"].zero_();
+          e[f] = other->forward(at::cat({part, part}), SequenceLayout({layout.length(b), layout.length(b)}))[0][0];
+        }
+        return e;
+      };
+      const auto p = [&](const std::string& name) { return classifier->named_parameters()[name]; };
+      const auto linear = [&](const at::Tensor& x, const std::string& name) { return at::matmul(p(name + ".weight"), x) + p(name + ".bias"); };
+      for (std::int64_t pair = 0; pair < 2; ++pair) {
+        const at::Tensor a = encoding(2 * pair), b = encoding(2 * pair + 1);
+        at::Tensor x = head == "nli" ? at::cat({a, b, a * b, a - b}) : at::cat({a, b});
+        x = linear(x, "hidden").clamp_min(0);
+        if (hidden_layers == 2) x = linear(x, "pair_hidden").clamp_min(0);
+        CHECK(largest_difference(logits[pair], linear(x, "logits")) < 1e-9);
+      }
+    }
+  }
+}
+
+TEST_CASE("Initial weights follow the profile and the seed", "[model]") {
+  Sizes how = sizes(100, 257, 4, 2, 4, 64, 64, 256, "cls", "learned");
+  how.model.attention_bias = true;
+  const auto fresh = [&](std::uint64_t seed) {
+    torch::manual_seed(seed);
+    return std::make_shared<Classifier>(how.task, how.model, 0);
+  };
+  const auto one = fresh(5);
+  const auto p = [&](const std::string& name) { return one->named_parameters()[name]; };
+  const auto deviation = [&](const std::string& name) { return p(name).std().item<double>(); };
+  CHECK(std::abs(deviation("embedding.tokens") - 1.0) < 0.03);
+  CHECK(std::abs(deviation("embedding.positions") - 0.02) < 0.001);
+  CHECK(p("embedding.cls").abs().max().item<double>() == 0);
+  const double bound = std::sqrt(6.0 / (64 + 256));  // Xavier, uniform
+  CHECK(p("encoder.block1.expand.weight").abs().max().item<double>() <= bound);
+  CHECK(std::abs(deviation("encoder.block1.expand.weight") - bound / std::sqrt(3.0)) < 0.02 * bound);
+  CHECK(std::abs(deviation("encoder.block0.mixer.query.weight") - std::sqrt(2.0 / 128)) < 0.005);
+  CHECK(p("encoder.block0.expand.bias").abs().max().item<double>() < 1e-5);
+  CHECK(p("encoder.block0.expand.bias").abs().max().item<double>() > 0);
+  CHECK(std::abs(deviation("hidden.weight") - 1.0 / 8) < 0.003);  // LeCun: 1/√64
+  CHECK(p("hidden.weight").abs().max().item<double>() <= 2.0 / (8 * 0.8796));
+  CHECK(p("hidden.bias").abs().max().item<double>() == 0);
+  CHECK(at::equal(p("encoder.norm.weight"), at::ones({64})));
+
+  for (const auto& item : fresh(5)->named_parameters()) CHECK(at::equal(item.value(), p(item.key())));
+  CHECK_FALSE(at::equal(fresh(6)->named_parameters()["embedding.tokens"], p("embedding.tokens")));
+
+  how.model.init = "torch";
+  const auto torch_like = fresh(5);
+  const at::Tensor weight = torch_like->named_parameters()["hidden.weight"];  // uniform within 1/√fan_in
+  CHECK(weight.abs().max().item<double>() <= 1.0 / 8);
+  CHECK(weight.abs().max().item<double>() > 0.99 / 8);
+}
+
+TEST_CASE("Layers draw differently, by the run's seed, and are told of training steps", "[model]") {
+  const Sizes how = with_mixer(tiny({"performer", Json::object(), 1}, "mean", "none"), "performer", {{"features", 8}, {"redraw_every", 1}});
+  const auto directions = [](const Classifier& classifier, int layer) {
+    return classifier.named_buffers()["encoder.block" + std::to_string(layer) + ".mixer.directions"].clone();
+  };
+  Classifier classifier(how.task, how.model, 3);
+  const at::Tensor first = directions(classifier, 0);
+  CHECK_FALSE(at::equal(first, directions(classifier, 1)));
+  CHECK(at::equal(first, directions(Classifier(how.task, how.model, 3), 0)));
+  CHECK_FALSE(at::equal(first, directions(Classifier(how.task, how.model, 4), 0)));
+  classifier.begin_training_step(1);
+  CHECK_FALSE(at::equal(first, directions(classifier, 0)));
+}
+
+TEST_CASE("Dropout acts in training only and follows the default generator", "[model]") {
+  Sizes how = tiny(mixer_cases().front(), "mean", "none");
+  const auto classifier = make(how);
+  const SequenceLayout layout({20, 9});
+  const at::Tensor tokens = random_tokens(29);
+  const at::Tensor evaluated = classifier->forward(tokens, layout);
+  CHECK(at::equal(classifier->forward(tokens, layout), evaluated));
+  classifier->train();
+  torch::manual_seed(2);
+  const at::Tensor trained = classifier->forward(tokens, layout);
+  CHECK_FALSE(at::equal(trained, evaluated));
+  CHECK_FALSE(at::equal(classifier->forward(tokens, layout), trained));
+  torch::manual_seed(2);
+  CHECK(at::equal(classifier->forward(tokens, layout), trained));
+}
+
+TEST_CASE("Every parameter of the classifier gets a gradient", "[model]") {
+  for (const std::string head : {"none", "nli"}) {
+    for (const auto& one : mixer_cases()) {
+      INFO(one.name() << " " << head);
+      const auto classifier = make(tiny(one, one.mixer == "none" ? "mean" : "cls", head));  // without mixing, CLS sees no other token
+      const SequenceLayout layout({20, 9, 13, 2});
+      classifier->forward(random_tokens(44), layout).square().sum().backward();
+      for (const auto& item : classifier->named_parameters()) {
+        INFO(item.key());
+        REQUIRE(item.value().grad().defined());
+        CHECK(item.value().grad().abs().max().item<double>() > 1e-9);
+      }
+    }
+  }
+}
+
+TEST_CASE("The classifier's cost is what runs", "[model]") {
+  for (const auto& one : mixer_cases()) {
+    if (one.mixer == "fnet") continue;
+    for (const std::string pooling : {"cls", "mean"}) {
+      INFO(one.name() << " " << pooling);
+      const auto classifier = make(tiny(one, pooling, "none"));
+      const std::int64_t n = one.block * (44 / one.block) - (pooling == "cls" ? 1 : 0);
+      const at::Tensor tokens = random_tokens(n);
+      const OperatorObserver observer;
+      classifier->forward(tokens, SequenceLayout({n}));
+      CHECK(observer.flops() == classifier->cost(n).flops);
+    }
+  }
+}
