@@ -328,6 +328,11 @@ Json vega_lite(const Chart& chart) {
        {"color", {{"field", "family"}, {"type", "nominal"}, {"scale", {{"domain", domain}, {"range", colours}}},
                   {"legend", {{"title", "Token mixing"}, {"symbolType", "circle"}, {"symbolSize", 110}, {"symbolOpacity", 0.75}}}}},
        {"tooltip", tooltip}}));
+  if (chart.bubbles.empty()) {
+    layers.back()["encoding"]["size"]["legend"] = layers.back()["encoding"]["color"]["legend"] = nullptr;
+    layers.push_back(layer(Json::array({Json::object()}), {{"type", "text"}, {"text", "No run has both a score and a measured speed."}, {"fontSize", 15}, {"color", "#57606a"}},
+                           {{"x", pixels(plot_width / 2)}, {"y", pixels(plot_height / 2)}}));
+  }
   std::vector<std::string> nameless;
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (!labels[i].placed) {

@@ -7,6 +7,7 @@
 
 #include "core/build_info.h"
 #include "core/error.h"
+#include "report/labels.h"
 #include "report/render.h"
 
 namespace lra::report {
@@ -93,7 +94,7 @@ std::string provenance(const std::vector<Result>& results) {
     builds.insert(fmt::format("revision {}{}, LibTorch {}, {}, {}", field(result.build, "revision"),
                               field(result.build, "dirty") == "true" ? " with uncommitted changes" : "", field(result.build, "libtorch"),
                               field(result.build, "compiler"), field(result.build, "build_type")));
-    if (!result.data.empty()) data.insert(task_name(result.task) + ": " + result.data.dump());
+    if (!result.data.empty()) data.insert(shorten(task_name(result.task) + ": " + result.data.dump(), 600));
     for (const Json& note : result.notes) {
       notes.insert(fmt::format("{} on {}: {}", result.variant, task_name(result.task), note.is_string() ? note.get<std::string>() : note.dump()));
     }
