@@ -48,7 +48,7 @@ std::map<std::string, at::Generator> generators(at::Device device) {
 Json to_json(const TrainState& state) {
   return {{"step", state.step},
           {"evaluated_step", state.evaluated_step},
-          {"metrics_bytes", state.metrics_bytes},
+          {"metrics_lines", state.metrics_lines},
           {"peak_tensor_bytes", state.peak_tensor_bytes},
           {"window_examples", state.window_examples},
           {"window_correct", state.window_correct},
@@ -64,7 +64,7 @@ TrainState state_from_json(const Json& json) {
   TrainState state;
   json.at("step").get_to(state.step);
   json.at("evaluated_step").get_to(state.evaluated_step);
-  json.at("metrics_bytes").get_to(state.metrics_bytes);
+  json.at("metrics_lines").get_to(state.metrics_lines);
   json.at("peak_tensor_bytes").get_to(state.peak_tensor_bytes);
   json.at("window_examples").get_to(state.window_examples);
   json.at("window_correct").get_to(state.window_correct);
@@ -149,7 +149,7 @@ Json read_model_config(const std::filesystem::path& file) { return config_in(rea
 void remove_temporary_files(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder)) return;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().filename().string().find(".safetensors.tmp.") != std::string::npos) std::filesystem::remove(entry.path());
+    if (entry.path().filename().string().find(".tmp.") != std::string::npos) std::filesystem::remove(entry.path());
   }
 }
 

@@ -14,7 +14,7 @@ namespace lra {
 struct TrainState {
   std::int64_t step = 0;                  ///< finished updates
   std::int64_t evaluated_step = 0;        ///< the last step whose evaluation is done
-  std::int64_t metrics_bytes = 0;         ///< length of metrics.jsonl
+  std::int64_t metrics_lines = 0;         ///< of metrics.jsonl; not bytes, for the speeds in them differ from run to run
   std::int64_t peak_tensor_bytes = 0;     ///< in training steps, above what was there before the model
   // Sums over the training batches since the last evaluation.
   std::int64_t window_examples = 0;

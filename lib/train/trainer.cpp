@@ -34,14 +34,17 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 /// metrics.jsonl, one JSON object a line.
 class MetricsFile {
  public:
-  /// Keeps the first `length` bytes of what is there.
-  MetricsFile(const fs::path& file, std::int64_t length) : file_(file), length_(length) {
-    std::ofstream(file, std::ios::app);
-    std::error_code code;
-    if (fs::file_size(file, code) < static_cast<std::uintmax_t>(length)) throw Error(fmt::format("{}: is shorter than its checkpoint says", file.string()));
-    fs::resize_file(file, static_cast<std::uintmax_t>(length), code);
+  /// Keeps the first `lines` lines of what is there.
+  MetricsFile(const fs::path& file, std::int64_t lines) : file_(file), lines_(lines) {
+    const std::string text = lines > 0 ? read_file(file) : "";
+    std::size_t kept = 0;
+    for (std::int64_t line = 0; line < lines; ++line) {
+      kept = text.find('\n', kept) + 1;
+      if (kept == 0) throw Error(fmt::format("{}: has fewer lines than its checkpoint says", file.string()), "delete that folder to start anew");
+    }
+    write_file_atomically(file, text.substr(0, kept));
     out_.open(file, std::ios::app | std::ios::binary);
-    if (code || !out_) throw Error(fmt::format("{}: cannot be written", file.string()));
+    if (!out_) throw Error(fmt::format("{}: cannot be written", file.string()));
   }
 
   void add(std::int64_t step, const std::string& split, double loss, double accuracy, double learning_rate, double examples_per_second,
@@ -53,17 +56,16 @@ class MetricsFile {
                        {"learning_rate", learning_rate},
                        {"examples_per_second", examples_per_second},
                        {"peak_tensor_bytes", peak_tensor_bytes}};
-    const std::string text = line.dump() + "\n";
-    out_ << text << std::flush;
+    out_ << line.dump() + "\n" << std::flush;
     if (!out_) throw Error(fmt::format("{}: writing failed", file_.string()));
-    length_ += static_cast<std::int64_t>(text.size());
+    ++lines_;
   }
 
-  std::int64_t length() const { return length_; }
+  std::int64_t lines() const { return lines_; }
 
  private:
   const fs::path file_;
-  std::int64_t length_;
+  std::int64_t lines_;
   std::ofstream out_;
 };
 
@@ -111,7 +113,7 @@ class Trainer {
 
  private:
   void save() {
-    state_.metrics_bytes = metrics_->length();
+    state_.metrics_lines = metrics_->lines();
     save_checkpoint(folder_, config_, *model_, *optimizer_, state_);
     changed_ = false;
   }
@@ -144,7 +146,7 @@ class Trainer {
       for (const char* name : {"best.safetensors", "model.safetensors"}) fs::remove(folder_ / name);
     }
     remove_temporary_files(folder_);
-    metrics_ = std::make_unique<MetricsFile>(folder_ / "metrics.jsonl", state_.metrics_bytes);
+    metrics_ = std::make_unique<MetricsFile>(folder_ / "metrics.jsonl", state_.metrics_lines);
   }
 
   void step() {

@@ -1,0 +1,527 @@
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/ops/abs.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/zeros_like.h>
+#include <unistd.h>
+
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <numeric>
+#include <random>
+#include <set>
+#include <sstream>
+#include <string>
+#include <thread>
+
+#include "core/error.h"
+#include "data/random.h"
+#include "data/task.h"
+#include "mixers/mixer.h"
+#include "train/batch_loader.h"
+#include "train/bench.h"
+#include "train/checkpoint.h"
+#include "train/device.h"
+#include "train/evaluator.h"
+#include "train/memory.h"
+#include "train/optimizer.h"
+#include "train/safetensors.h"
+#include "train/stop_signals.h"
+#include "train/train_step.h"
+#include "train/trainer.h"
+
+namespace fs = std::filesystem;
+using Catch::Approx;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+/// A folder of its own for every test, with a small ListOps in data/.
+struct Workspace {
+  Workspace() : path(fs::temp_directory_path() / ("lra-train-" + std::to_string(::getpid()))) {
+    lra::memory::install();
+    fs::remove_all(path);
+    lra::PrepareOptions options;
+    options.data_dir = (path / "data").string();
+    options.train = 22;
+    options.valid = options.test = 9;
+    options.min_length = 5;
+    options.max_length = 40;
+    options.threads = 1;
+    lra::task_registry().at("listops").make()->prepare(options);
+  }
+  ~Workspace() {
+    lra::set_stop_requested(false);
+    fs::remove_all(path);
+  }
+  fs::path path;
+};
+
+/// Two small layers, dropout on, six batches an epoch the last of which is partial.
+lra::RunConfig small_run(const Workspace& workspace, const std::string& mixer = "linear", const lra::Json& options = lra::Json::object()) {
+  lra::RunConfig config;
+  config.task.task = "listops";
+  config.task.data_dir = (workspace.path / "data").string();
+  config.task.seq_len = 40;
+  config.model.num_layers = 2;
+  config.model.d_model = 16;
+  config.model.d_ff = 24;
+  config.model.num_heads = 2;
+  config.model.mixer = mixer;
+  lra::LayeredJson source;
+  source.merge(options, "test");
+  config.model.mixer_options = lra::mixer_registry().at(mixer).resolve(source, "");
+  config.train.seed = 7;
+  config.train.train_steps = 25;
+  config.train.batch_size = 4;
+  config.train.warmup_steps = 5;
+  config.train.eval_every = 6;
+  config.train.checkpoint_every = 4;
+  config.train.selection = "best_valid";
+  config.train.device = "cpu";
+  config.train.threads = 1;
+  return config;
+}
+
+/// Asks for a stop after a given step.
+struct Silent : lra::ProgressSink {
+  explicit Silent(std::int64_t step = -1) : stop_after(step) {}
+  void update(const lra::Progress& progress) override {
+    last = progress;
+    if (progress.step == stop_after) lra::set_stop_requested(true);
+  }
+  void evaluated(const lra::Progress& progress) override { evaluations.push_back(progress); }
+  std::int64_t stop_after;
+  lra::Progress last;
+  std::vector<lra::Progress> evaluations;
+};
+
+lra::RunRecord train(const lra::RunConfig& config, const fs::path& folder) {
+  Silent progress;
+  return lra::train(config, folder, progress);
+}
+
+/// The lines of metrics.jsonl without what is measured with a clock.
+std::vector<lra::Json> metrics(const fs::path& folder) {
+  std::ifstream file(folder / "metrics.jsonl");
+  std::vector<lra::Json> lines;
+  for (std::string line; std::getline(file, line);) {
+    lines.push_back(lra::parse_json(line, "metrics.jsonl"));
+    lines.back().erase("examples_per_second");
+  }
+  return lines;
+}
+
+void check_same_run(const fs::path& a, const fs::path& b) {
+  CHECK(metrics(a) == metrics(b));
+  CHECK(lra::read_file(a / "model.safetensors") == lra::read_file(b / "model.safetensors"));
+  CHECK(lra::read_file(a / "checkpoint.safetensors") == lra::read_file(b / "checkpoint.safetensors"));
+}
+
+/// Examples whose tokens tell which they are.
+struct Numbered : lra::Dataset {
+  explicit Numbered(std::size_t count) : size_(count) {}
+  std::size_t size() const override { return size_; }
+  lra::Example get(std::size_t index) const override {
+    return {std::vector<std::int32_t>(static_cast<std::size_t>(length(index)), static_cast<std::int32_t>(index % 16)), static_cast<std::int32_t>(index)};
+  }
+  std::int64_t length(std::size_t index) const override { return 1 + static_cast<std::int64_t>(index * 7 % 5); }
+  std::size_t size_;
+};
+
+std::vector<std::int64_t> labels_of(const lra::PackedBatch& batch) {
+  const auto* data = batch.labels.const_data_ptr<std::int64_t>();
+  return {data, data + batch.labels.numel()};
+}
+
+}  // namespace
+
+TEST_CASE("the loader visits every example once an epoch, in an order that depends on the seed and the epoch", "[train]") {
+  const Numbered data(22);
+  lra::BatchLoader loader(data, 4, 3);
+  REQUIRE(loader.steps_per_epoch() == 6);
+  std::vector<std::vector<std::int64_t>> epochs(3);
+  for (std::int64_t step = 0; step < 18; ++step) {
+    const auto batch = loader.get(step);
+    CHECK(batch.examples() == (step % 6 == 5 ? 2 : 4));
+    CHECK(batch.tokens.size(0) == batch.layout.tokens());
+    for (const auto label : labels_of(batch)) epochs[static_cast<std::size_t>(step / 6)].push_back(label);
+    for (std::int64_t b = 0; b < batch.examples(); ++b) {
+      const auto index = labels_of(batch)[static_cast<std::size_t>(b)];
+      CHECK(batch.layout.length(b) == data.length(static_cast<std::size_t>(index)));
+      CHECK(batch.tokens.narrow(0, batch.layout.offset(b), batch.layout.length(b)).eq(index % 16).all().item<bool>());
+    }
+    // Position is the step alone: a loader that begins here gives the same batch.
+    lra::BatchLoader other(data, 4, 3);
+    CHECK(labels_of(other.get(step)) == labels_of(batch));
+  }
+  CHECK(epochs[0] != epochs[1]);
+  CHECK(epochs[1] != epochs[2]);
+  for (auto& epoch : epochs) {
+    std::sort(epoch.begin(), epoch.end());
+    std::vector<std::int64_t> all(22);
+    std::iota(all.begin(), all.end(), 0);
+    CHECK(epoch == all);
+  }
+  CHECK(lra::epoch_order(22, 3, 0) != lra::epoch_order(22, 4, 0));
+  const Numbered nothing(0);
+  CHECK_THROWS_AS(lra::BatchLoader(nothing, 4, 3), lra::Error);
+}
+
+TEST_CASE("AdamW is the plain formula in float64, decays what has no gradient, and clips to the common norm", "[train]") {
+  at::manual_seed(1);
+  const double beta1 = 0.9, beta2 = 0.98, eps = 1e-9, decay = 0.1;
+  std::vector<at::Tensor> parameters{at::randn({3, 5}, at::kDouble), at::randn({4}, at::kDouble), at::randn({2}, at::kDouble)};
+  for (auto& parameter : parameters) parameter.requires_grad_(true);
+  std::vector<at::Tensor> expected, m, v;
+  for (const auto& parameter : parameters) {
+    expected.push_back(parameter.detach().clone());
+    m.push_back(at::zeros_like(expected.back()));
+    v.push_back(at::zeros_like(expected.back()));
+  }
+  lra::AdamW optimizer(parameters, beta2, eps, decay);
+  for (int t = 1; t <= 5; ++t) {
+    const double rate = 0.01 * t;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const at::Tensor gradient = i == 2 ? at::zeros_like(expected[i]) : at::randn(expected[i].sizes(), at::kDouble);
+      if (i != 2) parameters[i].mutable_grad() = gradient.clone();
+      m[i] = beta1 * m[i] + (1 - beta1) * gradient;
+      v[i] = beta2 * v[i] + (1 - beta2) * gradient * gradient;
+      const at::Tensor update = m[i] / (1 - std::pow(beta1, t)) / ((v[i] / (1 - std::pow(beta2, t))).sqrt() + eps);
+      expected[i] = expected[i] - rate * decay * expected[i] - rate * update;
+    }
+    optimizer.step(rate, beta1);
+    optimizer.zero_grad();
+    for (std::size_t i = 0; i < 3; ++i) CHECK((parameters[i].detach() - expected[i]).abs().max().item<double>() < 1e-12);
+  }
+
+  const auto norm = [&] {
+    double sum = 0;
+    for (const auto& parameter : parameters) sum += parameter.grad().square().sum().item<double>();
+    return std::sqrt(sum);
+  };
+  for (const auto& parameter : parameters) parameter.mutable_grad() = parameter.detach().clone();
+  const double before = norm();
+  optimizer.clip_gradients(2 * before);
+  CHECK(norm() == Approx(before));
+  optimizer.clip_gradients(before / 3);
+  CHECK(norm() == Approx(before / 3).epsilon(1e-5));
+}
+
+TEST_CASE("micro-batches of any size give the gradient, loss and accuracy of the whole batch", "[train]") {
+  const Workspace workspace;
+  auto config = small_run(workspace);
+  config.model.dropout = 0;
+  at::manual_seed(5);
+  lra::Classifier model(config.task, config.model, 5);
+  model.to(at::kDouble);
+  const auto data = lra::task_registry().at("listops").make()->open(lra::Split::train, config.task);
+  const auto batch = lra::pack(*data, {3, 1, 4, 15, 9, 2, 6});
+  const auto gradients = [&](std::int64_t size) {
+    for (auto& parameter : model.parameters()) parameter.mutable_grad().reset();
+    const auto result = lra::accumulate_gradients(model, batch, size, false);
+    CHECK(result.examples == 7);
+    std::vector<at::Tensor> copies;
+    for (const auto& parameter : model.parameters()) copies.push_back(parameter.grad().clone());
+    return std::pair(result, copies);
+  };
+  const auto [whole, expected] = gradients(0);
+  for (const std::int64_t size : {1, 2, 3, 7, 100}) {
+    CAPTURE(size);
+    const auto [result, found] = gradients(size);
+    CHECK(result.loss_sum == Approx(whole.loss_sum).epsilon(1e-12));
+    CHECK(result.correct == whole.correct);
+    for (std::size_t i = 0; i < found.size(); ++i) CHECK((found[i] - expected[i]).abs().max().item<double>() < 1e-12);
+  }
+}
+
+TEST_CASE("evaluation scores every example once, in any batch size, and reports them in order", "[train]") {
+  const Workspace workspace;
+  auto config = small_run(workspace);
+  at::manual_seed(5);
+  lra::Classifier model(config.task, config.model, 5);
+  model.train();
+  const auto data = lra::task_registry().at("listops").make()->open(lra::Split::train, config.task);
+  double loss = 0;
+  std::int64_t correct = 0;
+  for (const std::int64_t size : {1, 4, 22, 50}) {
+    CAPTURE(size);
+    std::size_t seen = 0;
+    std::int64_t right = 0;
+    const auto result = lra::evaluate(model, *data, {.batch_size = size, .on_example = [&](std::size_t index, std::int64_t label, std::int64_t prediction, const at::Tensor& logits) {
+                                        CHECK(index == seen++);
+                                        CHECK(label == data->get(index).label);
+                                        CHECK(logits.sizes() == at::IntArrayRef{10});
+                                        CHECK(logits.argmax().item<std::int64_t>() == prediction);
+                                        right += label == prediction;
+                                      }});
+    CHECK(seen == 22);
+    CHECK(result.examples == 22);
+    CHECK(result.correct == right);
+    CHECK(model.is_training());
+    if (size == 1) {
+      loss = result.loss();
+      correct = result.correct;
+    }
+    CHECK(result.loss() == Approx(loss).epsilon(1e-5));
+    CHECK(result.correct == correct);
+  }
+  CHECK_THROWS_AS(lra::evaluate(model, Numbered(0), {}), lra::Error);
+}
+
+TEST_CASE("a run measures, selects, tests and records what it did", "[train]") {
+  const Workspace workspace;
+  auto config = small_run(workspace);
+  config.task.limit = 20;
+  Silent progress;
+  const auto record = lra::train(config, workspace.path / "run", progress);
+  CHECK(record.status == "ok");
+  CHECK(record.steps_done == 25);
+  CHECK(record.test_examples == 9);
+  CHECK(record.train_steps_per_second->count == 20);
+  CHECK(record.train_examples_per_second->count == 20);
+  CHECK(record.reference_levels.contains("majority"));
+  CHECK(progress.last.step == 25);
+
+  const auto lines = metrics(workspace.path / "run");
+  std::vector<std::pair<std::int64_t, std::string>> found;
+  double best = -1;
+  std::int64_t best_step = 0;
+  for (const auto& line : lines) {
+    std::vector<std::string> keys;
+    for (const auto& [key, value] : line.items()) keys.push_back(key);
+    CHECK(keys == std::vector<std::string>{"step", "split", "loss", "accuracy", "learning_rate", "peak_tensor_bytes"});
+    found.emplace_back(line["step"], line["split"]);
+    if (line["split"] == "valid" && line["accuracy"] > best) {
+      best = line["accuracy"];
+      best_step = line["step"];
+    }
+  }
+  std::vector<std::pair<std::int64_t, std::string>> expected;
+  for (const std::int64_t step : {6, 12, 18, 24, 25}) {
+    expected.emplace_back(step, "train");
+    expected.emplace_back(step, "valid");
+  }
+  expected.emplace_back(best_step, "test");
+  CHECK(found == expected);
+  CHECK(record.selected_step == best_step);
+  CHECK(record.valid_accuracy == best);
+  CHECK(record.train_accuracy == lines[8]["accuracy"].get<double>());
+  CHECK(record.test_accuracy == lines.back()["accuracy"].get<double>());
+
+  // Parameters, gradients and two moments at least, and not what other tests hold.
+  const auto weights = 4 * *record.parameters;
+  CHECK(*record.peak_tensor_bytes > 4 * weights);
+  CHECK(*record.peak_tensor_bytes < 4 * weights + (16 << 20));
+
+  // The weights in model.safetensors are the tested ones.
+  lra::Classifier model(config.task, config.model, 0);
+  lra::load_model(workspace.path / "run" / "model.safetensors", model);
+  const auto data = lra::task_registry().at("listops").make()->open(lra::Split::test, config.task);
+  CHECK(lra::evaluate(model, *data, {.batch_size = 4}).accuracy() == record.test_accuracy);
+  CHECK(lra::read_model_config(workspace.path / "run" / "model.safetensors") == config.to_json());
+}
+
+TEST_CASE("the same configuration gives the same bytes, another seed others", "[train]") {
+  const Workspace workspace;
+  auto config = small_run(workspace, "softmax");
+  config.train.train_steps = 8;
+  config.train.threads = 2;
+  config.train.micro_batch_size = 3;
+  config.train.clip_norm = 1.0;
+  train(config, workspace.path / "a");
+  train(config, workspace.path / "b");
+  check_same_run(workspace.path / "a", workspace.path / "b");
+  config.train.seed = 8;
+  train(config, workspace.path / "c");
+  CHECK(metrics(workspace.path / "a") != metrics(workspace.path / "c"));
+}
+
+TEST_CASE("a run interrupted at any moment and resumed ends as an undisturbed one", "[train]") {
+  const Workspace workspace;
+  const bool performer = GENERATE(false, true);
+  const auto config = performer ? small_run(workspace, "performer", {{"features", 8}, {"redraw_every", 3}}) : small_run(workspace);
+  REQUIRE(train(config, workspace.path / "whole").status == "ok");
+  lra::Random random(11, performer);
+  for (int trial = 0; trial < 3; ++trial) {
+    const fs::path folder = workspace.path / ("pieces" + std::to_string(trial));
+    int pieces = 0;
+    for (std::int64_t step = 0;; ++pieces) {
+      // An evaluation is due at some of these steps, and is then the part that is cut off.
+      step += 1 + random.below(9);
+      Silent progress(step);
+      const auto record = lra::train(config, folder, progress);
+      lra::set_stop_requested(false);
+      if (record.status == "ok") break;
+      REQUIRE(record.status == "interrupted");
+      CHECK(record.steps_done == step);
+      // What a kill leaves behind.
+      std::ofstream(folder / "metrics.jsonl", std::ios::app) << R"({"step": 999, "spl)";
+      std::ofstream(folder / "checkpoint.safetensors.tmp.1") << "half";
+    }
+    CHECK(pieces >= 2);
+    check_same_run(workspace.path / "whole", folder);
+    CHECK(!fs::exists(folder / "checkpoint.safetensors.tmp.1"));
+  }
+  // A finished run is only tested again.
+  train(config, workspace.path / "pieces0");
+  check_same_run(workspace.path / "whole", workspace.path / "pieces0");
+}
+
+TEST_CASE("a checkpoint of another configuration, or a broken one, is an error that says so", "[train]") {
+  const Workspace workspace;
+  auto config = small_run(workspace);
+  config.train.train_steps = 4;
+  const fs::path folder = workspace.path / "run";
+  train(config, folder);
+  config.train.checkpoint_every = 1;
+  config.train.time_limit_minutes = 10;
+  CHECK_NOTHROW(train(config, folder));
+  config.train.beta2 = 0.97;
+  CHECK_THROWS_WITH(train(config, folder), ContainsSubstring("checkpoint.safetensors") && ContainsSubstring("beta2 = 0.98"));
+  config.train.beta2 = 0.98;
+  const std::string whole = lra::read_file(folder / "checkpoint.safetensors");
+  lra::write_file_atomically(folder / "checkpoint.safetensors", whole.substr(0, whole.size() / 2));
+  CHECK_THROWS_WITH(train(config, folder), ContainsSubstring("checkpoint.safetensors: not a sound safetensors file"));
+  // A model is not a checkpoint.
+  fs::copy_file(folder / "model.safetensors", folder / "checkpoint.safetensors", fs::copy_options::overwrite_existing);
+  CHECK_THROWS_WITH(train(config, folder), ContainsSubstring("is not the checkpoint of a training run"));
+}
+
+TEST_CASE("runs that end badly have a status, and the next run is not harmed", "[train]") {
+  const Workspace workspace;
+  auto config = small_run(workspace);
+  config.train.train_steps = 8;
+
+  auto exploding = config;
+  exploding.train.learning_rate = 1e30;
+  exploding.train.schedule = "constant";
+  exploding.train.warmup_steps = 0;
+  auto record = train(exploding, workspace.path / "nan");
+  CHECK(record.status == "nan");
+  CHECK(record.steps_done < 8);
+  CHECK_FALSE(record.test_accuracy.has_value());
+
+  const auto before = lra::memory::current_bytes();
+  auto large = config;
+  large.train.memory_limit_gb = static_cast<double>(before + 150000) / 1073741824.0;
+  record = train(large, workspace.path / "oom");
+  CHECK(record.status == "oom");
+  CHECK_THAT(record.message, ContainsSubstring("above the memory limit"));
+  CHECK(lra::memory::current_bytes() == before);
+
+  auto slow = config;
+  slow.train.time_limit_minutes = 1e-9;
+  record = train(slow, workspace.path / "timeout");
+  CHECK(record.status == "timeout");
+  CHECK(record.steps_done == 1);
+  slow.train.time_limit_minutes = 0;
+  CHECK(train(slow, workspace.path / "timeout").status == "ok");  // goes on from where it was
+  REQUIRE(train(config, workspace.path / "whole").status == "ok");
+  CHECK(metrics(workspace.path / "whole") == metrics(workspace.path / "timeout"));
+}
+
+TEST_CASE("bfloat16 autocast trains and stays near float32", "[train]") {
+  const Workspace workspace;
+  auto config = small_run(workspace);
+  config.model.dropout = 0;
+  at::manual_seed(5);
+  lra::Classifier model(config.task, config.model, 5);
+  const auto data = lra::task_registry().at("listops").make()->open(lra::Split::train, config.task);
+  const auto batch = lra::pack(*data, {0, 1, 2, 3});
+  const double exact = lra::accumulate_gradients(model, batch, 0, false).loss_sum;
+  const double rounded = lra::accumulate_gradients(model, batch, 0, true).loss_sum;
+  CHECK(rounded != exact);
+  CHECK(rounded == Approx(exact).epsilon(0.03));
+  config.train.precision = "bf16";
+  CHECK(train(config, workspace.path / "run").status == "ok");
+}
+
+TEST_CASE("bench measures full-length batches and says their length only when they have one", "[train]") {
+  const Workspace workspace;
+  auto config = small_run(workspace);
+  config.kind = "bench";
+  config.measure.measure_warmup_steps = 2;
+  config.measure.measure_steps = 3;
+  auto record = lra::bench(config);
+  CHECK(record.status == "ok");
+  CHECK_FALSE(record.sequence_length.has_value());
+  config.task.task = "bytes";
+  config.task.vocab_size = 257;
+  config.task.num_classes = 2;
+  record = lra::bench(config);
+  CHECK(record.status == "ok");
+  CHECK(record.sequence_length == 40);
+  CHECK(record.train_steps_per_second->samples.size() == 3);
+  CHECK(record.inference_examples_per_second->count == 3);
+  CHECK(record.train_examples_per_second->median == Approx(4 * record.train_steps_per_second->median));
+  CHECK(*record.peak_tensor_bytes > 16 * *record.parameters);
+}
+
+TEST_CASE("a device is parsed, and one that is not there is an error", "[train]") {
+  CHECK(lra::select_device("cpu") == at::Device(at::kCPU));
+  for (const char* name : {"gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", ""}) CHECK_THROWS_WITH(lra::select_device(name), ContainsSubstring("expected auto, cpu"));
+  CHECK_THROWS_WITH(lra::select_device("cuda:99"), ContainsSubstring("not available"));
+  CHECK_FALSE(lra::device_name(lra::select_device("auto")).empty());
+}
+
+TEST_CASE("parallel loops run on all threads, of one OpenMP runtime", "[train]") {
+  const int before = at::get_num_threads();
+  CHECK(lra::set_threads(2) == 2);
+  std::mutex mutex;
+  std::set<std::thread::id> threads;
+  at::parallel_for(0, 2, 1, [&](std::int64_t, std::int64_t) {
+    const std::lock_guard lock(mutex);
+    threads.insert(std::this_thread::get_id());
+  });
+  CHECK(threads.size() == 2);
+  at::set_num_threads(before);
+  std::set<std::string> runtimes;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    const auto name = line.substr(line.find_last_of('/') + 1);
+    for (const char* runtime : {"libgomp", "libomp", "libiomp"}) {
+      if (name.rfind(runtime, 0) == 0) runtimes.insert(name);
+    }
+  }
+  CAPTURE(runtimes);
+  CHECK(runtimes.size() == 1);
+}
+
+TEST_CASE("a run on a CUDA device learns what a run on the CPU learns", "[train][cuda]") {
+  if (lra::select_device("auto").is_cpu()) SKIP("no CUDA device");
+  const Workspace workspace;
+  auto config = small_run(workspace);
+  config.model.dropout = 0;
+  REQUIRE(train(config, workspace.path / "cpu").status == "ok");
+  config.train.device = "cuda";
+  const auto record = train(config, workspace.path / "cuda");
+  REQUIRE(record.status == "ok");
+  CHECK(*record.peak_tensor_bytes > 16 * *record.parameters);
+  const auto here = metrics(workspace.path / "cpu"), there = metrics(workspace.path / "cuda");
+  REQUIRE(here.size() == there.size());
+  CHECK(there[0]["loss"].get<double>() == Approx(here[0]["loss"].get<double>()).epsilon(1e-3));
+}
+
+TEST_CASE("a run on a CUDA device that is interrupted ends as an undisturbed one", "[train][cuda]") {
+  if (lra::select_device("auto").is_cpu()) SKIP("no CUDA device");
+  const Workspace workspace;
+  auto config = small_run(workspace);
+  config.train.device = "cuda";
+  REQUIRE(train(config, workspace.path / "whole").status == "ok");
+  Silent progress(9);
+  REQUIRE(lra::train(config, workspace.path / "pieces", progress).status == "interrupted");
+  lra::set_stop_requested(false);
+  REQUIRE(train(config, workspace.path / "pieces").status == "ok");
+  check_same_run(workspace.path / "whole", workspace.path / "pieces");
+}
