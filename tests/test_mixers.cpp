@@ -224,6 +224,34 @@ TEST_CASE("Performer's error falls as the square root of its features", "[mixers
   CHECK(many < 1e-3 * target.square().mean().item<double>());
 }
 
+TEST_CASE("Performer's features are what it says, epsilon included", "[mixers]") {
+  const MixerSpec spec = small_spec();
+  const at::Tensor x = random_input(9, 8, 16);
+  for (const std::string kernel : {"softmax", "relu"}) {
+    INFO(kernel);
+    const auto performer = make_mixer(mixer_case("performer", {{"features", 6}, {"kernel", kernel}, {"feature_epsilon", 0.3}}), spec);
+    const auto heads = [&](const std::string& name) {
+      const at::Tensor rows = at::linear(x, parameter(*performer, name + ".weight"), parameter(*performer, name + ".bias"));
+      return rows.view({9, 2, 4}).transpose(0, 1);  // (H, n, d)
+    };
+    const at::Tensor directions = performer->named_buffers()["directions"];
+    const auto features = [&](const at::Tensor& tokens) {
+      const at::Tensor scaled = tokens / std::pow(4.0, 0.25);
+      const at::Tensor logits = at::matmul(scaled, directions.t());
+      return kernel == "softmax" ? (logits - scaled.square().sum(-1, true) / 2).exp() : logits.clamp_min(0);
+    };
+    at::Tensor q = features(heads("query")), k = features(heads("key"));
+    if (kernel == "softmax") {
+      q = q / q.mean(-1, true);
+      k = k / k.mean({-2, -1}, true);
+    }
+    const at::Tensor weights = at::matmul(q + 0.3, (k + 0.3).transpose(-2, -1));
+    const at::Tensor mixed = at::matmul(weights / weights.sum(-1, true), heads("value")).transpose(0, 1).reshape({9, 8});
+    const at::Tensor expected = at::linear(mixed, parameter(*performer, "output.weight"), parameter(*performer, "output.bias"));
+    CHECK(largest_difference(alone(*performer, x), expected) < exact);
+  }
+}
+
 TEST_CASE("Performer's directions are orthogonal in blocks and as long as normal vectors", "[mixers]") {
   MixerSpec spec = small_spec();
   spec.d_qkv = 32;

@@ -1,5 +1,7 @@
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/linalg_qr.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/linear.h>
@@ -7,13 +9,14 @@
 #include <ATen/ops/randn.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/sign.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "mixers/attention_mixer.h"
 #include "mixers/seed.h"
-#include "ops/positive_features.h"
 
 namespace lra {
 namespace {
@@ -28,7 +31,7 @@ struct PerformerOptions {
     fields.integer("features", features, positive, "random features for each head");
     fields.choice("kernel", kernel, {"softmax", "relu"}, "softmax: exp(w·x - |x|²/2); relu: max(w·x, 0)");
     fields.integer("redraw_every", redraw_every, not_negative, "training steps between draws of new random directions; 0: never");
-    fields.number("feature_epsilon", feature_epsilon, not_negative_number, "added to every feature, whose largest value is 1 in the softmax kernel");
+    fields.number("feature_epsilon", feature_epsilon, not_negative_number, "added to every feature; softmax kernel: relative to their mean");
   }
 };
 
@@ -63,31 +66,40 @@ class Performer : public AttentionMixer {
     return orthogonal_directions(options_.features, spec_.d_head(), mixed_seed(spec_.seed, static_cast<std::uint64_t>(step)));
   }
 
-  // q/d^¼ and k/d^¼ have the logit as their product.
+  // q/d^¼ and k/d^¼ have the logit as their product. Any factor common to all features of a query, or of all keys, cancels in the normaliser: so a
+  // fused softmax, over the features of each query and over all features of all keys, serves as exponential and stabiliser in one. The epsilon is
+  // added where sums are small matrices, never to the features themselves: (S + ε)ᵀ V = Sᵀ V + ε 1ᵀ V.
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
     const double scale = std::pow(static_cast<double>(spec_.d_head()), -0.25);
     const at::Tensor directions = directions_ * scale;
-    at::Tensor query_logits = at::linear(q, directions);
-    at::Tensor key_logits = at::linear(k, directions);
-    at::Tensor query_features, key_features;
-    const at::Tensor mask = context.mask.defined() ? context.mask.unsqueeze(1).unsqueeze(-1) : at::Tensor();
+    at::Tensor query_features = at::linear(q, directions);
+    at::Tensor key_features = at::linear(k, directions);
     if (options_.kernel == "softmax") {
-      // Exponents need more digits than bfloat16 has. The queries' own |q|²/2 and stabiliser cancel in the normaliser.
-      if (query_logits.scalar_type() == at::kBFloat16) {
-        query_logits = query_logits.to(at::kFloat);
-        key_logits = key_logits.to(at::kFloat);
+      if (query_features.scalar_type() == at::kBFloat16) {  // exponents need more digits
+        query_features = query_features.to(at::kFloat);
+        key_features = key_features.to(at::kFloat);
       }
-      at::Tensor half_square = at::linalg_vector_norm(k, 2, at::IntArrayRef({-1}), true, key_logits.scalar_type()).square() * (0.5 * scale * scale);
-      if (mask.defined()) half_square = half_square.masked_fill(mask.logical_not(), -masked_logit);
-      query_features = ops::positive_features(query_logits, true, options_.feature_epsilon);
-      key_features = ops::positive_features(key_logits - half_square, false, options_.feature_epsilon);
+      at::Tensor half_square = at::linalg_vector_norm(k, 2, at::IntArrayRef({-1}), true, key_features.scalar_type()).square() * (0.5 * scale * scale);
+      if (context.mask.defined()) half_square = half_square.masked_fill(context.mask.logical_not().unsqueeze(1).unsqueeze(-1), -masked_logit);
+      query_features = at::softmax(query_features, -1);
+      key_features = at::softmax(key_features.sub_(half_square).flatten(-2), -1).view(key_features.sizes());
     } else {
-      query_features = at::relu(query_logits) + options_.feature_epsilon;
-      key_features = at::relu(key_logits) + options_.feature_epsilon;
+      query_features = at::relu(query_features);  // keys at padding are zero, and so are their features
+      key_features = at::relu(key_features);
     }
-    if (mask.defined()) key_features = key_features * mask.to(key_features.scalar_type());
-    const at::Tensor normaliser = at::matmul(query_features, key_features.sum(-2).unsqueeze(-1));
-    return at::matmul(query_features, at::matmul(key_features.transpose(-2, -1), v)) / normaliser;
+    at::Tensor products = at::matmul(key_features.transpose(-2, -1), v);  // (B, H, m, d)
+    at::Tensor sums = key_features.sum(-2).unsqueeze(-1);                 // (B, H, m, 1)
+    const double epsilon = options_.feature_epsilon;
+    if (epsilon == 0) return at::matmul(query_features, products) / at::matmul(query_features, sums);
+
+    const at::Tensor keys = at::tensor(context.lengths, products.options()).view({-1, 1, 1, 1});  // (B, 1, 1, 1)
+    // The softmax kernel's features sum to 1: epsilon is relative to their mean.
+    const double query_epsilon = options_.kernel == "softmax" ? epsilon / static_cast<double>(options_.features) : epsilon;
+    const at::Tensor key_epsilon = options_.kernel == "softmax" ? query_epsilon / keys : at::full_like(keys, epsilon);
+    products = products + key_epsilon * v.sum(-2, true);
+    sums = sums + key_epsilon * keys;
+    return (at::matmul(query_features, products) + query_epsilon * products.sum(-2, true)) /
+           (at::matmul(query_features, sums) + query_epsilon * sums.sum(-2, true));
   }
 
   MixerCost attend_cost(std::int64_t n) const override {
