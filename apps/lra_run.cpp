@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "core/build_info.h"
 #include "core/error.h"
+#include "core/suggest.h"
 #include "train/memory.h"
 
 namespace {
@@ -96,6 +97,10 @@ int run(int argc, char** argv) {
   if (eval->parsed()) return lra::eval_command(eval_arguments);
   if (doctor->parsed()) return lra::doctor_command();
   if (schema->parsed()) return lra::schema_command();
+  if (run_arguments.config.empty() && !run_arguments.overrides.empty()) {
+    throw lra::Error(fmt::format("unknown command '{}'", run_arguments.overrides[0]),
+                     lra::suggestion(run_arguments.overrides[0], {"ls", "data", "bench", "eval", "doctor", "schema", "--config FILE"}));
+  }
   if (run_arguments.config.empty()) throw lra::Error("nothing to do: expected --config FILE or a command", "lra-run --help shows the commands");
   return lra::run_command(run_arguments);
 }

@@ -88,9 +88,10 @@ TEST_CASE("every mistake is one clear line and exit code 2", "[cli]") {
   check_user_error(lra_run(""), "nothing to do");
   check_user_error(lra_run("--config /nowhere/x.json"), "/nowhere/x.json: cannot be read");
   check_user_error(lra_run("--conifg x.json"), "--conifg");
-  check_user_error(lra_run("sl mixers"), "sl");
+  check_user_error(lra_run("sl mixers"), "unknown command 'sl'");
+  check_user_error(lra_run("sl mixers"), "did you mean 'ls'?");
   std::ofstream(workspace() / "broken.json") << "{\"task\": \"listops\",\n \"mixer\" \"linear\"}";
-  check_user_error(lra_run("--config " + (workspace() / "broken.json").string()), "broken.json:2:10: broken JSON");
+  check_user_error(lra_run("--config " + (workspace() / "broken.json").string()), "broken.json:2:17: broken JSON");
   const std::string run = "--config " + small_run("errors").string() + out;
   check_user_error(lra_run(run + "d_modle=3"), "the command line: /d_modle: unknown key");
   check_user_error(lra_run(run + "d_modle=3"), "did you mean 'd_model'?");
