@@ -33,10 +33,12 @@ if command -v apt-get >/dev/null; then
     installed "$package" || missing+=("$package")
   done
   if [ ${#missing[@]} -gt 0 ] || ! has_catch2; then
+    wanted="${missing[*]}"
+    has_catch2 || wanted="$wanted catch2 (version 3)"
     if [ "$(id -u)" != 0 ]; then
-      command -v sudo >/dev/null || fail "these packages are missing and neither root nor sudo is at hand: ${missing[*]} catch2"
+      command -v sudo >/dev/null || fail "these packages are missing and neither root nor sudo is at hand: $wanted"
       say "sudo is used to install packages"
-      sudo true || fail "sudo was refused; install these packages and run this again: ${missing[*]} catch2 (version 3)"
+      sudo true || fail "sudo was refused; install these packages and run this again: $wanted"
     fi
     say "reading the package lists"
     apt_quiet update || fail "apt-get update failed; see build/logs/apt.log"
