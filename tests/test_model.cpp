@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 #include <torch/nn/module.h>
 #include <torch/utils.h>
 
@@ -327,6 +328,33 @@ TEST_CASE("Every parameter of the classifier gets a gradient", "[model]") {
         REQUIRE(item.value().grad().defined());
         CHECK(item.value().grad().abs().max().item<double>() > 1e-9);
       }
+    }
+  }
+}
+
+TEST_CASE("Under bfloat16 autocast the logits are nearly the same", "[model]") {
+  const SequenceLayout layout({40, 9, 13, 2});
+  for (const auto& one : mixer_cases()) {
+    for (const std::string how : {"per_sequence", "padded"}) {
+      INFO(one.name() << " " << how);
+      Sizes sizes = tiny(one, "mean", "none");
+      sizes.model.mixer_layout = how;
+      torch::manual_seed(4);
+      Classifier classifier(sizes.task, sizes.model, 3);
+      classifier.eval();
+      const at::Tensor tokens = random_tokens(layout.tokens());
+      const at::Tensor exact_logits = classifier.forward(tokens, layout);
+      at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+      at::autocast::set_autocast_enabled(at::kCPU, true);
+      const at::Tensor logits = classifier.forward(tokens, layout);
+      at::autocast::clear_cache();
+      at::autocast::set_autocast_enabled(at::kCPU, false);
+      REQUIRE(logits.scalar_type() == at::kBFloat16);
+      const double difference = largest_difference(logits.to(at::kFloat), exact_logits);
+      CHECK(difference > 0);
+      CHECK(difference < 0.05 * exact_logits.abs().max().item<double>());
+      logits.sum().backward();
+      for (const auto& item : classifier.named_parameters()) CHECK(item.value().grad().isfinite().all().item<bool>());
     }
   }
 }

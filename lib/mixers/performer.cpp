@@ -92,7 +92,9 @@ class Performer : public AttentionMixer {
     const double epsilon = options_.feature_epsilon;
     if (epsilon == 0) return at::matmul(query_features, products) / at::matmul(query_features, sums);
 
-    const at::Tensor keys = at::tensor(context.lengths, products.options()).view({-1, 1, 1, 1});  // (B, 1, 1, 1)
+    // Counts need more digits than bfloat16 has.
+    const auto counts = key_features.options().dtype(key_features.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+    const at::Tensor keys = at::tensor(context.lengths, counts).view({-1, 1, 1, 1});
     // The softmax kernel's features sum to 1: epsilon is relative to their mean.
     const double query_epsilon = options_.kernel == "softmax" ? epsilon / static_cast<double>(options_.features) : epsilon;
     const at::Tensor key_epsilon = options_.kernel == "softmax" ? query_epsilon / keys : at::full_like(keys, epsilon);
