@@ -1,8 +1,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <exception>
+#include <filesystem>
 
 #include "cli/commands.h"
 #include "core/build_info.h"
@@ -18,15 +18,10 @@ std::string version() {
                      info.build_type);
 }
 
-std::string data_default() {
-  const char* folder = std::getenv("LRA_DATA");
-  return folder == nullptr ? "data" : folder;
-}
-
 int run(int argc, char** argv) {
   CLI::App app{"Trains, evaluates and measures transformer encoders with pluggable token mixers on the Long Range Arena."};
   app.footer("Exit codes: 0 all runs ok, 1 fault of the program, 2 wrong input (one line `error: ...`), 3 a run ended with another status than ok,\n"
-             "4 another process works on that run, 130 interrupted.");
+             "130 interrupted.");
   app.set_version_flag("--version", version());
   lra::RunArguments run_arguments;
   app.add_option("--config", run_arguments.config, "a run or a suite (JSON)");
@@ -43,7 +38,6 @@ int run(int argc, char** argv) {
   data->require_subcommand(1);
   std::string task;
   lra::PrepareOptions prepare_options;
-  prepare_options.data_dir = data_default();
   auto* prepare = data->add_subcommand("prepare", "generate or convert the data and write its manifest");
   auto* verify = data->add_subcommand("verify", "check the files against the manifest");
   for (auto* command : {prepare, verify}) {
@@ -114,6 +108,12 @@ int main(int argc, char** argv) {
   } catch (const lra::Error& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     if (!error.hint().empty()) fmt::print(stderr, "hint: {}\n", error.hint());
+    return lra::exit_user;
+  } catch (const std::filesystem::filesystem_error& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return lra::exit_user;
+  } catch (const nlohmann::json::exception& error) {
+    fmt::print(stderr, "error: a JSON file of the configuration or a record has a value of the wrong kind: {}\n", error.what());
     return lra::exit_user;
   } catch (const std::exception& error) {
     fmt::print(stderr, "error: this is a fault of lra-run, please report it: {}\n", error.what());

@@ -177,6 +177,7 @@ TEST_CASE("a suite goes on past runs that fail, records why, and starts again wh
   CHECK(status("no_data") == "failed");
   CHECK(status("none") == "ok");
   CHECK(result_in(out / "bench/bytes/small/none")["sequence_length"] == 32);
+  CHECK(result_in(out / "bench/bytes/small/too_big")["status"] == "skipped");
   const auto written = fs::last_write_time(out / "listops/small/none/n64/seed0/result.json");
   const auto second = lra_run("--config " + file.string() + " --out " + out.string());
   CHECK_THAT(second.err, ContainsSubstring("done before (ok)"));

@@ -29,7 +29,7 @@ std::vector<RunConfig> resolve_all(const std::vector<LayeredJson>& layers) {
     for (std::size_t j = 0; j < i; ++j) {
       if (run_folder("", runs[i]) == run_folder("", runs[j])) {
         throw Error(fmt::format("two runs of the suite would share the folder {}", run_folder("", runs[i]).string()),
-                    "give each mixer with other options a \"variant\" of its own");
+                    "give each mixer with other options a \"variant\" of its own, and each length and seed once");
       }
     }
   }
@@ -67,26 +67,34 @@ ExitCode run_command(const RunArguments& arguments) {
 
 ExitCode bench_command(const BenchArguments& arguments) {
   const bool paper = arguments.protocol == "paper";
+  if (paper && (arguments.task != "bytes" || arguments.profile != "small")) {
+    throw Error("lra-run bench: --protocol paper sets the task and the profile itself", "leave out --task and --profile");
+  }
   const std::string profile = paper ? "lra-config" : arguments.profile;
   const std::string origin = "lra-run bench";
   const Json overrides = parse_overrides(arguments.overrides);
-  const bool on_cpu = select_device(overrides.value("device", std::string("auto"))).is_cpu();
+  const Json device = overrides.contains("device") ? overrides["device"] : Json("auto");
+  if (!device.is_string()) throw Error(fmt::format("{}: /device: expected a text, found {}", command_line_origin, device.dump()));
+  const bool on_cpu = select_device(device.get<std::string>()).is_cpu();
   auto batches = arguments.batch_sizes;
-  if (batches.empty()) batches = {paper || !on_cpu ? 32 : 1};
+  const bool own_lengths = arguments.task != "bytes" && arguments.lengths.empty();
+  if (batches.empty() && !own_lengths) batches = {paper || !on_cpu ? 32 : 1};
   auto lengths = arguments.lengths;
-  if (lengths.empty() && arguments.task == "bytes") lengths = {1024, 2048, 3072, 4096};
+  if (lengths.empty() && !own_lengths) lengths = {1024, 2048, 3072, 4096};
   const double limit_gb = arguments.memory_limit_gb > 0 ? arguments.memory_limit_gb
                                                         : 0.75 * host_info()["memory_bytes"].get<double>() / double(1 << 30);
 
   std::vector<LayeredJson> layers;
   for (const auto& mixer : arguments.mixers.empty() ? mixer_registry().names() : arguments.mixers) {
-    Json run = {{"kind", "bench"}, {"task", arguments.task}, {"mixer", mixer}, {"profile", profile},
+    const Json run = {{"kind", "bench"}, {"task", arguments.task}, {"mixer", mixer}, {"profile", profile},
                 {"memory_limit_gb", limit_gb}, {"time_limit_minutes", arguments.time_limit_minutes}};
-    if (lengths.empty()) layers.push_back(layer_run(run, origin, overrides));
-    for (const auto length : lengths) {
-      for (const auto batch : batches) {
-        run.update({{"seq_len", length}, {"batch_size", batch}});
-        layers.push_back(layer_run(run, origin, overrides));
+    // Where none is given, the task's own length or batch size holds.
+    for (std::size_t l = 0; l < std::max<std::size_t>(lengths.size(), 1); ++l) {
+      for (std::size_t b = 0; b < std::max<std::size_t>(batches.size(), 1); ++b) {
+        Json cell = run;
+        if (!lengths.empty()) cell["seq_len"] = lengths[l];
+        if (!batches.empty()) cell["batch_size"] = batches[b];
+        layers.push_back(layer_run(cell, origin, overrides));
       }
     }
   }
@@ -97,7 +105,7 @@ ExitCode bench_command(const BenchArguments& arguments) {
   for (const auto& run : runs) {
     const fs::path file = run_folder(arguments.out, run) / "result.json";
     if (!fs::exists(file)) continue;
-    const Json record = read_json(file);
+    Json record = read_json(file);
     std::string steps = "-", examples = "-", spread = "-", peak = "-";
     if (record["speed"].contains("train_steps_per_second")) {
       const Json& speed = record["speed"]["train_steps_per_second"];

@@ -35,6 +35,7 @@ ExitCode eval_command(const EvalArguments& arguments) {
   model.to(device);
 
   std::string predictions;
+  if (!arguments.predictions.empty()) write_file_atomically(arguments.predictions, "");  // what cannot be written is said before the work
   EvaluateOptions options;
   options.batch_size = config.train.eval_batch_size > 0 ? config.train.eval_batch_size : config.train.batch_size;
   options.device = device;

@@ -13,7 +13,7 @@ enum ExitCode : int {
   exit_internal = 1,     ///< a fault of the program
   exit_user = 2,         ///< something in the call, a file or the machine; `error: ...` says what
   exit_not_all_ok = 3,   ///< a run ended with a status other than ok
-  exit_busy = 4,         ///< another process works on that run
+  exit_busy = 4,         ///< said by a suite's child to the suite: another process works on that run
   exit_interrupted = 130,
 };
 

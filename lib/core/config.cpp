@@ -1,6 +1,13 @@
 #include "core/config.h"
 
+#include <cstdlib>
+
 namespace lra {
+
+std::string default_data_dir() {
+  const char* folder = std::getenv("LRA_DATA");
+  return folder == nullptr ? "data" : folder;
+}
 
 void TaskConfig::describe(FieldVisitor& fields) {
   fields.text("task", task, "name of the task");
@@ -61,6 +68,12 @@ void TrainConfig::describe(FieldVisitor& fields) {
 void MeasureConfig::describe(FieldVisitor& fields) {
   fields.integer("measure_warmup_steps", measure_warmup_steps, not_negative, "untimed steps");
   fields.integer("measure_steps", measure_steps, positive, "timed steps of a bench");
+}
+
+const std::set<std::string>& keys_without_effect() {
+  static const std::set<std::string> keys{"suite",           "variant",            "display_name",         "data_dir",     "checkpoint_every",
+                                          "memory_limit_gb", "time_limit_minutes", "measure_warmup_steps", "measure_steps"};
+  return keys;
 }
 
 Json RunConfig::to_json() const {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,10 +13,13 @@
 
 namespace lra {
 
+/// Folder of the data sets: LRA_DATA, else "data".
+std::string default_data_dir();
+
 /// What is classified. Defaults come from configs/tasks/<task>.json and the profile.
 struct TaskConfig {
   std::string task;
-  std::string data_dir = "data";   ///< folder that holds <task>/...
+  std::string data_dir = default_data_dir();  ///< folder that holds <task>/...
   std::int64_t seq_len = 2000;     ///< longest sequence, without CLS; longer ones are cut to their first seq_len tokens
   std::int64_t vocab_size = 17;    ///< ids 0 .. vocab_size-1
   std::int64_t num_classes = 10;
@@ -103,5 +107,8 @@ struct RunConfig {
   /// All keys, flat; itself a valid --config.
   Json to_json() const;
 };
+
+/// Keys that cannot change a run's weights and scores: a run may go on with other values of them.
+const std::set<std::string>& keys_without_effect();
 
 }  // namespace lra

@@ -90,7 +90,13 @@ void check_keys(const Json& object, const std::string& origin, const std::string
   }
 }
 
-Json section(const Json& object, const std::string& key) { return object.value(key, Json::object()); }
+/// The object under `key`, empty if there is none.
+Json section(const Json& object, const std::string& origin, const std::string& key) {
+  const auto found = object.find(key);
+  if (found == object.end()) return Json::object();
+  if (!found->is_object()) throw Error(fmt::format("{}: /{}: expected an object, found {}", origin, key, found->dump()));
+  return *found;
+}
 
 }  // namespace
 
@@ -106,27 +112,27 @@ LayeredJson layer_run(const Json& run, const std::string& origin, const Json& ov
   const auto mixer_file = config_file("mixers", mixer).string();
   const auto profile_file = config_file("profiles", profile).string();
   check_keys(task_config, task_file, "", {"task", "display_name", "summary", "paper", "defaults"});
-  check_keys(mixer_config, mixer_file, "", {"mixer", "display_name", "family", "summary", "paper", "options", "test", "limits"});
+  check_keys(mixer_config, mixer_file, "", {"mixer", "display_name", "family", "summary", "paper", "options", "test"});
   check_keys(profile_config, profile_file, "", {"profile", "summary", "source", "defaults", "tasks"});
-  const Json tasks = section(profile_config, "tasks");
+  const Json tasks = section(profile_config, profile_file, "tasks");
   if (!tasks.contains(task)) {
     std::vector<std::string> known;
     for (const auto& [name, value] : tasks.items()) known.push_back(name);
     throw Error(fmt::format("{}: /tasks: the profile '{}' has no settings for the task '{}'", profile_file, profile, task), suggestion(task, known));
   }
-  Json profile_task = tasks[task];
-  const Json profile_mixers = section(profile_task, "mixers");
+  Json profile_task = section(tasks, profile_file, task);
+  const Json profile_mixers = section(profile_task, profile_file, "mixers");
   profile_task.erase("mixers");
 
   LayeredJson layers;
-  layers.merge(section(task_config, "defaults"), task_file);
-  layers.merge(section(profile_config, "defaults"), profile_file);
+  layers.merge(section(task_config, task_file, "defaults"), task_file);
+  layers.merge(section(profile_config, profile_file, "defaults"), profile_file);
   layers.merge(profile_task, profile_file);
   layers.merge({{"variant", mixer},
-                {"display_name", mixer_config.value("display_name", mixer)},
-                {"mixer_options", section(mixer_config, "options")}},
+                {"display_name", mixer_config.contains("display_name") ? mixer_config["display_name"] : Json(mixer)},
+                {"mixer_options", section(mixer_config, mixer_file, "options")}},
                mixer_file);
-  layers.merge(section(profile_mixers, mixer), profile_file);
+  layers.merge(section(profile_mixers, profile_file, mixer), profile_file);
   layers.merge(run, origin);
   layers.merge(overrides, command_line_origin);
   return layers;
@@ -136,20 +142,24 @@ namespace {
 
 const std::vector<std::string> suite_keys = {"suite", "summary", "tasks", "mixers", "seeds", "bench"};
 
-/// "a,b" from the command line or a single value, as a list.
-Json as_list(const Json& value) {
-  if (value.is_array()) return value;
+/// A list, "a,b" from the command line, or a single value, as a list. Throws Error for an empty one.
+Json as_list(const Json& value, const std::string& origin, const char* key) {
   Json list = Json::array();
-  if (value.is_string()) {
+  if (value.is_array()) {
+    list = value;
+  } else if (value.is_string()) {
     const auto text = value.get<std::string>();
     for (std::size_t start = 0; start <= text.size();) {
       const auto end = std::min(text.find(',', start), text.size());
-      if (end > start) list.push_back(text.substr(start, end - start));
+      const std::string piece = text.substr(start, end - start);
+      const Json parsed = Json::parse(piece, nullptr, false);
+      if (!piece.empty()) list.push_back(parsed.is_number() ? parsed : Json(piece));
       start = end + 1;
     }
   } else {
     list.push_back(value);
   }
+  if (list.empty()) throw Error(fmt::format("{}: /{}: expected at least one", origin, key));
   return list;
 }
 
@@ -171,7 +181,11 @@ std::vector<LayeredJson> expand_config(const Json& config, const std::string& or
   Json run_overrides = overrides;
   for (const auto& key : suite_keys) {
     if (!overrides.contains(key)) continue;
-    suite[key] = overrides[key];
+    if (key == "bench" && suite.contains(key)) {
+      suite[key].merge_patch(overrides[key]);
+    } else {
+      suite[key] = overrides[key];
+    }
     run_overrides.erase(key);
   }
   for (const char* key : {"tasks", "mixers"}) {
@@ -182,9 +196,9 @@ std::vector<LayeredJson> expand_config(const Json& config, const std::string& or
   common["suite"] = suite["suite"];
 
   std::vector<LayeredJson> runs;
-  const Json seeds = as_list(suite.value("seeds", Json::array({0})));
-  for (const auto& task : as_list(suite["tasks"])) {
-    for (const auto& mixer : as_list(suite["mixers"])) {
+  const Json seeds = as_list(suite.value("seeds", Json::array({0})), origin, "seeds");
+  for (const auto& task : as_list(suite["tasks"], origin, "tasks")) {
+    for (const auto& mixer : as_list(suite["mixers"], origin, "mixers")) {
       for (const auto& seed : seeds) {
         Json run = common;
         run.merge_patch(entry_object(task, origin, "task"));
@@ -197,13 +211,15 @@ std::vector<LayeredJson> expand_config(const Json& config, const std::string& or
   if (suite.contains("bench")) {
     const Json& bench = suite["bench"];
     check_keys(bench, origin, "/bench", {"lengths", "batch_sizes"});
-    for (const auto& length : as_list(bench.value("lengths", Json::array({1024, 2048, 3072, 4096})))) {
-      for (const auto& batch : as_list(bench.value("batch_sizes", Json::array({1})))) {
-        for (const auto& mixer : as_list(suite["mixers"])) {
+    Json bench_overrides = run_overrides;
+    for (const char* key : {"task", "kind", "seq_len", "batch_size", "seed"}) bench_overrides.erase(key);
+    for (const auto& length : as_list(bench.value("lengths", Json::array({1024, 2048, 3072, 4096})), origin, "bench/lengths")) {
+      for (const auto& batch : as_list(bench.value("batch_sizes", Json::array({1})), origin, "bench/batch_sizes")) {
+        for (const auto& mixer : as_list(suite["mixers"], origin, "mixers")) {
           Json run = common;
           run.merge_patch(entry_object(mixer, origin, "mixer"));
           run.merge_patch({{"kind", "bench"}, {"task", "bytes"}, {"seq_len", length}, {"batch_size", batch}, {"seed", 0}});
-          runs.push_back(layer_run(run, origin, run_overrides));
+          runs.push_back(layer_run(run, origin, bench_overrides));
         }
       }
     }

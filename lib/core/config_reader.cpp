@@ -42,7 +42,7 @@ const char* kind_of(const Json& value) {
 }
 
 std::string shortened(const Json& value) {
-  std::string text = value.dump();
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
   return text.size() <= 40 ? text : text.substr(0, 37) + "...";
 }
 
@@ -127,20 +127,6 @@ void ConfigReader::choice(const char* key, std::string& value, const std::vector
   value = chosen;
 }
 
-void ConfigReader::integers(const char* key, std::vector<std::int64_t>& value, Range<std::int64_t> range, const char*) {
-  const Json* found = find(key);
-  if (found == nullptr) return;
-  if (!found->is_array()) fail(key, fmt::format("expected a list of integers, found {}", shortened(*found)));
-  std::vector<std::int64_t> numbers;
-  for (const auto& item : *found) {
-    if (!item.is_number_integer() || item.get<std::int64_t>() < range.low || item.get<std::int64_t>() > range.high) {
-      fail(key, fmt::format("expected a list of integers{}, found {} in it", interval(range), shortened(item)));
-    }
-    numbers.push_back(item.get<std::int64_t>());
-  }
-  value = std::move(numbers);
-}
-
 void ConfigReader::finish() const {
   for (const auto& [key, value] : object_.items()) {
     if (std::find(asked_.begin(), asked_.end(), key) == asked_.end()) fail(key, "unknown key", suggestion(key, asked_));
@@ -173,12 +159,6 @@ void SchemaWriter::text(const char* key, std::string& value, const char* doc) {
 }
 void SchemaWriter::choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) {
   properties_[key] = {{"enum", allowed}, {"description", doc}, {"default", value}};
-}
-void SchemaWriter::integers(const char* key, std::vector<std::int64_t>& value, Range<std::int64_t> range, const char* doc) {
-  Json item = bounded<std::int64_t>("integer", 0, range, "");
-  item.erase("default");
-  item.erase("description");
-  properties_[key] = {{"type", "array"}, {"items", item}, {"description", doc}, {"default", value}};
 }
 
 }  // namespace lra

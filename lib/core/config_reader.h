@@ -38,7 +38,6 @@ class ConfigReader : public FieldVisitor {
   void boolean(const char* key, bool& value, const char* doc) override;
   void text(const char* key, std::string& value, const char* doc) override;
   void choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) override;
-  void integers(const char* key, std::vector<std::int64_t>& value, Range<std::int64_t> range, const char* doc) override;
 
   /// The raw value of a key (null if absent), counted as read.
   Json raw(const char* key);
@@ -67,7 +66,6 @@ class ConfigWriter : public FieldVisitor {
   void boolean(const char* key, bool& value, const char*) override { object_[key] = value; }
   void text(const char* key, std::string& value, const char*) override { object_[key] = value; }
   void choice(const char* key, std::string& value, const std::vector<std::string>&, const char*) override { object_[key] = value; }
-  void integers(const char* key, std::vector<std::int64_t>& value, Range<std::int64_t>, const char*) override { object_[key] = value; }
 
  private:
   Json& object_;
@@ -82,7 +80,6 @@ class SchemaWriter : public FieldVisitor {
   void boolean(const char* key, bool& value, const char* doc) override;
   void text(const char* key, std::string& value, const char* doc) override;
   void choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) override;
-  void integers(const char* key, std::vector<std::int64_t>& value, Range<std::int64_t> range, const char* doc) override;
 
  private:
   Json& properties_;

@@ -14,8 +14,10 @@ struct Range {
   T high = std::numeric_limits<T>::max();
 };
 
-inline constexpr Range<std::int64_t> positive{1, std::numeric_limits<std::int64_t>::max()};
-inline constexpr Range<std::int64_t> not_negative{0, std::numeric_limits<std::int64_t>::max()};
+// Products of two such sizes fit into 64 bits.
+inline constexpr std::int64_t largest_size = 2147483647;
+inline constexpr Range<std::int64_t> positive{1, largest_size};
+inline constexpr Range<std::int64_t> not_negative{0, largest_size};
 inline constexpr Range<double> fraction{0.0, 1.0};
 inline constexpr Range<double> not_negative_number{0.0, std::numeric_limits<double>::max()};
 
@@ -29,7 +31,6 @@ class FieldVisitor {
   virtual void boolean(const char* key, bool& value, const char* doc) = 0;
   virtual void text(const char* key, std::string& value, const char* doc) = 0;
   virtual void choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) = 0;
-  virtual void integers(const char* key, std::vector<std::int64_t>& value, Range<std::int64_t> range, const char* doc) = 0;
 };
 
 }  // namespace lra

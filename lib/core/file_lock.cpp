@@ -21,9 +21,12 @@ std::optional<FolderLock> FolderLock::try_lock(const std::filesystem::path& fold
   if (code) fail(code.value());
   const int descriptor = ::open((folder / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (descriptor < 0) fail(errno);
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+  while (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+    const int number = errno;
+    if (number == EINTR) continue;
     ::close(descriptor);
-    return std::nullopt;
+    if (number == EWOULDBLOCK) return std::nullopt;
+    fail(number);
   }
   return FolderLock(descriptor);
 }

@@ -35,11 +35,14 @@ Json parse_json(std::string_view text, const std::string& origin) {
     const auto last_newline = before.rfind('\n');
     const auto column = before.size() - (last_newline == std::string_view::npos ? 0 : last_newline + 1) + 1;
     throw Error(fmt::format("{}:{}:{}: broken JSON", origin, line, column), "look for a missing comma, quote or bracket just before that place");
+  } catch (const Json::exception&) {
+    throw Error(fmt::format("{}: a number in it is too large", origin));
   }
 }
 
 std::string read_file(const fs::path& file) {
-  if (fs::is_directory(file)) throw Error(fmt::format("{}: expected a file, found a folder", file.string()));
+  std::error_code code;
+  if (fs::is_directory(file, code)) throw Error(fmt::format("{}: expected a file, found a folder", file.string()));
   std::ifstream in(file, std::ios::binary);
   if (!in) throw Error(fmt::format("{}: cannot be read ({})", file.string(), std::strerror(errno)));
   std::ostringstream text;
@@ -82,6 +85,9 @@ void write_file_atomically(const fs::path& file, std::string_view text) {
   }
 }
 
-void write_json(const fs::path& file, const Json& json) { write_file_atomically(file, json.dump(2) + "\n"); }
+void write_json(const fs::path& file, const Json& json) { 
+  // Texts that are no UTF-8, a bad line of a data file quoted in a message say, must not cost the record.
+  write_file_atomically(file, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
 
 }  // namespace lra

@@ -17,7 +17,7 @@ const char* split_name(Split split);
 
 /// What `lra-run data prepare` may be told. Tasks that are read, not generated, ignore the generator's part.
 struct PrepareOptions {
-  std::string data_dir = "data";
+  std::string data_dir = default_data_dir();
   std::int64_t seed = 0;
   std::int64_t train = 96000;
   std::int64_t valid = 2000;

@@ -3,6 +3,7 @@
 #include <torch/nn/modules/linear.h>
 
 #include "mixers/mixer.h"
+#include "ops/masked_logit.h"
 
 namespace lra {
 
@@ -40,8 +41,5 @@ class AttentionMixer : public Mixer {
  private:
   bool one_call_per_sequence(const at::Tensor& x, const SequenceLayout& layout) const;
 };
-
-/// The logit of a key that must not be seen. Finite, so that a row without any key gives numbers that can be ignored instead of NaN.
-inline constexpr double masked_logit = -1e30;
 
 }  // namespace lra

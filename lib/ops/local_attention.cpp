@@ -11,10 +11,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/masked_logit.h"
+
 namespace lra::ops {
 namespace {
-
-constexpr double masked_logit = -1e30;  // finite: rows without any key must not be NaN
 
 // Rows of zeros before and after, along dimension `dim` counted from the end.
 at::Tensor with_zeros(const at::Tensor& x, std::int64_t before, std::int64_t after, bool rows_of_vectors) {

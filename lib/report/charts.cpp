@@ -148,7 +148,8 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed) {
     if (speed != nullptr) {
       for (const SpeedRow& candidate : speed->rows) {
         const bool complete = candidate.examples_per_second && candidate.examples_per_second->mean > 0 && candidate.peak_tensor_bytes;
-        if (measured == nullptr && complete && candidate.variant == row.variant) measured = &candidate;
+        const bool same_model = row.model.empty() || candidate.model == row.model;
+        if (measured == nullptr && complete && candidate.variant == row.variant && same_model) measured = &candidate;
       }
     }
     if (measured == nullptr) {

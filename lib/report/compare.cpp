@@ -233,6 +233,13 @@ std::string task_name(const std::string& task) {
   return task;
 }
 
+/// What decides the speed of a model with given sequences.
+std::string model_of(const Result& result) {
+  std::string model;
+  for (const char* key : {"mixer_options", "num_layers", "d_model", "d_qkv", "d_ff", "num_heads"}) model += text_at(result.config, key) + " ";
+  return model;
+}
+
 std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const Json& published) {
   std::map<std::string, std::vector<const Result*>> groups;
   for (const Result& result : results) {
@@ -302,6 +309,7 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
     }
     for (const auto& [row_key, records] : rows) {
       ScoreRow row = score_row(records, labels.at(records.front()->variant + signature(*records.front())));
+      row.model = model_of(*records.front());
       set_published(row, published, group.task_name);
       group.rows.push_back(row);
     }
@@ -329,7 +337,7 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
     const bool bench = result.kind == "bench";
     const Json key = {bench ? 0 : 1, result.profile, text_at(result.host, "name"), text_at(result.host, "device"), text_at(result.host, "threads"),
                       fmt::format("{:>6}", text_at(result.config, "batch_size")), text_at(result.config, "precision"), result.task,
-                      fmt::format("{:>8}", bench ? *result.sequence_length : 0), bench ? "" : text_at(result.config, "seq_len")};
+                      fmt::format("{:>8}", bench ? result.sequence_length.value_or(0) : 0), bench ? "" : text_at(result.config, "seq_len")};
     groups[key.dump()].push_back(&result);
   }
   std::vector<SpeedGroup> speeds;
@@ -347,8 +355,10 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
     group.length = first.sequence_length.value_or(0);
     const std::string batch = group.batch_size > 0 ? fmt::format("batch {}", group.batch_size) : "batch size unknown";
     group.condition = fmt::format("profile {} · {}{} · {}", group.profile, batch, group.precision.empty() ? "" : ", " + group.precision, group.host);
-    group.title = fmt::format("{}, {}", group.length > 0 ? fmt::format("{} tokens in every sequence", group.length)
-                                                         : fmt::format("Seen while training on {}", group.task_name), group.condition);
+    const std::string lengths = group.length > 0          ? fmt::format("{} tokens in every sequence", group.length)
+                                : first.kind == "bench" ? fmt::format("Bench on {}'s own lengths", group.task_name)
+                                                        : fmt::format("Seen while training on {}", group.task_name);
+    group.title = fmt::format("{}, {}", lengths, group.condition);
     const auto labels = labels_of(members);
     std::map<std::string, std::vector<const Result*>> rows;
     for (const Result* record : members) rows[record->variant + signature(*record) + "/" + record->status].push_back(record);
@@ -356,6 +366,7 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
       const Result& record = *records.front();
       SpeedRow row{labels.at(record.variant + signature(record)), record.mixer, record.variant, record.status, record.message, {}, {}, {}, {}, {}, {}, {}, 0};
       row.n = static_cast<std::int64_t>(records.size());
+      row.model = model_of(record);
       if (record.status == "ok") {
         const auto median = [](const auto& measured) { return measured ? std::optional<double>(measured->median) : std::nullopt; };
         const auto rates = values_of(records, [&](const Result& r) { return median(r.train_examples_per_second); });

@@ -28,6 +28,7 @@ struct ScoreRow {
   std::optional<std::int64_t> test_examples, parameters, train_steps, batch_size;
   std::optional<double> published;          ///< percent
   std::string published_text, published_source;
+  std::string model = {};                   ///< sizes and mixer options in one text; empty for an average over tasks
 };
 
 /// Rows that may be ranked together: one task, profile, data set, host and device.
@@ -46,6 +47,7 @@ struct SpeedRow {
   std::optional<double> steps_per_second, inference_examples_per_second, peak_tensor_bytes, peak_rss_bytes;
   std::optional<double> relative_speed, relative_memory;  ///< divided by those of `softmax` in the same group
   std::int64_t n = 0;
+  std::string model = {};  ///< as in ScoreRow
 };
 
 /// Rows measured under the same conditions. `length` is 0 for speed seen while training on a task's own lengths.

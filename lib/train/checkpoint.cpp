@@ -3,8 +3,6 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
-#include <set>
-
 #include "core/error.h"
 #include "train/device.h"
 #include "train/safetensors.h"
@@ -13,10 +11,6 @@ namespace lra {
 namespace {
 
 constexpr const char* checkpoint_name = "checkpoint.safetensors";
-
-/// Keys that may differ between a checkpoint and the run that resumes it.
-const std::set<std::string> harmless{"suite",         "variant",            "display_name",         "data_dir",     "checkpoint_every",
-                                     "memory_limit_gb", "time_limit_minutes", "measure_warmup_steps", "measure_steps"};
 
 /// Calls visit(name, tensor) for everything that a model file holds.
 template <class Visit>
@@ -90,7 +84,7 @@ void check_config(const Json& saved, const Json& wanted, const std::filesystem::
   }
   for (const auto& key : keys) {
     const Json before = saved.value(key, Json()), now = wanted.value(key, Json());
-    if (before != now && harmless.count(key) == 0) {
+    if (before != now && keys_without_effect().count(key) == 0) {
       throw Error(fmt::format("{}: comes from a run with {} = {}, this one has {}", file.string(), key, before.dump(), now.dump()),
                   "choose another --out, or delete that folder to start anew");
     }

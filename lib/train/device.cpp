@@ -32,7 +32,7 @@ at::CachingAllocator::Stat requested_bytes(at::Device device) {
 
 at::Device select_device(const std::string& name) {
   if (name == "cpu") return at::Device(at::kCPU);
-  if (name == "auto") return cuda_devices() > 0 ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+  if (name == "auto") return cuda_devices() > 0 ? select_device("cuda") : at::Device(at::kCPU);
   int index = 0;
   const bool numbered = name.rfind("cuda:", 0) == 0;
   if (numbered) {
@@ -51,6 +51,7 @@ at::Device select_device(const std::string& name) {
                 built ? "check the driver with nvidia-smi, and that LibTorch is a CUDA build" : "use device=cpu, or device=auto to take what there is");
   }
   if (index >= count) throw Error(fmt::format("device: \"{}\" is not available, there are {} CUDA devices, numbered from 0", name, count));
+  at::globalContext().lazyInitDevice(at::kCUDA);  // the device's memory statistics do not exist before
   return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 

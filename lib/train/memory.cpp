@@ -46,11 +46,12 @@ std::size_t class_size(std::size_t index) {
   return start + start / classes_per_octave * (index % classes_per_octave + 1);
 }
 
-bool is_mapped(std::size_t capacity) { return capacity >= huge_page; }
+/// Large blocks that are kept for reuse are mapped; without reuse all is left to malloc, as in LibTorch's own allocator.
+bool is_mapped(std::size_t capacity, bool caching) { return caching && capacity >= huge_page; }
 
 /// Fresh memory of `capacity` bytes, or nullptr. Large blocks start on a huge page's boundary, which is what lets them use huge pages.
-void* system_allocate(std::size_t capacity) {
-  if (!is_mapped(capacity)) return std::aligned_alloc(alignment, capacity);
+void* system_allocate(std::size_t capacity, bool caching) {
+  if (!is_mapped(capacity, caching)) return std::aligned_alloc(alignment, capacity);
   const std::size_t span = capacity + huge_page;
   void* mapped = ::mmap(nullptr, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
@@ -62,8 +63,8 @@ void* system_allocate(std::size_t capacity) {
   return start + skipped;
 }
 
-void system_free(void* block, std::size_t capacity) {
-  if (is_mapped(capacity)) {
+void system_free(void* block, std::size_t capacity, bool caching) {
+  if (is_mapped(capacity, caching)) {
     ::munmap(block, capacity);
   } else {
     std::free(block);
@@ -132,10 +133,10 @@ class CountingAllocator final : public c10::Allocator {
         return block;
       }
     }
-    void* fresh = system_allocate(capacity);
+    void* fresh = system_allocate(capacity, caching_);
     if (fresh == nullptr && cached_ > 0) {
       release_cached();
-      fresh = system_allocate(capacity);
+      fresh = system_allocate(capacity, caching_);
     }
     if (fresh != nullptr) static_cast<Block*>(fresh)->capacity = capacity;
     return static_cast<Block*>(fresh);
@@ -143,7 +144,7 @@ class CountingAllocator final : public c10::Allocator {
 
   void give(Block* block) {
     current_.fetch_sub(block->requested);
-    if (!caching_ || block->capacity < smallest_cached) return system_free(block, block->capacity);
+    if (!caching_ || block->capacity < smallest_cached) return system_free(block, block->capacity, caching_);
     const std::lock_guard lock(mutex_);
     block->freed_at = ++clock_;
     free_[class_of(block->capacity)].push_back(block);
@@ -160,7 +161,7 @@ class CountingAllocator final : public c10::Allocator {
     Block* block = oldest->front();
     oldest->pop_front();
     cached_ -= block->capacity;
-    system_free(block, block->capacity);
+    system_free(block, block->capacity, caching_);
   }
 
   std::atomic<std::size_t> most_{0};  // like peak_, never reset

@@ -19,6 +19,8 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Both sides see the file's first (WARMUP_STEPS + steps) * BATCH_SIZE examples, each once; lra-run in an order of its own.
+WARMUP_STEPS, BATCH_SIZE = 5, 32
 EAGER = {"eager_full": "full", "eager_longest": "longest"}
 
 
@@ -32,7 +34,8 @@ def run(command: list[str]) -> str:
 def measure_lra(program: str, mixer: str, args) -> dict:
     with tempfile.TemporaryDirectory() as out:
         run([program, "bench", "--task", "listops", "--profile", "small", "--mixers", mixer, "--out", out, "dropout=0", "attention_dropout=0",
-             f"data_dir={args.data_dir}", f"measure_steps={args.steps}", f"threads={args.threads}"])  # fmt: skip
+             f"data_dir={args.data_dir}", f"measure_steps={args.steps}", f"threads={args.threads}",
+             f"limit={(WARMUP_STEPS + args.steps) * BATCH_SIZE}"])  # fmt: skip
         records = [json.loads(path.read_text()) for path in pathlib.Path(out).glob("**/result.json")]
     if len(records) != 1 or records[0]["status"] != "ok":
         sys.exit(f"error: lra-run bench of {mixer} ended with {[r['status'] for r in records]}, not with one result")

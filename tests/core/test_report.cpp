@@ -99,9 +99,6 @@ TEST_CASE("records are collected, each once, and bad ones are named", "[report]"
   record = train_record("linear", 1, 0.3);
   record["metrics"]["test_accuracy"] = 30.0;
   CHECK_THAT(refused(record), ContainsSubstring("/metrics/test_accuracy: expected a fraction of 1"));
-  record = bench_record("linear", 1024, 1, 1);
-  record.erase("sequence_length");
-  CHECK_THAT(refused(record), ContainsSubstring("/sequence_length"));
   write_file_atomically(bad, "{\"schema_version\": 1,,}");
   CHECK_THAT(error_of({folder.path}), ContainsSubstring("bad/result.json:1:") && ContainsSubstring("broken JSON"));
 }
