@@ -118,6 +118,16 @@ void ConfigReader::text(const char* key, std::string& value, const char*) {
   value = found->get<std::string>();
 }
 
+void ConfigReader::integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range, const char*) {
+  const Json* found = find(key);
+  if (found == nullptr) return;
+  const auto good = [&](const Json& item) { return item.is_number_integer() && item >= range.low && item <= range.high; };
+  if (!found->is_array() || !std::all_of(found->begin(), found->end(), good)) {
+    fail(key, fmt::format("expected a list of integers{}, found {}", interval(range), shortened(*found)));
+  }
+  values = found->get<std::vector<std::int64_t>>();
+}
+
 void ConfigReader::choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) {
   std::string chosen = value;
   text(key, chosen, doc);
@@ -156,6 +166,12 @@ void SchemaWriter::boolean(const char* key, bool& value, const char* doc) {
 }
 void SchemaWriter::text(const char* key, std::string& value, const char* doc) {
   properties_[key] = {{"type", "string"}, {"description", doc}, {"default", value}};
+}
+void SchemaWriter::integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range, const char* doc) {
+  Json items = bounded("integer", std::int64_t{0}, range, doc);
+  items.erase("default");
+  items.erase("description");
+  properties_[key] = {{"type", "array"}, {"items", items}, {"description", doc}, {"default", values}};
 }
 void SchemaWriter::choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) {
   properties_[key] = {{"enum", allowed}, {"description", doc}, {"default", value}};

@@ -37,6 +37,7 @@ class ConfigReader : public FieldVisitor {
   void number(const char* key, double& value, Range<double> range, const char* doc) override;
   void boolean(const char* key, bool& value, const char* doc) override;
   void text(const char* key, std::string& value, const char* doc) override;
+  void integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range, const char* doc) override;
   void choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) override;
 
   /// The raw value of a key (null if absent), counted as read.
@@ -65,6 +66,7 @@ class ConfigWriter : public FieldVisitor {
   void number(const char* key, double& value, Range<double>, const char*) override { object_[key] = value; }
   void boolean(const char* key, bool& value, const char*) override { object_[key] = value; }
   void text(const char* key, std::string& value, const char*) override { object_[key] = value; }
+  void integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t>, const char*) override { object_[key] = values; }
   void choice(const char* key, std::string& value, const std::vector<std::string>&, const char*) override { object_[key] = value; }
 
  private:
@@ -79,6 +81,7 @@ class SchemaWriter : public FieldVisitor {
   void number(const char* key, double& value, Range<double> range, const char* doc) override;
   void boolean(const char* key, bool& value, const char* doc) override;
   void text(const char* key, std::string& value, const char* doc) override;
+  void integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range, const char* doc) override;
   void choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) override;
 
  private:

@@ -1,6 +1,7 @@
 #include "mixers/attention_mixer.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 
 #include <utility>
 
@@ -16,69 +17,99 @@ torch::nn::Linear projection(std::int64_t in, std::int64_t out, bool bias) {
   return torch::nn::Linear(torch::nn::LinearOptions(in, out).bias(bias));
 }
 
-// (n, H*d) → (1, H, n, d), a view.
+// (T, width) → (B, H, N, width / H), a view; undefined stays undefined.
 at::Tensor split_heads(const at::Tensor& rows, std::int64_t batch, std::int64_t heads) {
+  if (!rows.defined()) return rows;
   return rows.view({batch, rows.size(0) / batch, heads, rows.size(1) / heads}).transpose(1, 2);
+}
+
+// One tensor for each sequence. split, not narrow: its derivative is one cat, that of B narrows is B additions to tensors of full size.
+std::vector<at::Tensor> split_sequences(const at::Tensor& packed, const SequenceLayout& layout) {
+  if (!packed.defined()) return std::vector<at::Tensor>(static_cast<std::size_t>(layout.batch()));
+  return packed.split_with_sizes(layout.lengths());
 }
 
 }  // namespace
 
-AttentionMixer::AttentionMixer(const MixerSpec& spec)
-    : query(register_module("query", projection(spec.d_model, spec.d_qkv, spec.bias))),
-      key(register_module("key", projection(spec.d_model, spec.d_qkv, spec.bias))),
-      value(register_module("value", projection(spec.d_model, spec.d_qkv, spec.bias))),
-      output(register_module("output", projection(spec.d_qkv, spec.d_model, spec.bias))),
-      spec_(spec) {}
+AttentionMixer::AttentionMixer(const MixerSpec& spec, Projections projections) : spec_(spec) {
+  if (projections.query) query = register_module("query", projection(spec.d_model, spec.d_qkv, spec.bias));
+  if (projections.key) key = register_module("key", projection(spec.d_model, spec.d_qkv, spec.bias));
+  value = register_module("value", projection(spec.d_model, spec.d_qkv, spec.bias));
+  output = register_module("output", projection(spec.d_qkv, spec.d_model, spec.bias));
+}
 
 bool AttentionMixer::one_call_per_sequence(const at::Tensor& x, const SequenceLayout& layout) const {
   if (spec_.layout != "auto") return spec_.layout == "per_sequence";
   return x.is_cpu() && layout.tokens() >= long_sequence * layout.batch();
 }
 
-at::Tensor AttentionMixer::forward(const at::Tensor& x, const SequenceLayout& layout) {
-  const at::Tensor q = query->forward(x);
-  const at::Tensor k = key->forward(x);
-  const at::Tensor v = value->forward(x);
+at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& value_x, const SequenceLayout& layout) {
+  const at::Tensor q = query ? query->forward(x) : at::Tensor();
+  const at::Tensor k = key ? key->forward(x) : at::Tensor();
+  const at::Tensor v = value->forward(value_x);
+  const at::Tensor input = reads_input() ? x : at::Tensor();
+  const at::Tensor value_input = reads_input() ? value_x : at::Tensor();
+  const at::Tensor ids = reads_token_ids() ? layout.token_ids() : at::Tensor();
   const std::int64_t heads = spec_.num_heads;
   AttentionContext context;
   at::Tensor mixed;  // (T, d_qkv)
   if (layout.batch() > 1 && one_call_per_sequence(x, layout)) {
-    // split, not narrow: its derivative is one cat, that of B narrows is B additions to tensors of full size.
-    const auto queries = q.split_with_sizes(layout.lengths());
-    const auto keys = k.split_with_sizes(layout.lengths());
-    const auto values = v.split_with_sizes(layout.lengths());
-    const auto inputs = reads_input() ? x.split_with_sizes(layout.lengths()) : std::vector<at::Tensor>{};
+    const auto queries = split_sequences(q, layout);
+    const auto keys = split_sequences(k, layout);
+    const auto values = split_sequences(v, layout);
+    const auto inputs = split_sequences(input, layout);
+    const auto value_inputs = split_sequences(value_input, layout);
+    const auto sequence_ids = split_sequences(ids, layout);
     std::vector<at::Tensor> parts;
     for (std::size_t b = 0; b < queries.size(); ++b) {
       context.lengths = {layout.lengths()[b]};
       if (reads_input()) context.x = inputs[b].unsqueeze(0);
+      if (reads_input()) context.value_x = value_inputs[b].unsqueeze(0);
+      if (ids.defined()) context.token_ids = sequence_ids[b].unsqueeze(0);
       parts.push_back(attend(split_heads(queries[b], 1, heads), split_heads(keys[b], 1, heads), split_heads(values[b], 1, heads), context)
                           .squeeze(0)
                           .transpose(0, 1));
     }
     mixed = at::cat(parts).view({layout.tokens(), spec_.d_qkv});
   } else if (layout.uniform()) {
+    const std::int64_t batch = layout.batch();
     context.lengths = layout.lengths();
-    if (reads_input()) context.x = x.view({layout.batch(), layout.max_length(), spec_.d_model});
-    mixed = attend(split_heads(q, layout.batch(), heads), split_heads(k, layout.batch(), heads), split_heads(v, layout.batch(), heads), context)
+    if (reads_input()) context.x = x.view({batch, layout.max_length(), spec_.d_model});
+    if (reads_input()) context.value_x = value_x.view({batch, layout.max_length(), spec_.d_model});
+    if (ids.defined()) context.token_ids = ids.view({batch, layout.max_length()});
+    mixed = attend(split_heads(q, batch, heads), split_heads(k, batch, heads), split_heads(v, batch, heads), context)
                 .transpose(1, 2)
                 .reshape({layout.tokens(), spec_.d_qkv});
   } else {
     const at::Tensor places = x.is_cpu() ? at::Tensor() : layout.places(x.device());
-    const auto pad = [&](const at::Tensor& rows, std::int64_t h) { return ops::pad_sequences(rows, layout.lengths(), h, places); };
+    const auto pad = [&](const at::Tensor& rows, std::int64_t h) { return rows.defined() ? ops::pad_sequences(rows, layout.lengths(), h, places) : rows; };
     context.lengths = layout.lengths();
     context.mask = layout.mask(x.device());
-    if (reads_input()) context.x = pad(x, 1).squeeze(1);
+    if (reads_input()) context.x = pad(input, 1).squeeze(1);
+    if (reads_input()) context.value_x = x.is_same(value_x) ? context.x : pad(value_input, 1).squeeze(1);
+    if (ids.defined()) {
+      context.token_ids = at::full(context.mask.sizes(), -1, ids.options()).view({-1}).index_copy_(0, layout.places(x.device()), ids).view(context.mask.sizes());
+    }
     mixed = ops::pack_sequences(attend(pad(q, heads), pad(k, heads), pad(v, heads), context), layout.lengths(), places);
   }
   return output->forward(mixed);
 }
 
+MixerCost AttentionMixer::pattern_cost(std::int64_t n, const ops::BlockPattern& pattern) const {
+  const auto [computed, seen] = ops::count_pairs(pattern, n, n);
+  const auto width = static_cast<double>(spec_.d_qkv);
+  const double gathered = 2 * width * computed / static_cast<double>(pattern.query_block);
+  return {.flops = 4 * computed * width,
+          .masked_flops = 4 * (computed - seen) * width,
+          .saved_values = computed * static_cast<double>(spec_.num_heads) + gathered + static_cast<double>(n) * width};
+}
+
 MixerCost AttentionMixer::cost(std::int64_t n) const {
   MixerCost cost = attend_cost(n);
   const auto values = static_cast<double>(n) * static_cast<double>(spec_.d_qkv);
-  cost.flops += 8.0 * values * static_cast<double>(spec_.d_model);
-  cost.saved_values += 4.0 * values + static_cast<double>(n) * static_cast<double>(spec_.d_model);
+  const double projections = 2.0 + (query ? 1.0 : 0.0) + (key ? 1.0 : 0.0);
+  cost.flops += 2.0 * projections * values * static_cast<double>(spec_.d_model);
+  cost.saved_values += projections * values + static_cast<double>(n) * static_cast<double>(spec_.d_model);
   return cost;
 }
 

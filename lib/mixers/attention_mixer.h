@@ -3,6 +3,7 @@
 #include <torch/nn/modules/linear.h>
 
 #include "mixers/mixer.h"
+#include "ops/block_sparse_attention.h"
 #include "ops/masked_logit.h"
 
 namespace lra {
@@ -10,31 +11,44 @@ namespace lra {
 /// What a mixer may need beside Q, K and V. The rectangle (B', N) is either one sequence alone (no mask), sequences of equal length
 /// (no mask), or a padded batch with a mask.
 struct AttentionContext {
-  at::Tensor mask;                 ///< (B', N) bool, true at real tokens; undefined where no place is padding
+  at::Tensor mask;                    ///< (B', N) bool, true at real tokens; undefined where no place is padding
   std::vector<std::int64_t> lengths;  ///< B' real lengths
-  at::Tensor x;                    ///< (B', N, d_model): the layer's input, zero at padding; only if reads_input()
+  at::Tensor x;                       ///< (B', N, d_model): the layer's input, zero at padding; only if reads_input()
+  at::Tensor value_x;                 ///< the same, for values of its own (see Mixer::mix_values)
+  at::Tensor token_ids;               ///< (B', N) int64, -1 at padding; only if reads_token_ids()
+};
+
+/// Which of the first two projections a mixer has.
+struct Projections {
+  bool query = true, key = true;
 };
 
 /// A mixer with query, key, value and output projections; one hook mixes the heads. Projections run on packed tokens. The hook gets rectangles
 /// without padding where that is cheaper (one call a sequence), or one padded rectangle with its mask: see MixerSpec::layout.
 class AttentionMixer : public Mixer {
  public:
-  explicit AttentionMixer(const MixerSpec& spec);
+  explicit AttentionMixer(const MixerSpec& spec, Projections projections = {});
 
-  at::Tensor forward(const at::Tensor& x, const SequenceLayout& layout) final;
+  at::Tensor forward(const at::Tensor& x, const SequenceLayout& layout) final { return mix_values(x, x, layout); }
+  at::Tensor mix_values(const at::Tensor& x, const at::Tensor& value_x, const SequenceLayout& layout) final;
   MixerCost cost(std::int64_t n) const final;
 
-  torch::nn::Linear query{nullptr}, key{nullptr}, value{nullptr}, output{nullptr};
+  torch::nn::Linear query{nullptr}, key{nullptr}, value{nullptr}, output{nullptr};  ///< null if the mixer has none
 
  protected:
-  /// q, k, v (B', H, N, d_head), zero at padding and not always contiguous → (B', H, N, d_head). What comes out at padding is ignored,
-  /// but must be finite: a NaN there would reach the gradients of real tokens.
+  /// q, k, v (B', H, N, d_head), zero at padding and not always contiguous (q, k undefined without their projection) → (B', H, N, d_head). What
+  /// comes out at padding is ignored, but must be finite: a NaN there would reach the gradients of real tokens.
   virtual at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) = 0;
   /// Cost of `attend` on one sequence, all heads.
   virtual MixerCost attend_cost(std::int64_t n) const = 0;
 
-  /// True for mixers whose `attend` needs AttentionContext::x.
+  /// Cost of ops::block_sparse_attention with this pattern in every head, for one sequence of n tokens that are the keys as well.
+  MixerCost pattern_cost(std::int64_t n, const ops::BlockPattern& pattern) const;
+
+  /// True for mixers whose `attend` needs AttentionContext::x or value_x.
   virtual bool reads_input() const { return false; }
+  /// True for mixers whose `attend` needs AttentionContext::token_ids.
+  virtual bool reads_token_ids() const { return false; }
 
   const MixerSpec spec_;
 

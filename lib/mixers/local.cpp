@@ -1,7 +1,4 @@
-#include <algorithm>
-
 #include "mixers/attention_mixer.h"
-#include "ops/local_attention.h"
 
 namespace lra {
 namespace {
@@ -24,21 +21,15 @@ class LocalAttention : public AttentionMixer {
   LocalAttention(const MixerSpec& spec, const LocalOptions& options) : AttentionMixer(spec), options_(options) {}
 
  private:
-  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
-    return options_.blocked ? ops::block_attention(q, k, v, context.mask, options_.block)
-                            : ops::window_attention(q, k, v, context.mask, options_.window);
+  ops::BlockPattern pattern(std::int64_t n, const at::Device& device) const {
+    return options_.blocked ? ops::diagonal_pattern(n, options_.block, device) : ops::window_pattern(n, options_.window, device);
   }
 
-  // Blocks that a window covers in part are counted whole, and so are those that reach over the sequence's ends.
-  MixerCost attend_cost(std::int64_t n) const override {
-    const std::int64_t block = std::min(options_.block, n);
-    const auto [rows, columns] = options_.blocked ? ops::WindowBlocks{block, block} : ops::window_blocks(n, options_.window);
-    const auto places = static_cast<double>((n + rows - 1) / rows * rows);
-    const auto width = static_cast<double>(spec_.d_qkv);
-    const auto overlap = static_cast<double>(columns) / static_cast<double>(rows);
-    return {.flops = 4 * places * static_cast<double>(columns) * width,
-            .saved_values = places * (static_cast<double>(columns * spec_.num_heads) + width * (1 + 2 * overlap))};
+  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
+    return ops::block_sparse_attention(q, k, v, context.mask, pattern(q.size(2), q.device())).out;
   }
+
+  MixerCost attend_cost(std::int64_t n) const override { return pattern_cost(n, pattern(n, at::kCPU)); }
 
   const LocalOptions options_;
 };

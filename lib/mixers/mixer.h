@@ -22,6 +22,7 @@ struct MixerSpec {
   double attention_dropout = 0.0;
   bool bias = false;              ///< biases in the projections
   std::string layout = "auto";    ///< ModelConfig::mixer_layout
+  std::int64_t layer = 0;         ///< 0-based
   std::uint64_t seed = 0;         ///< for the mixer's own generator; differs between layers
 
   std::int64_t d_head() const { return d_qkv / num_heads; }
@@ -29,7 +30,8 @@ struct MixerSpec {
 
 /// Cost of the forward pass on one sequence of n tokens.
 struct MixerCost {
-  double flops = 0;          ///< matrix multiplications of the mathematics, projections included, 2 per multiply-add
+  double flops = 0;         ///< matrix multiplications of the mathematics, projections included, 2 per multiply-add; blocks are counted whole
+  double masked_flops = 0;  ///< those of `flops` whose result a mask hides: the rest of partly masked blocks
   double saved_values = 0;   ///< numbers kept for the backward pass, for the memory estimate
 };
 
@@ -41,6 +43,10 @@ class Mixer : public torch::nn::Module {
 
   /// x (T, d_model) packed → (T, d_model). No sequence's output depends on another's content or on the batch it is in.
   virtual at::Tensor forward(const at::Tensor& x, const SequenceLayout& layout) = 0;
+
+  /// As `forward`, with the values that are mixed made from value_x and their weights from x: the derivative with respect to value_x alone shows
+  /// the weights. A mixer that does not tell one from the other (no attention) makes everything from value_x.
+  virtual at::Tensor mix_values(const at::Tensor& /*x*/, const at::Tensor& value_x, const SequenceLayout& layout) { return forward(value_x, layout); }
 
   virtual MixerCost cost(std::int64_t n) const = 0;
 

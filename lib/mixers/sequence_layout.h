@@ -23,6 +23,10 @@ class SequenceLayout {
   /// True when all sequences have the same length: then (T, ...) viewed as (B, N, ...) is a rectangle without padding.
   bool uniform() const { return uniform_; }
 
+  /// (T) int64, the vocabulary's number of each token (CLS: one past the last), for mixers that look at them; undefined where nobody said.
+  const at::Tensor& token_ids() const { return token_ids_; }
+  void set_token_ids(at::Tensor ids) { token_ids_ = std::move(ids); }
+
   /// (T) int64, the place of each token in its own sequence, on `device`. Computed once for a device.
   at::Tensor positions(at::Device device) const;
   /// (T) int64, the place of each token in the padded rectangle read row by row: b * N + position. Computed once for a device.
@@ -35,6 +39,7 @@ class SequenceLayout {
   std::vector<std::int64_t> offsets_;  // B + 1
   std::int64_t max_length_ = 0;
   bool uniform_ = true;
+  at::Tensor token_ids_;
   mutable at::Tensor positions_;
   mutable at::Tensor places_;
   mutable at::Tensor mask_;

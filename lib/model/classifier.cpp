@@ -78,8 +78,9 @@ at::Tensor Classifier::forward(const at::Tensor& tokens, const SequenceLayout& l
   return score(tokens, layout);
 }
 
-at::Tensor Classifier::score(const at::Tensor& tokens, const SequenceLayout& layout) {
-  at::Tensor x = embedding_->forward(tokens, layout);
+at::Tensor Classifier::score(const at::Tensor& tokens, SequenceLayout layout) {
+  layout.set_token_ids(embedding_->with_cls(tokens, layout));
+  at::Tensor x = embedding_->forward(layout.token_ids(), layout);
   if (is_training() && model_.dropout > 0) x = at::dropout(x, model_.dropout, true);
   at::Tensor first;  // pooling reads the first token of each sequence: CLS, or a document's first byte
   if (model_.pooling == "cls") {
@@ -118,6 +119,7 @@ MixerCost Classifier::cost(std::int64_t n) const {
     const double kept = model_.pooling == "cls" && mixer == mixers().back() ? 1.0 : tokens;
     const MixerCost mix = mixer->cost(length);
     total.flops += mix.flops + 4 * kept * d_model * d_ff;
+    total.masked_flops += mix.masked_flops;
     // Mixer: norm's input and dropout noise (the mixer counts its own input). Feed-forward: norm's input and output, values before and after
     // the activation; with dropout two noises and the dropped values.
     total.saved_values += mix.saved_values + tokens * d_model * (drops ? 2 : 1) + kept * (2 * d_model + 2 * d_ff);

@@ -38,7 +38,7 @@ class Classifier : public torch::nn::Module {
   bool has_cls() const { return model_.pooling == "cls" && !pairs(); }
   void initialise_as_lra();
   /// As `forward`, but `layout` counts CLS.
-  at::Tensor score(const at::Tensor& tokens, const SequenceLayout& layout);
+  at::Tensor score(const at::Tensor& tokens, SequenceLayout layout);
   at::Tensor pool(const at::Tensor& x, const SequenceLayout& layout) const;
 
   const TaskConfig task_;

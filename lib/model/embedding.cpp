@@ -27,25 +27,24 @@ Embedding::Embedding(const TaskConfig& task, const ModelConfig& model, std::int6
                    : sinusoid_table(max_length, model.d_model);
 }
 
-at::Tensor Embedding::forward(const at::Tensor& tokens, const SequenceLayout& layout) {
-  TORCH_CHECK(layout.max_length() <= positions_.size(0), "a sequence of ", layout.max_length(), " tokens, but the model is made for ", positions_.size(0));
-  at::Tensor table = tokens_;
-  at::Tensor ids = tokens;
-  if (prepend_cls_) {
-    // CLS as one more row of the table.
-    table = at::cat({tokens_, cls_.unsqueeze(0)});
-    const at::Tensor cls_id = at::full({1}, tokens_.size(0), tokens.options());
-    std::vector<at::Tensor> pieces;
-    std::int64_t offset = 0;
-    for (const std::int64_t length : layout.lengths()) {
-      pieces.push_back(cls_id);
-      pieces.push_back(tokens.narrow(0, offset, length - 1));
-      offset += length - 1;
-    }
-    ids = at::cat(pieces);
+at::Tensor Embedding::with_cls(const at::Tensor& tokens, const SequenceLayout& layout) const {
+  if (!prepend_cls_) return tokens;
+  const at::Tensor cls_id = at::full({1}, tokens_.size(0), tokens.options());
+  std::vector<at::Tensor> pieces;
+  std::int64_t offset = 0;
+  for (const std::int64_t length : layout.lengths()) {
+    pieces.push_back(cls_id);
+    pieces.push_back(tokens.narrow(0, offset, length - 1));
+    offset += length - 1;
   }
+  return at::cat(pieces);
+}
+
+at::Tensor Embedding::forward(const at::Tensor& ids, const SequenceLayout& layout) {
+  TORCH_CHECK(layout.max_length() <= positions_.size(0), "a sequence of ", layout.max_length(), " tokens, but the model is made for ", positions_.size(0));
+  const at::Tensor table = prepend_cls_ ? at::cat({tokens_, cls_.unsqueeze(0)}) : tokens_;
   if (!positions_.requires_grad()) positions_ = positions_.to(table.options());
-  return at::embedding(table, ids).add_(at::embedding(positions_, layout.positions(tokens.device())));
+  return at::embedding(table, ids).add_(at::embedding(positions_, layout.positions(ids.device())));
 }
 
 }  // namespace lra

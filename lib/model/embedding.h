@@ -16,8 +16,10 @@ class Embedding : public torch::nn::Module {
   /// `max_length` counts CLS.
   Embedding(const TaskConfig& task, const ModelConfig& model, std::int64_t max_length, bool prepend_cls);
 
-  /// tokens (T) int64 packed, `layout` with CLS → (T', d_model) packed.
-  at::Tensor forward(const at::Tensor& tokens, const SequenceLayout& layout);
+  /// tokens (T) int64 packed, without CLS; `layout` with CLS → (T') the ids that `forward` takes: CLS is one past the last of the vocabulary.
+  at::Tensor with_cls(const at::Tensor& tokens, const SequenceLayout& layout) const;
+  /// ids (T') int64 packed → (T', d_model) packed.
+  at::Tensor forward(const at::Tensor& ids, const SequenceLayout& layout);
 
  private:
   const bool prepend_cls_;

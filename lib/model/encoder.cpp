@@ -42,6 +42,7 @@ Encoder::Encoder(const ModelConfig& model, std::int64_t max_length, std::uint64_
                  .layout = model.mixer_layout,
                  .seed = seed};
   for (std::int64_t layer = 0; layer < model.num_layers; ++layer) {
+    spec.layer = layer;
     spec.seed = mixed_seed(seed, static_cast<std::uint64_t>(layer));
     mixers_.push_back(mixer_registry().at(model.mixer).make(spec, model.mixer_options));
     blocks_.push_back(register_module("block" + std::to_string(layer), std::make_shared<EncoderBlock>(model, mixers_.back())));

@@ -1,0 +1,150 @@
+#include "ops/block_sparse_attention.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/logsumexp.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/masked_logit.h"
+
+namespace lra::ops {
+namespace {
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+at::Tensor scaled(const at::Tensor& q) { return q * (1.0 / std::sqrt(static_cast<double>(q.size(-1)))); }
+
+// (B, H, n, d) → (B, H, blocks * size, d), zero beyond n.
+at::Tensor whole_blocks(const at::Tensor& x, std::int64_t size) {
+  const std::int64_t missing = divide_up(x.size(2), size) * size - x.size(2);
+  return missing == 0 ? x : at::constant_pad_nd(x, {0, 0, 0, missing});
+}
+
+// The blocks of x (B, H, M, d) that `index` (B * H * lists) names: (B, H, query blocks, columns, d).
+at::Tensor gather_blocks(const at::Tensor& x, std::int64_t size, const at::Tensor& index, std::int64_t query_blocks) {
+  const std::int64_t width = x.size(3);
+  const at::Tensor rows = whole_blocks(x, size).reshape({-1, size * width});
+  return rows.index_select(0, index).view({x.size(0), x.size(1), query_blocks, -1, width});
+}
+
+// The keys' places (B or 1, H or 1, query blocks, S * key_block), 0 where there is none, and which pairs the pattern lets through (.., query blocks,
+// query_block or 1, S * key_block).
+struct Places {
+  at::Tensor keys, seen;
+};
+
+Places places_of(const BlockPattern& pattern, std::int64_t keys) {
+  const at::Tensor& lists = pattern.key_blocks;
+  const at::Tensor key_places = (lists.unsqueeze(-1) * pattern.key_block + at::arange(pattern.key_block, lists.options())).flatten(3);
+  at::Tensor seen = key_places.ge(0).logical_and_(key_places.lt(keys));
+  const at::Tensor real_places = at::where(seen, key_places, 0);
+  seen = seen.unsqueeze(3);
+  if (pattern.band.has_value()) {
+    const at::Tensor query_places = at::arange(lists.size(2) * pattern.query_block, lists.options()).view({1, 1, lists.size(2), pattern.query_block, 1});
+    seen = seen.logical_and((query_places - real_places.unsqueeze(3)).abs().le(*pattern.band));
+  }
+  return {real_places, seen};
+}
+
+PartialAttention attend(at::Tensor logits, const at::Tensor& values, const at::Tensor& hidden) {
+  if (hidden.defined()) logits = logits.masked_fill(hidden, masked_logit);
+  if (logits.scalar_type() == at::kBFloat16) logits = logits.to(at::kFloat);  // sums of exponentials need more digits
+  return {at::matmul(at::softmax(logits, -1).to(values.scalar_type()), values), at::logsumexp(logits, at::IntArrayRef({-1}))};
+}
+
+}  // namespace
+
+PartialAttention block_sparse_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& key_mask,
+                                        const BlockPattern& pattern, const ChangeLogits& change_logits) {
+  const std::int64_t batch = q.size(0), heads = q.size(1), n = q.size(2), keys = k.size(2);
+  const std::int64_t query_blocks = divide_up(n, pattern.query_block), all_key_blocks = divide_up(keys, pattern.key_block);
+  const at::Tensor& lists = pattern.key_blocks;
+  TORCH_CHECK(lists.dim() == 4 && lists.size(2) == query_blocks, "a pattern of ", lists.sizes(), " for ", query_blocks, " query blocks");
+  const auto places = q.options().dtype(at::kLong);
+
+  const at::Tensor first_blocks = (at::arange(batch, places).view({-1, 1, 1, 1}) * heads + at::arange(heads, places).view({1, -1, 1, 1})) * all_key_blocks;
+  const at::Tensor index = (first_blocks + lists.clamp_min(0)).flatten();
+  const at::Tensor queries = whole_blocks(scaled(q), pattern.query_block).reshape({batch, heads, query_blocks, pattern.query_block, q.size(3)});
+  at::Tensor logits = at::matmul(queries, gather_blocks(k, pattern.key_block, index, query_blocks).transpose(-2, -1));
+
+  const auto [key_places, visible] = places_of(pattern, keys);
+  at::Tensor seen = visible;
+  if (key_mask.has_value() && key_mask->defined()) {
+    const at::Tensor at_places = key_places.expand({batch, -1, -1, -1});
+    const at::Tensor real = key_mask->view({batch, 1, 1, keys}).expand({batch, at_places.size(1), query_blocks, keys});
+    seen = seen.logical_and(real.gather(3, at_places).unsqueeze(3));
+  }
+  if (change_logits) logits = change_logits(logits, key_places);
+  PartialAttention part = attend(logits, gather_blocks(v, pattern.key_block, index, query_blocks), seen.logical_not());
+  part.out = part.out.flatten(2, 3).narrow(2, 0, n);
+  part.log_sum = part.log_sum.flatten(2, 3).narrow(2, 0, n);
+  return part;
+}
+
+PartialAttention dense_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& hidden) {
+  return attend(at::matmul(scaled(q), k.transpose(-2, -1)), v, hidden);
+}
+
+PartialAttention single_key_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) { return {v, (scaled(q) * k).sum(-1)}; }
+
+PartialAttention merge(const std::vector<PartialAttention>& parts) {
+  std::vector<at::Tensor> sums;
+  for (const auto& part : parts) sums.push_back(part.log_sum);
+  const at::Tensor log_sums = at::stack(sums, -1);  // (B, H, N, parts)
+  const at::Tensor shares = at::softmax(log_sums, -1);
+  at::Tensor out;
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    const at::Tensor share = shares.select(-1, static_cast<std::int64_t>(p)).unsqueeze(-1).to(parts[p].out.scalar_type());
+    out = out.defined() ? out + parts[p].out * share : parts[p].out * share;
+  }
+  return {out, at::logsumexp(log_sums, at::IntArrayRef({-1}))};
+}
+
+BlockPattern window_pattern(std::int64_t n, std::int64_t window, const at::Device& device) {
+  // Small blocks waste little beyond the band, large ones give fewer and larger products.
+  const std::int64_t block = std::clamp<std::int64_t>(window / 2, 16, 128);
+  const std::int64_t reach = divide_up(window, block);
+  const std::int64_t blocks = divide_up(n, block);
+  const auto places = at::TensorOptions(device).dtype(at::kLong);
+  if (2 * reach + 1 >= blocks) return {n, n, at::zeros({1, 1, 1, 1}, places), window};
+  const at::Tensor lists = at::arange(blocks, places).unsqueeze(1) + at::arange(-reach, reach + 1, places);
+  return {block, block, at::where(lists.lt(blocks), lists, -1).clamp_min(-1).view({1, 1, blocks, -1}), window};
+}
+
+BlockPattern diagonal_pattern(std::int64_t n, std::int64_t block, const at::Device& device) {
+  block = std::min(block, n);
+  return {block, block, at::arange(divide_up(n, block), at::TensorOptions(device).dtype(at::kLong)).view({1, 1, -1, 1}), std::nullopt};
+}
+
+PairCount count_pairs(const BlockPattern& pattern, std::int64_t n, std::int64_t keys) {
+  const at::Tensor& lists = pattern.key_blocks;
+  const auto patterns = static_cast<double>(lists.size(0) * lists.size(1));
+  const auto rows = static_cast<double>(lists.size(2) * pattern.query_block);
+  // Queries beyond n, in the last block, see nothing.
+  const at::Tensor real = at::arange(lists.size(2) * pattern.query_block, lists.options()).lt(n).view({1, 1, lists.size(2), pattern.query_block, 1});
+  const at::Tensor seen = places_of(pattern, keys).seen.logical_and(real);
+  return {.computed = rows * static_cast<double>(lists.size(3) * pattern.key_block), .seen = static_cast<double>(seen.sum().item<std::int64_t>()) / patterns};
+}
+
+TORCH_LIBRARY_FRAGMENT(lra, library) {
+  library.def(
+      "block_sparse_attention(Tensor q, Tensor k, Tensor v, Tensor? key_mask, Tensor key_blocks, int query_block, int key_block, int? band=None)"
+      " -> (Tensor, Tensor)",
+      [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& key_mask, const at::Tensor& key_blocks,
+         std::int64_t query_block, std::int64_t key_block, std::optional<std::int64_t> band) {
+        PartialAttention part = block_sparse_attention(q, k, v, key_mask, {query_block, key_block, key_blocks, band});
+        return std::make_tuple(std::move(part.out), std::move(part.log_sum));
+      });
+}
+
+}  // namespace lra::ops

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+namespace lra::ops {
+
+/// Softmax attention over some of a query's keys. Parts over disjoint sets of keys merge into attention over all of them.
+struct PartialAttention {
+  at::Tensor out;      ///< (B, H, N, d)
+  at::Tensor log_sum;  ///< (B, H, N): logarithm of the sum of the logits' exponentials; about masked_logit where there is no key
+};
+
+/// Which keys a query sees: the real ones in the blocks that are listed for its own block, at most `band` places away.
+struct BlockPattern {
+  std::int64_t query_block = 1, key_block = 1;  ///< places in a block; the last block of a sequence may be shorter
+  at::Tensor key_blocks;             ///< (B or 1, H or 1, query blocks, S) int64: S different key blocks for each query block; -1: none
+  std::optional<std::int64_t> band;  ///< largest distance of query and key
+};
+
+/// Changes logits before the softmax: logits (B, H, query blocks, query_block, S * key_block), and the keys' places (B or 1, H or 1, query
+/// blocks, S * key_block) int64 in k, 0 where there is none → new logits of the same shape.
+using ChangeLogits = std::function<at::Tensor(const at::Tensor& logits, const at::Tensor& key_places)>;
+
+/// softmax(Q Kᵀ / √d) V over the keys of the pattern. q (B, H, N, d); k, v (B, H, M, d); `key_mask` (B, M) bool, true at real keys. Outputs of
+/// queries at padding mean nothing, but are finite. Memory grows with query blocks * S * block sizes.
+PartialAttention block_sparse_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& key_mask,
+                                        const BlockPattern& pattern, const ChangeLogits& change_logits = {});
+
+/// softmax(Q Kᵀ / √d) V over the keys that are not `hidden`: bool, broadcast to (B, H, N, M); may be undefined. The weights are materialised.
+PartialAttention dense_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& hidden);
+
+/// The part of a query that sees one key: out = v, log_sum = q·k / √d. All of the same shape (B, H, N, d).
+PartialAttention single_key_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
+
+/// Attention over all keys of the parts. A query without a key in any part gets a finite number.
+PartialAttention merge(const std::vector<PartialAttention>& parts);
+
+/// Keys at most `window` places away, for n places.
+BlockPattern window_pattern(std::int64_t n, std::int64_t window, const at::Device& device);
+
+/// Keys in the query's own block: non-overlapping contiguous blocks of `block` places.
+BlockPattern diagonal_pattern(std::int64_t n, std::int64_t block, const at::Device& device);
+
+/// Pairs of query and key of one sequence of n places and `keys` keys, the mean over the pattern's heads.
+struct PairCount {
+  double computed = 0;  ///< logits that are computed: whole blocks
+  double seen = 0;      ///< those that the pattern lets through
+};
+PairCount count_pairs(const BlockPattern& pattern, std::int64_t n, std::int64_t keys);
+
+}  // namespace lra::ops
