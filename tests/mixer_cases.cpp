@@ -22,8 +22,10 @@ std::vector<MixerCase> mixer_cases() {
   for (const auto& name : mixer_registry().names()) {
     const Json test = read_json(std::string(LRA_SOURCE_DIR) + "/configs/mixers/" + name + ".json").at("test");
     const std::int64_t block = test.value("block", std::int64_t{1});
-    cases.push_back({name, resolved_options(name, test.at("options")), block});
-    for (const auto& variant : test.value("variants", Json::array())) cases.push_back({name, resolved_options(name, variant), block});
+    std::set<std::string> zero_gradients;
+    for (const auto& item : test.value("zero_gradient", Json::object()).items()) zero_gradients.insert(item.key());
+    cases.push_back({name, resolved_options(name, test.at("options")), block, zero_gradients});
+    for (const auto& variant : test.value("variants", Json::array())) cases.push_back({name, resolved_options(name, variant), block, zero_gradients});
   }
   return cases;
 }

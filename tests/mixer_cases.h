@@ -4,6 +4,7 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,10 +14,14 @@
 namespace lra::testing {
 
 /// One setting of a mixer, small enough for tests: from `test` of configs/mixers/<mixer>.json, whose `options` and each of whose `variants` give one.
+/// Its `zero_gradient` names the parameters whose gradient is exactly zero by mathematics, each with the reason. It holds for
+/// all variants; a parameter that a variant does not have is no matter.
 struct MixerCase {
   std::string mixer;
   Json options;            ///< fully resolved
   std::int64_t block = 1;  ///< lengths that are a multiple of it have no partly filled block
+
+  std::set<std::string> zero_gradients = {};
 
   std::string name() const { return mixer + " " + options.dump(); }
   const MixerTraits& traits() const { return mixer_registry().at(mixer).traits; }
