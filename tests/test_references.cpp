@@ -51,7 +51,7 @@ std::map<std::string, at::Tensor> weights(const Mixer& mixer) {
 
 }  // namespace
 
-TEST_CASE("Writes the cases of tests/reference, without results", "[.write_references]") {
+TEST_CASE("Writes weights and inputs for the independent computation, without its results", "[.write_references]") {
   fs::remove_all(folder);
   const std::vector<std::int64_t> lengths = {13, 30};
   const SequenceLayout layout(lengths);
@@ -106,7 +106,7 @@ TEST_CASE("Outputs and input gradients are those of the references", "[mixers]")
       const at::Tensor x = tensor("x").clone().requires_grad_();
       const at::Tensor output = mixer->forward(x, layout);
       (output * tensor("direction")).sum().backward();
-      // A thousandth of a millionth suffices for a typing error in a formula; rounding is a hundred thousand times smaller.
+      // Relative to the largest number. Rounding gives some 1e-15; what is asked for is 1e-6.
       const auto relative = [&](const at::Tensor& ours, const std::string& key) {
         return largest_difference(ours, tensor(key)) / tensor(key).abs().max().item<double>();
       };
