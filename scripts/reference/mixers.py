@@ -4,14 +4,10 @@ A function takes the weights (Weights) and x (n, d_model), and returns (n, d_mod
 occur, and gradients come from autograd with the discrete choices (hash, sort, top k) held fixed.
 """
 
-import json
 import math
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs/mixers"
 
 
 class Weights:
@@ -139,7 +135,7 @@ def bigbird(w, x):
     for h in range(w.heads):
         for b in range(blocks):
             keys = {c for c in range(blocks) if b < o["global_blocks"] or abs(b - c) <= 1 or c < o["global_blocks"]}
-            drawn = [c for c in w["random_order"][h, b].tolist() if c < blocks and c not in keys]
+            drawn = [c for c in w["random_order"][h, b].long().tolist() if c < blocks and c not in keys]
             for c in keys | set(drawn[: o["random_blocks"]]):
                 seen[h, b * block : (b + 1) * block, c * block : (c + 1) * block] = True
     return masked(w, x, seen)
@@ -326,13 +322,15 @@ def gmlp(w, x):
 
 
 def mixed(w, x):
+    parts = w.options["parts"]
+    rest = w.heads - sum(part["heads"] for part in parts)  # for the part that has 0
     total = 0
-    for p, part in enumerate(w.options["heads"]):
+    for p, part in enumerate(parts):
         prefix = f"part{p}."
         tensors = {name[len(prefix) :]: tensor for name, tensor in w.tensors.items() if name.startswith(prefix)}
-        options = json.loads((CONFIGS / f"{part['mixer']}.json").read_text(encoding="utf-8"))["options"] | part.get("mixer_options", {})
-        spec = w.spec | {"num_heads": part["heads"], "d_qkv": part["heads"] * w.d}
-        total = total + MIXERS[part["mixer"]](Weights(tensors, options, spec, w.ids), x)
+        heads = part["heads"] or rest
+        spec = w.spec | {"num_heads": heads, "d_qkv": heads * w.d}
+        total = total + MIXERS[part["mixer"]](Weights(tensors, part["mixer_options"], spec, w.ids), x)
     return total
 
 
