@@ -141,26 +141,31 @@ TEST_CASE("Efficient attention equals its two softmaxes number by number", "[mix
   }
 }
 
-TEST_CASE("RFA's weights are sums of cosines of the difference of query and key", "[mixers]") {
+TEST_CASE("RFA's weights are sums of cosines of the difference of query and key, negative ones too", "[mixers]") {
   const MixerSpec spec = small_spec();
-  const auto mixer = make_mixer(mixer_case("rfa", {{"features", 40}}), spec);
-  set(*mixer, "sigma", at::tensor({0.7, 1.1}, at::kDouble));
-  const at::Tensor directions = mixer->named_buffers()["directions"].to(at::kDouble);
-  REQUIRE(directions.sizes() == at::IntArrayRef({40, 4}));
-  for (const std::int64_t n : lengths) {
-    INFO("n " << n);
-    const at::Tensor x = random_input(n, 8, 4) * 2;
-    const auto unit = [&](const std::string& name) {
-      const at::Tensor rows = project(*mixer, name, x).view({n, 2, 4});
-      return rows / rows.square().sum(-1, true).sqrt();
-    };
-    const at::Tensor q = unit("query"), k = unit("key"), v = project(*mixer, "value", x);
-    const at::Tensor differences = q.unsqueeze(1) - k.unsqueeze(0);  // (i, j, h, d)
-    const at::Tensor angles = at::matmul(differences, directions.t()) * at::tensor({0.7, 1.1}, at::kDouble).view({1, 1, 2, 1});
-    const at::Tensor weights = angles.cos().sum(-1);
-    const auto weight = weights.accessor<double, 3>();
-    const at::Tensor expected = attention_by_hand(*mixer, spec, n, v, [&](std::int64_t h, std::int64_t i, std::int64_t j) { return weight[i][j][h]; });
-    CHECK(largest_difference(alone(*mixer, x), expected) < exact);
+  for (const auto& [features, scales] : std::vector<std::pair<std::int64_t, std::vector<double>>>{{40, {0.7, 1.1}}, {2, {2.0, 4.0}}}) {
+    const auto mixer = make_mixer(mixer_case("rfa", {{"features", features}}), spec);
+    const at::Tensor sigma = at::tensor(scales, at::kDouble);
+    set(*mixer, "sigma", sigma);
+    const at::Tensor directions = mixer->named_buffers()["directions"].to(at::kDouble);
+    REQUIRE(directions.sizes() == at::IntArrayRef({features, 4}));
+    double least = 1;
+    for (const std::int64_t n : lengths) {
+      INFO("features " << features << ", n " << n);
+      const at::Tensor x = random_input(n, 8, 4) * 2;
+      const auto unit = [&](const std::string& name) {
+        const at::Tensor rows = project(*mixer, name, x).view({n, 2, 4});
+        return rows / rows.square().sum(-1, true).sqrt();
+      };
+      const at::Tensor q = unit("query"), k = unit("key"), v = project(*mixer, "value", x);
+      const at::Tensor differences = q.unsqueeze(1) - k.unsqueeze(0);  // (i, j, h, d)
+      const at::Tensor weights = (at::matmul(differences, directions.t()) * sigma.view({1, 1, 2, 1})).cos().sum(-1);
+      least = std::min(least, number(weights.sum(1).min()));
+      const auto weight = weights.accessor<double, 3>();
+      const at::Tensor expected = attention_by_hand(*mixer, spec, n, v, [&](std::int64_t h, std::int64_t i, std::int64_t j) { return weight[i][j][h]; });
+      CHECK(largest_difference(alone(*mixer, x), expected) < exact);
+    }
+    CHECK((least < 0) == (features == 2));  // a query's sum of weights, which nothing clamps
   }
 }
 
