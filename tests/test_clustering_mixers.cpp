@@ -543,19 +543,21 @@ TEST_CASE("Sinkhorn's noise is a function of seed, step and sequence, in trainin
 TEST_CASE("The clustering mixers agree in all layouts with small blocks", "[mixers]") {
   const std::vector<MixerCase> cases = {mixer_case("sinkhorn", {{"block", 4}}), mixer_case("sinkhorn", {{"block", 3}, {"iterations", 1}}),
                                         mixer_case("reformer", {{"chunk", 3}, {"rounds", 4}}), mixer_case("routing", {{"clusters", 5}, {"window", 7}})};
-  const SequenceLayout layout({5, 48, 1, 33, 4, 3, 13});
-  const at::Tensor x = random_input(layout.tokens(), 8, 33) * 2;
-  for (const auto& one : cases) {
-    INFO(one.name());
-    MixerSpec spec = small_spec();
-    spec.layout = "padded";
-    const auto mixer = make_mixer(one, spec);
-    const at::Tensor together = mixer->forward(x, layout);
-    CHECK(at::equal(mixer->forward(x, layout), together));
-    for (std::int64_t b = 0; b < layout.batch(); ++b) {
-      INFO("length " << layout.length(b));
-      const at::Tensor mine = alone(*mixer, x.narrow(0, layout.offset(b), layout.length(b)));
-      CHECK(largest_difference(together.narrow(0, layout.offset(b), layout.length(b)), mine) < exact);
+  for (const auto& lengths : std::vector<std::vector<std::int64_t>>{{5, 48, 1, 33, 4, 3, 13}, {13, 13, 13}}) {
+    const SequenceLayout layout(lengths);
+    const at::Tensor x = random_input(layout.tokens(), 8, 33) * 2;
+    for (const auto& one : cases) {
+      INFO(one.name());
+      MixerSpec spec = small_spec();
+      spec.layout = "padded";
+      const auto mixer = make_mixer(one, spec);
+      const at::Tensor together = mixer->forward(x, layout);
+      CHECK(at::equal(mixer->forward(x, layout), together));
+      for (std::int64_t b = 0; b < layout.batch(); ++b) {
+        INFO("length " << layout.length(b));
+        const at::Tensor mine = alone(*mixer, x.narrow(0, layout.offset(b), layout.length(b)));
+        CHECK(largest_difference(together.narrow(0, layout.offset(b), layout.length(b)), mine) < exact);
+      }
     }
   }
 }
