@@ -23,7 +23,8 @@ std::vector<MixerCase> mixer_cases() {
     const Json test = read_json(std::string(LRA_SOURCE_DIR) + "/configs/mixers/" + name + ".json").at("test");
     const std::int64_t block = test.value("block", std::int64_t{1});
     std::set<std::string> zero_gradients;
-    for (const auto& item : test.value("zero_gradient", Json::object()).items()) zero_gradients.insert(item.key());
+    const Json reasons = test.value("zero_gradient", Json::object());
+    for (const auto& item : reasons.items()) zero_gradients.insert(item.key());
     cases.push_back({name, resolved_options(name, test.at("options")), block, zero_gradients});
     for (const auto& variant : test.value("variants", Json::array())) cases.push_back({name, resolved_options(name, variant), block, zero_gradients});
   }
