@@ -73,7 +73,7 @@ int run(int argc, char** argv) {
 
   auto* atlas = app.add_subcommand("atlas", "draw who reads whom: each mixer's mixing matrix, layers until all is seen, cost against length");
   lra::AtlasArguments atlas_arguments;
-  atlas->add_option("--mixer,--mixers", atlas_arguments.mixers, "default: all")->delimiter(',');
+  atlas->add_option("--mixer,--mixers", atlas_arguments.mixers, "default: all")->allow_extra_args(false)->delimiter(',');
   atlas->add_option("--n", atlas_arguments.n, "tokens, 2 to 512")->capture_default_str();
   atlas->add_option("--seed", atlas_arguments.seed, "of weights, random patterns and input")->capture_default_str();
   atlas->add_option("--input", atlas_arguments.input, "JSON: n rows of 64 numbers; default: normal numbers");

@@ -83,14 +83,23 @@ MixingMatrix jacobian_matrix(Mixer& mixer, const at::Tensor& x) {
     norms.push_back((block.square().sum({0, 2}) / static_cast<double>(d)).sqrt());
     diagonals.push_back(block.diagonal(0, 0, 2).mean(-1));
   }
-  return {"jacobian norm", {"norm", "mean diagonal"}, at::stack({at::stack(norms), at::stack(diagonals)})};
+  return {"jacobian norm", {"all features", "same feature"}, at::stack({at::stack(norms), at::stack(diagonals)})};
 }
 
-// (n, n) bool: whom each token reads in any head, and itself.
+// (n, n) bool: whom each token reads in any head, and itself. One random direction shows what any would.
 at::Tensor read_tokens(Mixer& mixer, const MixerSpec& spec, const at::Tensor& x) {
-  at::Tensor size = dynamic_cast<AttentionMixer*>(&mixer) != nullptr ? responses(mixer, spec, x, normal({spec.d_model}, 2)).norm(2, at::IntArrayRef({0, 3}))
-                                                                     : jacobian_matrix(mixer, x).matrices[0];
-  return size.gt(negligible * size.max()).logical_or(at::eye(x.size(0), at::kBool));
+  const std::int64_t n = x.size(0);
+  const at::Tensor probe = normal({spec.d_model}, 2);
+  at::Tensor size;
+  if (dynamic_cast<AttentionMixer*>(&mixer) != nullptr) {
+    size = responses(mixer, spec, x, probe).norm(2, at::IntArrayRef({0, 3}));
+  } else {  // n copies of the sequence, one for each output
+    const at::Tensor copies = x.repeat({n, 1}), values = copies.clone().requires_grad_();
+    const at::Tensor one_output = at::eye(n, x.options()).unsqueeze(-1) * probe;
+    const at::Tensor out = mixer.mix_values(copies, values, equal_lengths(n, n));
+    size = torch::autograd::grad({out}, {values}, {one_output.view({n * n, -1})})[0].view({n, n, -1}).norm(2, -1);
+  }
+  return size.gt(negligible * size.max()).logical_or(at::eye(n, at::kBool));
 }
 
 Json number(double value) { return Json::parse(fmt::format("{:.3g}", value)); }

@@ -33,7 +33,8 @@ struct MixingMatrix {
 std::shared_ptr<Mixer> make_atlas_mixer(const std::string& name, const MixerSpec& spec, const Json& options);
 
 /// The matrices of a mixer of make_atlas_mixer on x (n, d_model). Attention: one for each head, "weights" where every value is only multiplied by a number, else the
-/// Frobenius norm of each d × d block of the derivative of outputs by values, divided by √d. Other mixers: that norm, and the mean of the block's diagonal, over all features.
+/// Frobenius norm of each d × d block of the derivative of outputs by values, divided by √d. Other mixers: that norm over
+/// all features, and the mean of the block's diagonal (feature by feature).
 MixingMatrix mixing_matrix(Mixer& mixer, const MixerSpec& spec, const at::Tensor& x);
 
 /// How many layers information needs, each with weights, random patterns and input of its own. The residual connection keeps a token's own.
@@ -44,8 +45,8 @@ struct Reach {
 };
 Reach reach(const std::string& name, MixerSpec spec, const Json& options, std::int64_t n);
 
-/// One entry of atlas.json: matrices, reach, FLOPs at 16 to 16384 tokens, and the length from which on they are below those of `softmax`.
-/// `file_options` are those for pictures of 64 tokens; the cost is that of the default options. x (n, d_model).
+/// One entry of atlas.json: matrices and reach with the options under "atlas" in configs/mixers/<name>.json (chosen for 64 tokens) and the overrides; with the
+/// default options, FLOPs at 16 to 16384 tokens (4096 where parameters grow with n²) and the length from which on they are below those of `softmax`. x (n, 64).
 Json atlas_entry(const std::string& name, std::int64_t n, std::int64_t seed, const at::Tensor& x, const Json& overrides);
 
 /// Writes atlas.json, a picture of each mixer, and all of them side by side as a page and a picture. Throws Error.

@@ -44,7 +44,7 @@ Rgb mix(const Rgb& a, const Rgb& b, double share) {
 // From a pale tint over the family's colour (at two thirds) to a dark one: lightness alone tells the shades apart.
 std::string shade_colour(const std::string& colour, int level) {
   const auto part = [&](std::size_t i) { return static_cast<double>(std::stoi(colour.substr(1 + 2 * i, 2), nullptr, 16)); };
-  const Rgb full = {part(0), part(1), part(2)}, dark = mix(full, {0, 0, 0}, 0.62);
+  const Rgb full = {part(0), part(1), part(2)}, dark = mix(full, {0, 0, 0}, 0.5);
   const double t = static_cast<double>(level) / shades;
   const Rgb c = t <= 0.66 ? mix({255, 255, 255}, full, 0.12 + 0.88 * t / 0.66) : mix(full, dark, (t - 0.66) / 0.34);
   return fmt::format("#{:02x}{:02x}{:02x}", static_cast<int>(c[0]), static_cast<int>(c[1]), static_cast<int>(c[2]));
@@ -55,8 +55,15 @@ std::string framed_map(const AtlasMap& map, const std::string& colour, double x,
                      pixels / static_cast<double>(map.n), heat_map(map, colour), x - 0.5, y - 0.5, pixels + 1, pixels + 1);
 }
 
+// Fonts of pictures often lack the raised T, and then draw the whole line in another one.
+std::string raised(std::string escaped) {
+  const std::string letter = "ᵀ", open = "<tspan dy=\"-0.35em\" font-size=\"70%\">T</tspan><tspan dy=\"0.245em\">";
+  for (std::size_t at = 0; (at = escaped.find(letter, at)) != std::string::npos;) escaped = escaped.replace(at, letter.size(), open) + "</tspan>";
+  return escaped;
+}
+
 std::string text(double x, double y, double size, const std::string& what, const std::string& colour = ink, const std::string& more = "") {
-  return fmt::format("<text x=\"{:g}\" y=\"{:g}\" font-size=\"{:g}\" fill=\"{}\"{}>{}</text>\n", x, y, size, colour, more, escape_html(what));
+  return fmt::format("<text x=\"{:g}\" y=\"{:g}\" font-size=\"{:g}\" fill=\"{}\"{}>{}</text>\n", x, y, size, colour, more, raised(escape_html(what)));
 }
 
 std::string svg(double width, double height, const std::string& title, const std::string& content) {
@@ -68,20 +75,15 @@ std::string svg(double width, double height, const std::string& title, const std
 // Whole pixels for each token, so that thin stripes look alike.
 double map_pixels(std::int64_t n, double about) { return static_cast<double>(n) * std::max(1.0, std::round(about / static_cast<double>(n))); }
 
-std::vector<bool> places(const AtlasMap& map) {
-  const double top = largest(map);
-  std::vector<bool> read;
-  for (const double value : map.values) read.push_back(shade(value, top) > 0);
-  return read;
-}
-
-// Heads that read the same places are one picture.
+// Heads that read the same places are one picture, and so are other maps of equal shades.
 std::vector<const AtlasMap*> distinct_maps(const AtlasMixer& mixer) {
-  std::set<std::vector<bool>> known;
+  std::set<std::vector<int>> known;
   std::vector<const AtlasMap*> maps;
   for (const AtlasMap& map : mixer.maps) {
-    const bool head = map.label.rfind("head", 0) == 0;
-    if (!head || known.insert(places(map)).second) maps.push_back(&map);
+    const double top = largest(map);
+    std::vector<int> look;
+    for (const double value : map.values) look.push_back(mixer.is_attention() ? std::min(shade(value, top), 1) : shade(value, top));
+    if (known.insert(look).second) maps.push_back(&map);
   }
   return maps;
 }
@@ -138,7 +140,9 @@ std::string card(const AtlasMixer& mixer, const Atlas& atlas) {
   }
   html += "</div>\n<dl>";
   html += fmt::format("<dt>Cost</dt><dd>{}", escape_html(mixer.cost));
-  if (mixer.mixer != "softmax") html += fmt::format("; fewer FLOPs than full attention from N = {}", crossing_text(mixer));
+  if (mixer.below_softmax_from) {
+    html += *mixer.below_softmax_from <= 1 ? std::string("; always fewer FLOPs than full attention") : fmt::format("; fewer FLOPs than full attention from N = {}", crossing_text(mixer));
+  }
   html += fmt::format("</dd><dt>Reach</dt><dd>every token sees every other: {}; CLS sees all: {}</dd>", layers_text(mixer.layers_all, mixer.layers_tried),
                       layers_text(mixer.layers_cls, mixer.layers_tried));
   if (!mixer.options.empty()) html += fmt::format("<dt>Drawn with</dt><dd>{}</dd>", escape_html(options_text(mixer)));
@@ -246,7 +250,11 @@ Atlas parse_atlas(const Json& json, const fs::path& file) {
     fail(fmt::format("a value is missing or of the wrong kind ({})", error.what()));
   }
   if (atlas.n < 1 || atlas.mixers.empty()) fail("/mixers: expected at least one");
-  std::stable_sort(atlas.mixers.begin(), atlas.mixers.end(), [](const AtlasMixer& a, const AtlasMixer& b) { return &family_named(a.family) < &family_named(b.family); });
+  const auto place = [](const AtlasMixer& mixer) {
+    const Family& family = family_named(mixer.family);
+    return std::pair(&family - families().data(), std::find(family.mixers.begin(), family.mixers.end(), mixer.mixer) - family.mixers.begin());
+  };
+  std::stable_sort(atlas.mixers.begin(), atlas.mixers.end(), [&](const AtlasMixer& a, const AtlasMixer& b) { return place(a) < place(b); });
   return atlas;
 }
 
@@ -305,11 +313,12 @@ std::string overview_svg(const Atlas& atlas) {
                  text(card_width - pad - 37, 49.5, 13, "CLS blind", "#fff", " font-weight=\"bold\" text-anchor=\"middle\"");
     }
     const auto maps = distinct_maps(mixer);
-    const double small = (side - gap_between_maps) / 2;
-    for (std::size_t i = 0; i < std::min<std::size_t>(maps.size(), 4); ++i) {
-      const double top = 60 + (maps.size() == 2 ? small / 2 : 0);
-      content += maps.size() == 1 ? framed_map(*maps[0], family.colour, pad + 4, 62, side - 8)
-                                  : framed_map(*maps[i], family.colour, pad + static_cast<double>(i % 2) * (small + gap_between_maps), top + static_cast<double>(i / 2) * (small + gap_between_maps), small);
+    const double small = (side - gap_between_maps) / 2, top = maps.size() == 2 ? 60 + small / 2 : 60;
+    if (maps.size() == 1) content += framed_map(*maps[0], family.colour, pad, 62, side - 8);
+    for (std::size_t i = 0; maps.size() > 1 && i < std::min<std::size_t>(maps.size(), 4); ++i) {
+      const double left = pad + static_cast<double>(i % 2) * (small + gap_between_maps), upper = top + static_cast<double>(i / 2) * (small + gap_between_maps);
+      content += framed_map(*maps[i], family.colour, left, upper, small);
+      if (!mixer.is_attention()) content += text(left + small / 2, upper + small + 17, 13, maps[i]->label, grey, " text-anchor=\"middle\"");
     }
     double baseline = 58 + side + 22;
     auto lines = wrap(mixer.formula, side, text_size);
@@ -356,7 +365,8 @@ Json cost_chart(const Atlas& atlas) {
     for (const AtlasCost& cost : mixer.costs) lines.push_back({{"mechanism", mixer.display_name}, {"n", cost.n}, {"flops", cost.flops / static_cast<double>(cost.n)}, {"colour", colour}});
     const AtlasCost& end = mixer.costs.back();
     const double y = y_pixel(end.flops / static_cast<double>(end.n));
-    ends.push_back({mixer.display_name, colour, x_pixel(static_cast<double>(end.n)), y, y});
+    const std::string from = mixer.below_softmax_from && *mixer.below_softmax_from > 1 ? fmt::format(" (from {})", *mixer.below_softmax_from) : "";
+    ends.push_back({mixer.display_name + from, colour, x_pixel(static_cast<double>(end.n)), y, y});
   };
   bool full = false;
   for (const AtlasMixer& mixer : atlas.mixers) {
@@ -393,8 +403,14 @@ Json cost_chart(const Atlas& atlas) {
     for (double n = left; n <= right; n *= 4) ticks.push_back(n);
     return Json{{"field", "n"}, {"type", "quantitative"}, {"scale", {{"type", "log"}, {"domain", {left, right}}, {"nice", false}}}, {"axis", {{"title", title}, {"values", ticks}, {"format", "d"}}}};
   };
+  Json y_ticks = Json::array();
+  for (double power = 1; power < high; power *= 10) {
+    for (const double tick : {power, 2 * power, 5 * power}) {
+      if (tick > low && tick < high) y_ticks.push_back(tick);
+    }
+  }
   const Json y_field = {{"field", "flops"}, {"type", "quantitative"}, {"scale", {{"type", "log"}, {"domain", {low, high}}, {"nice", false}}},
-                        {"axis", {{"title", "FLOPs per token (log scale)"}, {"format", "~s"}, {"tickCount", 6}}}};
+                        {"axis", {{"title", "FLOPs per token (log scale)"}, {"values", y_ticks}, {"format", "~s"}}}};
   const Json colour = {{"field", "colour"}, {"type", "nominal"}, {"scale", nullptr}};
   const char* x_title = "Sequence length N (log scale)";
   Json layers = Json::array();
@@ -414,7 +430,7 @@ Json cost_chart(const Atlas& atlas) {
                       {"encoding", {{"x", fixed(plot_width + 26)}, {"y", fixed(end.label)}}}});
     side = std::max(side, text_width(end.name, name_size));
   }
-  const std::string subtitle = fmt::format("One mixer with its projections and default options, width {}, {} heads. Level: linear in N; rising: quadratic. Points: from here on cheaper than full attention.",
+  const std::string subtitle = fmt::format("One mixer with its projections and default options, width {}, {} heads. A level line is linear in N, a rising one quadratic. Points and (from N): fewer FLOPs than full attention from there on.",
                                            atlas.flops_d_model, atlas.flops_num_heads);
   return {{"$schema", "https://vega.github.io/schema/vega-lite/v6.json"},
           {"description", "FLOPs per token against sequence length"},

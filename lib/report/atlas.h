@@ -34,6 +34,7 @@ struct AtlasMixer {
   std::vector<AtlasCost> costs;
   std::optional<std::int64_t> below_softmax_from;  ///< the length from which on it takes fewer FLOPs than full attention
 
+  bool is_attention() const { return !maps.empty() && maps.front().label.rfind("head", 0) == 0; }  ///< one map for each head
   bool cls_blind() const { return !layers_cls.has_value(); }
 };
 
