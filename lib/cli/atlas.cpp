@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "core/config_files.h"
 #include "core/error.h"
@@ -24,7 +25,7 @@ constexpr std::int64_t cost_width = 64, cost_heads = 2;   // profile `small`
 constexpr std::int64_t shortest = 16, longest = 16384;    // of the cost curves
 constexpr std::int64_t longest_square = 4096;             // where parameters grow with n²
 constexpr std::int64_t most_tokens = 512, most_layers = 64;
-constexpr double negligible = 1e-9;                       // against the largest: not read
+constexpr double negligible = 1e-12;                      // against the largest: not read (weights that begin near zero are)
 
 MixerSpec picture_spec(std::int64_t n, std::uint64_t seed) {
   return {.d_model = width, .d_qkv = width, .num_heads = heads, .max_length = n, .attention_dropout = 0, .bias = false, .layout = "auto", .layer = 0, .seed = seed};
@@ -61,7 +62,7 @@ MixingMatrix attention_matrix(Mixer& mixer, const MixerSpec& spec, const at::Ten
   result.kind = "weights";
   result.matrices = weights;
   const double rest = (response - weights.unsqueeze(-1) * probe).abs().max().item<double>();
-  if (rest > negligible * response.abs().max().item<double>()) {
+  if (rest > 1e-9 * response.abs().max().item<double>()) {
     result.kind = "jacobian norm";
     at::Tensor squares = at::zeros_like(weights);
     for (std::int64_t c = 0; c < d; ++c) squares += responses(mixer, spec, x, at::eye(d, x.options())[c].repeat({spec.num_heads})).square().sum(-1);
@@ -162,13 +163,15 @@ Json cost_json(const std::string& name, const Json& options) {
   const std::int64_t last = traits.fixed_length && traits.quadratic_memory ? longest_square : longest;
   Flops flops{name, options};
   static Flops full{"softmax", Json::object()};
+  std::set<std::int64_t> lengths;
+  for (std::int64_t n = shortest; n <= last; n *= 2) lengths.insert({n, std::min(n + n / 2, last)});
+  const std::int64_t from = crossing(flops, full, last);
+  if (from >= shortest) lengths.insert(from);
   Json points = Json::array();
-  for (std::int64_t n = shortest; n <= last; n *= 2) {
+  for (const std::int64_t n : lengths) {
     const MixerCost cost = cost_at(name, options, n);
-    flops.known[n] = cost.flops;
     points.push_back({{"n", n}, {"flops", cost.flops}, {"masked_flops", cost.masked_flops}, {"softmax_flops", full(n)}});
   }
-  const std::int64_t from = crossing(flops, full, last);
   return {{"points", points}, {"below_softmax_from", from == 0 ? Json() : Json(from)}};
 }
 

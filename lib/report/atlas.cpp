@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "core/error.h"
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int shades = 12;
-constexpr double negligible = 1e-9;  // against the largest: zero
+constexpr double negligible = 1e-12;  // against the largest: zero
 constexpr const char* font = "Arial, Helvetica, 'Liberation Sans', sans-serif";
 constexpr const char* ink = "#1f2328";
 constexpr const char* grey = "#57606a";
@@ -55,15 +56,37 @@ std::string framed_map(const AtlasMap& map, const std::string& colour, double x,
                      pixels / static_cast<double>(map.n), heat_map(map, colour), x - 0.5, y - 0.5, pixels + 1, pixels + 1);
 }
 
-// Fonts of pictures often lack the raised T, and then draw the whole line in another one.
-std::string raised(std::string escaped) {
-  const std::string letter = "ᵀ", open = "<tspan dy=\"-0.35em\" font-size=\"70%\">T</tspan><tspan dy=\"0.245em\">";
-  for (std::size_t at = 0; (at = escaped.find(letter, at)) != std::string::npos;) escaped = escaped.replace(at, letter.size(), open) + "</tspan>";
-  return escaped;
+// Arial's kin lack raised and lowered letters and some signs, and a renderer that misses one may draw the whole line in another font: those letters
+// become small ordinary ones, those signs take another font alone.
+std::string picture_text(const std::string& escaped) {
+  static const std::map<std::string, std::string> lowered = {{"ᵢ", "i"}, {"ⱼ", "j"}, {"ₖ", "k"}, {"ₜ", "t"}, {"ₕ", "h"}, {"ₘ", "m"}, {"ₙ", "n"}, {"₀", "0"}, {"₁", "1"},
+                                                             {"₂", "2"}, {"₃", "3"}, {"₄", "4"}, {"₅", "5"}, {"₆", "6"}, {"₇", "7"}, {"₈", "8"}, {"₉", "9"}};
+  static const std::set<std::string> rare = {"⊙", "∘", "⊕", "⌈", "⌉", "⌊", "⌋", "∈", "‖", "∝", "⇒", "→"};
+  std::string result, ends;
+  const auto shifted = [&](const std::string& letter, double up) {
+    result += fmt::format("<tspan dy=\"{:g}em\" font-size=\"70%\">{}</tspan><tspan dy=\"{:g}em\">", -up, letter, 0.7 * up);
+    ends += "</tspan>";
+  };
+  for (std::size_t at = 0, size = 1; at < escaped.size(); at += size) {
+    const auto next = [&](std::size_t from) {
+      std::size_t end = from + 1;
+      while (end < escaped.size() && (static_cast<unsigned char>(escaped[end]) & 0xC0) == 0x80) ++end;
+      return end;
+    };
+    size = next(at) - at;
+    const std::string one = escaped.substr(at, size);
+    const bool accent = at + size < escaped.size() && static_cast<unsigned char>(escaped[at + size]) == 0xCC;  // a combining mark follows
+    if (accent) size = next(at + size) - at;
+    if (one == "ᵀ") shifted("T", 0.4);
+    else if (const auto found = lowered.find(one); found != lowered.end()) shifted(found->second, -0.25);
+    else if (accent || rare.count(one) != 0) result += "<tspan font-family=\"DejaVu Sans, sans-serif\">" + escaped.substr(at, size) + "</tspan>";
+    else result += one;
+  }
+  return result + ends;
 }
 
 std::string text(double x, double y, double size, const std::string& what, const std::string& colour = ink, const std::string& more = "") {
-  return fmt::format("<text x=\"{:g}\" y=\"{:g}\" font-size=\"{:g}\" fill=\"{}\"{}>{}</text>\n", x, y, size, colour, more, raised(escape_html(what)));
+  return fmt::format("<text x=\"{:g}\" y=\"{:g}\" font-size=\"{:g}\" fill=\"{}\"{}>{}</text>\n", x, y, size, colour, more, picture_text(escape_html(what)));
 }
 
 std::string svg(double width, double height, const std::string& title, const std::string& content) {
@@ -366,24 +389,19 @@ Json cost_chart(const Atlas& atlas) {
     const AtlasCost& end = mixer.costs.back();
     const double y = y_pixel(end.flops / static_cast<double>(end.n));
     const std::string from = mixer.below_softmax_from && *mixer.below_softmax_from > 1 ? fmt::format(" (from {})", *mixer.below_softmax_from) : "";
-    ends.push_back({mixer.display_name + from, colour, x_pixel(static_cast<double>(end.n)), y, y});
+    const std::string until = static_cast<double>(end.n) < right ? fmt::format(" (drawn to {})", end.n) : "";
+    ends.push_back({mixer.display_name + from + until, colour, x_pixel(static_cast<double>(end.n)), y, y});
   };
   bool full = false;
   for (const AtlasMixer& mixer : atlas.mixers) {
     if (mixer.costs.empty()) continue;
     full = full || mixer.mixer == "softmax";
     add_line(mixer, family_named(mixer.family).colour);
-    if (!mixer.below_softmax_from || static_cast<double>(*mixer.below_softmax_from) < left) continue;
-    // On the curve of full attention, between the lengths on both sides.
-    const auto n = static_cast<double>(*mixer.below_softmax_from);
-    for (std::size_t i = 1; i < mixer.costs.size(); ++i) {
-      const AtlasCost &a = mixer.costs[i - 1], &b = mixer.costs[i];
-      const auto from = static_cast<double>(a.n), to = static_cast<double>(b.n);
-      if (n <= from || n > to) continue;
-      const double share = (n - from) / (to - from);
-      const double y = (1 - share) * a.softmax_flops / from + share * b.softmax_flops / to;
-      crossings.push_back({{"mechanism", mixer.display_name}, {"n", n}, {"flops", y}, {"colour", family_named(mixer.family).colour}});
-    }
+    if (!mixer.below_softmax_from) continue;
+    const AtlasCost* crossing = cost_at(mixer, *mixer.below_softmax_from);
+    if (crossing == nullptr) continue;  // left of the plot
+    const auto n = static_cast<double>(crossing->n);
+    crossings.push_back({{"mechanism", mixer.display_name}, {"n", n}, {"flops", crossing->softmax_flops / n}, {"colour", family_named(mixer.family).colour}});
   }
   if (!full && !ends.empty()) {
     AtlasMixer reference;
@@ -392,7 +410,7 @@ Json cost_chart(const Atlas& atlas) {
     add_line(reference, families().front().colour);
   }
   // Names stand right of the plot, pushed apart: down where they would overlap, and all together up where they would leave the plot.
-  std::sort(ends.begin(), ends.end(), [](const End& a, const End& b) { return a.line < b.line; });
+  std::stable_sort(ends.begin(), ends.end(), [](const End& a, const End& b) { return a.line < b.line; });
   for (std::size_t i = 1; i < ends.size(); ++i) ends[i].label = std::max(ends[i].label, ends[i - 1].label + name_step);
   for (std::size_t i = ends.size(); i-- > 0;) {
     const double lowest = i + 1 == ends.size() ? plot_height - 4 : ends[i + 1].label - name_step;
@@ -424,7 +442,7 @@ Json cost_chart(const Atlas& atlas) {
   const Json one = {{"values", Json::array({Json::object()})}};
   double side = 0;
   for (const End& end : ends) {
-    layers.push_back({{"data", one}, {"mark", {{"type", "rule"}, {"color", end.colour}, {"strokeWidth", 0.9}, {"strokeDash", {2, 2}}}},
+    layers.push_back({{"data", one}, {"mark", {{"type", "rule"}, {"color", end.colour}, {"strokeWidth", 0.9}, {"strokeDash", {2, 2}}, {"opacity", end.x < plot_width ? 0.45 : 1}}},
                       {"encoding", {{"x", fixed(end.x)}, {"y", fixed(end.line)}, {"x2", fixed(plot_width + 22)}, {"y2", fixed(end.label)}}}});
     layers.push_back({{"data", one}, {"mark", {{"type", "text"}, {"text", end.name}, {"align", "left"}, {"baseline", "middle"}, {"fontSize", name_size}, {"color", end.colour}, {"fontWeight", 600}}},
                       {"encoding", {{"x", fixed(plot_width + 26)}, {"y", fixed(end.label)}}}});

@@ -32,7 +32,7 @@ struct AtlasMixer {
   std::int64_t layers_tried = 0;
   std::optional<std::int64_t> layers_all, layers_cls;  ///< layers until every token, or place 0, has seen every other
   std::vector<AtlasCost> costs;
-  std::optional<std::int64_t> below_softmax_from;  ///< the length from which on it takes fewer FLOPs than full attention
+  std::optional<std::int64_t> below_softmax_from;  ///< the length from which on it takes fewer FLOPs than full attention; one of `costs` unless it is shorter than all
 
   bool is_attention() const { return !maps.empty() && maps.front().label.rfind("head", 0) == 0; }  ///< one map for each head
   bool cls_blind() const { return !layers_cls.has_value(); }

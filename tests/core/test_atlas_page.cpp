@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 Json entry(const std::string& mixer, const std::string& family, const Json& rows) {
   return {{"mixer", mixer}, {"display_name", "The " + mixer}, {"family", family}, {"paper", {{"title", "A paper"}, {"arxiv", "1234.5678"}}}, {"formula", "Q Kᵀ V"}, {"cost", "N² d"},
           {"options", {{"window", 4}, {"kind", "x"}}}, {"kind", "weights"}, {"reach", {{"layers_tried", 3}, {"all", nullptr}, {"cls", 2}}},
-          {"flops", {{"points", {{{"n", 16}, {"flops", 320}, {"masked_flops", 160}, {"softmax_flops", 160}}, {{"n", 32}, {"flops", 640}, {"masked_flops", 0}, {"softmax_flops", 1280}}}},
+          {"flops", {{"points", {{{"n", 16}, {"flops", 320}, {"masked_flops", 160}, {"softmax_flops", 160}}, {{"n", 24}, {"flops", 480}, {"masked_flops", 0}, {"softmax_flops", 600}}, {{"n", 32}, {"flops", 640}, {"masked_flops", 0}, {"softmax_flops", 1280}}}},
                      {"below_softmax_from", 24}}},
           {"maps", {{{"label", "head 1"}, {"rows", rows}}}}};
 }
@@ -32,7 +32,7 @@ Json atlas_json(const Json& mixers) {
   return {{"schema_version", 1}, {"n", 3}, {"seed", 0}, {"d_model", 64}, {"num_heads", 1}, {"input", "normal numbers"}, {"flops_model", {{"d_model", 64}, {"num_heads", 2}}}, {"mixers", mixers}};
 }
 
-const Json small_rows = {{0, 0, 1}, {-0.25, -0.25, 0}, {1e-12, 0.001, 1}};
+const Json small_rows = {{0, 0, 1}, {-0.25, -0.25, 0}, {1e-13, 0.001, 1}};
 
 /// Shade of every cell, read back from the paths: colour → cells.
 std::map<std::string, std::set<std::pair<int, int>>> cells(const std::string& svg) {
@@ -53,7 +53,7 @@ TEST_CASE("a heat map draws each value once, by magnitude, and zero not at all",
   const Atlas atlas = parse_atlas(atlas_json(Json::array({entry("softmax", "full", small_rows)})), "x");
   const std::string svg = heat_map(atlas.mixers.at(0).maps.at(0), "#3b6fb6");
   const auto found = cells(svg);
-  REQUIRE(found.size() == 3);  // 0.001, 0.25, 1; 1e-12 is nothing
+  REQUIRE(found.size() == 3);  // 0.001, 0.25, 1; 1e-13 is nothing
   std::set<std::set<std::pair<int, int>>> groups;
   for (const auto& [colour, places] : found) groups.insert(places);
   CHECK(groups == std::set<std::set<std::pair<int, int>>>{{{0, 2}, {2, 2}}, {{1, 0}, {1, 1}}, {{2, 1}}});
@@ -104,6 +104,7 @@ TEST_CASE("the atlas page shows every mixer, who is blind, and escapes", "[atlas
   };
   CHECK(count(">CLS blind<") == 1);
   CHECK(count("all see all: never") == 4);
+  CHECK(count("Q K<tspan dy=\"-0.4em\" font-size=\"70%\">T</tspan><tspan dy=\"0.28em\"> V</tspan>") == 4);  // fonts lack ᵀ
   CHECK_THAT(mixer_svg(atlas.mixers[0]), ContainsSubstring("head 1") && ContainsSubstring("M2 0h1"));
 }
 
@@ -111,10 +112,10 @@ TEST_CASE("the cost chart has every line, names that do not overlap, and the cro
   Json mixers = Json::array();
   for (int i = 0; i < 24; ++i) mixers.push_back(entry("mixer" + std::to_string(i), "kernel", small_rows));
   const Json spec = cost_chart(parse_atlas(atlas_json(mixers), "x"));
-  CHECK(spec["layer"][0]["data"]["values"].size() == 25 * 2);  // full attention beside them
+  CHECK(spec["layer"][0]["data"]["values"].size() == 25 * 3);  // full attention beside them
   const Json& crossing = spec["layer"][1]["data"]["values"][0];
   CHECK(crossing["n"] == 24);
-  CHECK(crossing["flops"] == 25);  // half way from 10 to 40 FLOPs per token
+  CHECK(crossing["flops"] == 25);  // per token
   std::set<double> heights;
   for (const Json& layer : spec["layer"]) {
     if (layer["mark"]["type"] == "text") heights.insert(layer["encoding"]["y"]["value"].get<double>());
