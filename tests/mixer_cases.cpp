@@ -7,6 +7,7 @@
 #include <torch/utils.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 namespace lra::testing {
@@ -54,6 +55,47 @@ double largest_difference(const at::Tensor& a, const at::Tensor& b) {
     return std::numeric_limits<double>::infinity();
   }
   return a.numel() == 0 ? 0.0 : (a - b).abs().max().item<double>();
+}
+
+MixerCase mixer_case(const std::string& mixer, const Json& options) { return {mixer, resolved_options(mixer, options), 1}; }
+
+at::Tensor parameter(const Mixer& mixer, const std::string& name) { return mixer.named_parameters()[name]; }
+
+void set(const Mixer& mixer, const std::string& name, const at::Tensor& value) {
+  const at::NoGradGuard guard;
+  parameter(mixer, name).copy_(value);
+}
+
+void copy_parameters(const Mixer& from, const Mixer& to) {
+  for (const auto& item : to.named_parameters()) {
+    if (const at::Tensor* source = from.named_parameters().find(item.key())) set(to, item.key(), *source);
+  }
+}
+
+void values_of_one(const Mixer& mixer) {
+  const at::NoGradGuard guard;
+  std::int64_t done = 0;
+  for (const auto& item : mixer.named_parameters()) {
+    const auto dot = item.key().rfind('.');
+    if (dot == std::string::npos) continue;
+    const auto start = item.key().rfind('.', dot - 1);
+    const std::string module = item.key().substr(start == std::string::npos ? 0 : start + 1, dot - (start == std::string::npos ? 0 : start + 1));
+    const bool weight = item.key().substr(dot) == ".weight";
+    if (module.rfind("value", 0) == 0) item.value().fill_(weight ? 0 : 1);
+    if (module != "output") continue;
+    item.value().zero_();
+    if (!weight) continue;
+    item.value().narrow(0, done, item.value().size(1)).copy_(at::eye(item.value().size(1)));
+    done += item.value().size(1);
+  }
+}
+
+at::Tensor alone(Mixer& mixer, const at::Tensor& x) { return mixer.forward(x, SequenceLayout({x.size(0)})); }
+
+double softmax_weight(const double* q, const double* k, std::int64_t d) {
+  double dot = 0;
+  for (std::int64_t f = 0; f < d; ++f) dot += q[f] * k[f];
+  return std::exp(dot / std::sqrt(static_cast<double>(d)));
 }
 
 namespace {

@@ -126,11 +126,11 @@ ExitCode list_command(const std::string& kind) {
     const Json config = named_config(kind, name);
     std::string text = config.value("summary", config.value("display_name", ""));
     if (kind == "mixers") {
-      const auto& traits = mixer_registry().at(name).traits;
+      const MixerEntry& entry = mixer_registry().at(name);
       text = config.value("display_name", name);
       if (config.contains("family")) text += fmt::format(" ({})", config["family"].get<std::string>());
       if (config.contains("paper") && config["paper"].contains("arxiv")) text += fmt::format(", arXiv {}", config["paper"]["arxiv"].get<std::string>());
-      if (traits.fixed_length) text += ", tied to the length";
+      if (entry.traits(entry.resolve(LayeredJson(), "")).fixed_length) text += ", tied to the length";
     }
     fmt::print("{:<16} {}\n", name, text);
   }

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/ones.h>
 
 #include <utility>
 
@@ -49,6 +50,7 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
   const at::Tensor v = value->forward(value_x);
   const at::Tensor input = reads_input() ? x : at::Tensor();
   const at::Tensor value_input = reads_input() ? value_x : at::Tensor();
+  const bool same = value_x.is_same(x);
   const at::Tensor ids = reads_token_ids() ? layout.token_ids() : at::Tensor();
   const std::int64_t heads = spec_.num_heads;
   AttentionContext context;
@@ -64,7 +66,7 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
     for (std::size_t b = 0; b < queries.size(); ++b) {
       context.lengths = {layout.lengths()[b]};
       if (reads_input()) context.x = inputs[b].unsqueeze(0);
-      if (reads_input()) context.value_x = value_inputs[b].unsqueeze(0);
+      if (reads_input()) context.value_x = same ? context.x : value_inputs[b].unsqueeze(0);
       if (ids.defined()) context.token_ids = sequence_ids[b].unsqueeze(0);
       parts.push_back(attend(split_heads(queries[b], 1, heads), split_heads(keys[b], 1, heads), split_heads(values[b], 1, heads), context)
                           .squeeze(0)
@@ -75,7 +77,7 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
     const std::int64_t batch = layout.batch();
     context.lengths = layout.lengths();
     if (reads_input()) context.x = x.view({batch, layout.max_length(), spec_.d_model});
-    if (reads_input()) context.value_x = value_x.view({batch, layout.max_length(), spec_.d_model});
+    if (reads_input()) context.value_x = same ? context.x : value_x.view({batch, layout.max_length(), spec_.d_model});
     if (ids.defined()) context.token_ids = ids.view({batch, layout.max_length()});
     mixed = attend(split_heads(q, batch, heads), split_heads(k, batch, heads), split_heads(v, batch, heads), context)
                 .transpose(1, 2)
@@ -86,7 +88,7 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
     context.lengths = layout.lengths();
     context.mask = layout.mask(x.device());
     if (reads_input()) context.x = pad(input, 1).squeeze(1);
-    if (reads_input()) context.value_x = x.is_same(value_x) ? context.x : pad(value_input, 1).squeeze(1);
+    if (reads_input()) context.value_x = same ? context.x : pad(value_input, 1).squeeze(1);
     if (ids.defined()) {
       context.token_ids = at::full(context.mask.sizes(), -1, ids.options()).view({-1}).index_copy_(0, layout.places(x.device()), ids).view(context.mask.sizes());
     }
@@ -95,13 +97,36 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
   return output->forward(mixed);
 }
 
-MixerCost AttentionMixer::pattern_cost(std::int64_t n, const ops::BlockPattern& pattern) const {
-  const auto [computed, seen] = ops::count_pairs(pattern, n, n);
-  const auto width = static_cast<double>(spec_.d_qkv);
-  const double gathered = 2 * width * computed / static_cast<double>(pattern.query_block);
-  return {.flops = 4 * computed * width,
-          .masked_flops = 4 * (computed - seen) * width,
-          .saved_values = computed * static_cast<double>(spec_.num_heads) + gathered + static_cast<double>(n) * width};
+MixerCost AttentionMixer::pair_cost(const ops::PairCount& pairs, std::int64_t heads, double gathered) const {
+  const auto d = static_cast<double>(spec_.d_head());
+  const auto copies = static_cast<double>(heads);
+  return {.flops = 4 * pairs.computed * d * copies,
+          .masked_flops = 4 * (pairs.computed - pairs.seen) * d * copies,
+          .saved_values = (pairs.computed + 2 * gathered * d) * copies};
+}
+
+MixerCost AttentionMixer::pattern_cost(std::int64_t n, const ops::BlockPattern& pattern, std::int64_t heads) const {
+  const ops::PairCount pairs = ops::count_pairs(pattern, n, n);
+  return pair_cost(pairs, heads, pairs.computed / static_cast<double>(pattern.query_block));
+}
+
+MixerCost AttentionMixer::residue_cost(std::int64_t n, std::int64_t stride, std::int64_t window, std::int64_t heads) const {
+  const std::int64_t rows = (n + stride - 1) / stride;
+  const std::int64_t long_classes = (n - 1) % stride + 1;  // the others have a place less
+  const ops::BlockPattern pattern = ops::window_pattern(rows, window, at::kCPU);
+  const ops::PairCount whole = ops::count_pairs(pattern, rows, rows);
+  const double shorter = rows > 1 ? ops::count_pairs(pattern, rows - 1, rows - 1).seen : 0;
+  const ops::PairCount pairs{.computed = static_cast<double>(stride) * whole.computed,
+                             .seen = static_cast<double>(long_classes) * whole.seen + static_cast<double>(stride - long_classes) * shorter};
+  return pair_cost(pairs, heads, pairs.computed / static_cast<double>(pattern.query_block));
+}
+
+at::Tensor AttentionMixer::real_places(const AttentionContext& context, const at::Tensor& q) {
+  return context.mask.defined() ? context.mask : at::ones({q.size(0), q.size(2)}, q.options().dtype(at::kBool));
+}
+
+at::Tensor AttentionMixer::hidden_keys(const AttentionContext& context) {
+  return context.mask.defined() ? context.mask.logical_not().unsqueeze(1).unsqueeze(2) : at::Tensor();
 }
 
 MixerCost AttentionMixer::cost(std::int64_t n) const {

@@ -14,7 +14,7 @@ struct AttentionContext {
   at::Tensor mask;                    ///< (B', N) bool, true at real tokens; undefined where no place is padding
   std::vector<std::int64_t> lengths;  ///< B' real lengths
   at::Tensor x;                       ///< (B', N, d_model): the layer's input, zero at padding; only if reads_input()
-  at::Tensor value_x;                 ///< the same, for values of its own (see Mixer::mix_values)
+  at::Tensor value_x;                 ///< the same tensor but in Mixer::mix_values: for values of its own
   at::Tensor token_ids;               ///< (B', N) int64, -1 at padding; only if reads_token_ids()
 };
 
@@ -42,8 +42,18 @@ class AttentionMixer : public Mixer {
   /// Cost of `attend` on one sequence, all heads.
   virtual MixerCost attend_cost(std::int64_t n) const = 0;
 
-  /// Cost of ops::block_sparse_attention with this pattern in every head, for one sequence of n tokens that are the keys as well.
-  MixerCost pattern_cost(std::int64_t n, const ops::BlockPattern& pattern) const;
+  /// Cost of attention over these pairs, in `heads` of the heads, for one sequence; `gathered` keys (and as many values) are copied.
+  MixerCost pair_cost(const ops::PairCount& pairs, std::int64_t heads, double gathered = 0) const;
+  /// Cost of ops::block_sparse_attention with this pattern, for one sequence of n tokens that are the keys as well.
+  MixerCost pattern_cost(std::int64_t n, const ops::BlockPattern& pattern, std::int64_t heads) const;
+
+  /// The same for a window in each class of places mod stride, in `heads` of the heads (see ops::split_residues).
+  MixerCost residue_cost(std::int64_t n, std::int64_t stride, std::int64_t window, std::int64_t heads) const;
+
+  /// (B', N) bool, true at real tokens: the mask, or ones where there is none.
+  static at::Tensor real_places(const AttentionContext& context, const at::Tensor& q);
+  /// (B', 1, 1, N) bool, true at padding; undefined where there is none.
+  static at::Tensor hidden_keys(const AttentionContext& context);
 
   /// True for mixers whose `attend` needs AttentionContext::x or value_x.
   virtual bool reads_input() const { return false; }

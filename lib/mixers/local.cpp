@@ -29,7 +29,7 @@ class LocalAttention : public AttentionMixer {
     return ops::block_sparse_attention(q, k, v, context.mask, pattern(q.size(2), q.device())).out;
   }
 
-  MixerCost attend_cost(std::int64_t n) const override { return pattern_cost(n, pattern(n, at::kCPU)); }
+  MixerCost attend_cost(std::int64_t n) const override { return pattern_cost(n, pattern(n, at::kCPU), spec_.num_heads); }
 
   const LocalOptions options_;
 };

@@ -33,6 +33,13 @@ struct MixerCost {
   double flops = 0;         ///< matrix multiplications of the mathematics, projections included, 2 per multiply-add; blocks are counted whole
   double masked_flops = 0;  ///< those of `flops` whose result a mask hides: the rest of partly masked blocks
   double saved_values = 0;   ///< numbers kept for the backward pass, for the memory estimate
+
+  MixerCost& operator+=(const MixerCost& other) {
+    flops += other.flops;
+    masked_flops += other.masked_flops;
+    saved_values += other.saved_values;
+    return *this;
+  }
 };
 
 /// Mixes the tokens of every sequence of a packed batch, non-causally. The eight rules that hold for every mixer are tested
@@ -55,7 +62,7 @@ class Mixer : public torch::nn::Module {
   virtual void begin_training_step(std::int64_t /*step*/) {}
 };
 
-/// What is known of a mixer before one is made.
+/// What is known of a mixer with given options before one is made.
 struct MixerTraits {
   bool rows_sum_to_one = false;    ///< V = 1 everywhere gives 1 everywhere
   bool quadratic_memory = false;   ///< may make tensors that grow with n²
@@ -64,7 +71,7 @@ struct MixerTraits {
 };
 
 struct MixerEntry {
-  MixerTraits traits;
+  std::function<MixerTraits(const Json& options)> traits;
   /// Options with every default filled in; unknown keys and values out of range are Errors that name `origin`.
   std::function<Json(const LayeredJson& source, const std::string& pointer)> resolve;
   /// JSON Schema `properties` of the options.
@@ -80,7 +87,7 @@ Registry<MixerEntry>& mixer_registry();
 template <class MixerType, class Options>
 bool register_mixer(const std::string& name, MixerTraits traits) {
   MixerEntry entry;
-  entry.traits = traits;
+  entry.traits = [traits](const Json&) { return traits; };
   entry.resolve = [](const LayeredJson& source, const std::string& pointer) {
     ConfigReader reader(source, pointer);
     Options options;

@@ -117,12 +117,11 @@ MixerCost Classifier::cost(std::int64_t n) const {
   for (const auto& mixer : mixers()) {
     // Of the last block's feed-forward only what pooling reads is computed.
     const double kept = model_.pooling == "cls" && mixer == mixers().back() ? 1.0 : tokens;
-    const MixerCost mix = mixer->cost(length);
-    total.flops += mix.flops + 4 * kept * d_model * d_ff;
-    total.masked_flops += mix.masked_flops;
+    total += mixer->cost(length);
+    total.flops += 4 * kept * d_model * d_ff;
     // Mixer: norm's input and dropout noise (the mixer counts its own input). Feed-forward: norm's input and output, values before and after
     // the activation; with dropout two noises and the dropped values.
-    total.saved_values += mix.saved_values + tokens * d_model * (drops ? 2 : 1) + kept * (2 * d_model + 2 * d_ff);
+    total.saved_values += tokens * d_model * (drops ? 2 : 1) + kept * (2 * d_model + 2 * d_ff);
     if (drops) total.saved_values += kept * (d_model + 2 * d_ff);
   }
   total.saved_values += tokens * d_model * (drops ? 2 : 1);  // final norm, noise of the embedding's dropout

@@ -1,0 +1,101 @@
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/stack.h>
+
+#include <algorithm>
+
+#include "mixers/attention_mixer.h"
+
+namespace lra {
+namespace {
+
+struct BigBirdOptions {
+  std::int64_t block = 64;
+  std::int64_t global_blocks = 1;
+  std::int64_t random_blocks = 3;
+
+  void describe(FieldVisitor& fields) {
+    fields.integer("block", block, positive, "size of the blocks");
+    fields.integer("global_blocks", global_blocks, not_negative, "the first blocks, CLS among them, which see all and are seen by all");
+    fields.integer("random_blocks", random_blocks, not_negative, "blocks drawn for each head and block of queries, once, over the whole sequence");
+  }
+};
+
+/// BigBird (arXiv 2007.14062): a window of three blocks, global blocks and random blocks, each key block once. Random blocks are the first that exist
+/// and are not yet seen in an order drawn once for the longest sequence, so that training and evaluation have the same.
+class BigBird : public AttentionMixer {
+ public:
+  BigBird(const MixerSpec& spec, const BigBirdOptions& options) : AttentionMixer(spec), options_(options) {
+    const std::int64_t blocks = (spec.max_length + options.block - 1) / options.block;
+    const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(spec.seed);
+    random_order_ = register_buffer("random_order", at::rand({spec.num_heads, blocks, blocks}, generator, at::kDouble).argsort(/*dim=*/std::int64_t{-1}));
+  }
+
+ private:
+  // The key blocks of query block b in head h, in a sequence of `blocks` blocks.
+  std::vector<std::int64_t> key_blocks(const at::TensorAccessor<std::int64_t, 3>& order, std::int64_t h, std::int64_t b, std::int64_t blocks) const {
+    std::vector<std::int64_t> list;
+    const auto add = [&](std::int64_t block) {
+      const bool is_new = block < blocks && std::find(list.begin(), list.end(), block) == list.end();
+      if (is_new) list.push_back(block);
+      return is_new;
+    };
+    for (std::int64_t global = 0; global < options_.global_blocks; ++global) add(global);
+    for (std::int64_t near = std::max<std::int64_t>(b - 1, 0); near <= b + 1; ++near) add(near);
+    std::int64_t missing = options_.random_blocks;
+    for (std::int64_t i = 0; i < order.size(2) && missing > 0; ++i) missing -= add(order[h][b][i]) ? 1 : 0;
+    return list;
+  }
+
+  // For the queries after the global blocks, in sequences of these lengths within a rectangle of n places.
+  ops::BlockPattern pattern(const std::vector<std::int64_t>& lengths, std::int64_t n, const at::Device& device) const {
+    const at::Tensor drawn = random_order_.to(at::kCPU, at::kLong);
+    const auto order = drawn.accessor<std::int64_t, 3>();
+    const std::int64_t global = options_.global_blocks, most = std::min(3 + global + options_.random_blocks, blocks_in(n));
+    const at::Tensor lists = at::full({static_cast<std::int64_t>(lengths.size()), spec_.num_heads, blocks_in(n) - global, most}, -1, at::kLong);
+    auto entry = lists.accessor<std::int64_t, 4>();
+    for (std::size_t s = 0; s < lengths.size(); ++s) {
+      const std::int64_t blocks = blocks_in(lengths[s]);
+      for (std::int64_t h = 0; h < spec_.num_heads; ++h) {
+        for (std::int64_t b = global; b < blocks; ++b) {
+          const auto list = key_blocks(order, h, b, blocks);
+          for (std::size_t i = 0; i < list.size(); ++i) entry[static_cast<std::int64_t>(s)][h][b - global][static_cast<std::int64_t>(i)] = list[i];
+        }
+      }
+    }
+    return {options_.block, options_.block, lists.to(device), std::nullopt};
+  }
+
+  std::int64_t blocks_in(std::int64_t n) const { return (n + options_.block - 1) / options_.block; }
+
+  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
+    const std::int64_t n = q.size(2), global = std::min(options_.global_blocks * options_.block, n);
+    std::vector<at::Tensor> rows;
+    if (global > 0) rows.push_back(ops::dense_attention(q.narrow(2, 0, global), k, v, hidden_keys(context)).out);
+    if (global < n) {
+      rows.push_back(ops::block_sparse_attention(q.narrow(2, global, n - global), k, v, context.mask, pattern(context.lengths, n, q.device())).out);
+    }
+    return at::cat(rows, 2);
+  }
+
+  MixerCost attend_cost(std::int64_t n) const override {
+    const std::int64_t global = std::min(options_.global_blocks * options_.block, n);
+    const double rows = static_cast<double>(global) * static_cast<double>(n);
+    MixerCost cost = pair_cost({.computed = rows, .seen = rows}, spec_.num_heads);
+    if (global < n) {
+      const ops::PairCount pairs = ops::count_pairs(pattern({n}, n, at::kCPU), n - global, n);
+      cost += pair_cost(pairs, spec_.num_heads, pairs.computed / static_cast<double>(options_.block));
+    }
+    return cost;
+  }
+
+  const BigBirdOptions options_;
+  at::Tensor random_order_;
+};
+
+const bool registered = register_mixer<BigBird, BigBirdOptions>("bigbird", {.rows_sum_to_one = true});
+
+}  // namespace
+}  // namespace lra

@@ -1,0 +1,113 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/isin.h>
+#include <ATen/ops/normal.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros_like.h>
+#include <ATen/TensorIndexing.h>
+
+#include <algorithm>
+
+#include "mixers/attention_mixer.h"
+
+namespace lra {
+namespace {
+
+struct GlobalOptions {
+  std::string tokens = "existing";
+  std::int64_t count = 16;
+  std::vector<std::int64_t> token_ids;
+
+  void describe(FieldVisitor& fields) {
+    fields.choice("tokens", tokens, {"existing", "added"}, "special tokens: some of the sequence's own, or learned ones that read it first");
+    fields.integer("count", count, positive, "existing: the first places (CLS among them); added: how many are learned");
+    fields.integers("token_ids", token_ids, not_negative, "existing: all tokens with these vocabulary numbers are special, instead of the first places");
+  }
+};
+
+/// Special tokens see all and are seen by all; every other token sees only them and itself (H.-Y. Lee, lecture on self-attention, 2022; ETC, arXiv
+/// 2004.08483).
+class GlobalAttention : public AttentionMixer {
+ public:
+  GlobalAttention(const MixerSpec& spec, const GlobalOptions& options) : AttentionMixer(spec), options_(options) {
+    if (added()) tokens_ = register_parameter("tokens", at::normal(0.0, 1.0, {options.count, spec.d_model}));
+  }
+
+ private:
+  bool added() const { return options_.tokens == "added"; }
+  bool reads_input() const override { return added(); }
+  bool reads_token_ids() const override { return !options_.token_ids.empty(); }
+
+  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
+    return added() ? attend_to_added(q, k, v, context) : attend_to_existing(q, k, v, context);
+  }
+
+  // (B, g, d_qkv) or (g, d_qkv) → (B or 1, H, g, d)
+  at::Tensor heads(const at::Tensor& rows) const { return rows.view({-1, options_.count, spec_.num_heads, spec_.d_head()}).transpose(1, 2); }
+
+  at::Tensor attend_to_added(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) {
+    const at::Tensor padding = hidden_keys(context);
+    const at::Tensor readers = heads(query->forward(tokens_)).expand({q.size(0), -1, -1, -1});
+    const auto states = [&](const at::Tensor& values) {  // (B, g, d_model)
+      return output->forward(ops::dense_attention(readers, k, values, padding).out.transpose(1, 2).flatten(2));
+    };
+    const at::Tensor read = states(v);
+    // What the states' keys are made of is no mixed value: see Mixer::mix_values.
+    const at::Tensor read_for_keys =
+        context.x.is_same(context.value_x) ? read : states(value->forward(context.x).unflatten(-1, {spec_.num_heads, -1}).transpose(1, 2));
+    return ops::merge({ops::dense_attention(q, heads(key->forward(read_for_keys)), heads(value->forward(read)), {}), ops::single_key_attention(q, k, v)}).out;
+  }
+
+  // The special tokens' places (B, G), G the most that a sequence has, and which of these entries are there.
+  struct Special {
+    at::Tensor places, there;
+  };
+
+  Special find_special(const at::Tensor& q, const AttentionContext& context) const {
+    const std::int64_t n = q.size(2);
+    if (options_.token_ids.empty()) {
+      const std::int64_t count = std::min(options_.count, n);
+      const at::Tensor places = at::arange(count, q.options().dtype(at::kLong)).expand({q.size(0), count});
+      return {places, real_places(context, q).narrow(1, 0, count)};
+    }
+    TORCH_CHECK(context.token_ids.defined(), "global: token_ids are given, but the batch has no token numbers");
+    const at::Tensor special = at::isin(context.token_ids, at::tensor(options_.token_ids, context.token_ids.options()));
+    const auto most = special.sum(1).max().item<std::int64_t>();
+    const auto [there, places] = special.to(at::kByte).sort(/*stable=*/true, 1, /*descending=*/true);
+    return {places.narrow(1, 0, most), there.narrow(1, 0, most).to(at::kBool)};
+  }
+
+  at::Tensor attend_to_existing(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) const {
+    const Special special = find_special(q, context);
+    const at::Tensor index = special.places.unsqueeze(1).unsqueeze(3).expand({-1, q.size(1), -1, q.size(3)});
+    const auto pick = [&](const at::Tensor& x) { return x.gather(2, index); };
+    // Ordinary tokens: the special ones and themselves. The rows of special tokens are replaced after that.
+    const at::Tensor out = ops::merge({ops::dense_attention(q, pick(k), pick(v), special.there.logical_not().unsqueeze(1).unsqueeze(2)),
+                                       ops::single_key_attention(q, k, v)})
+                               .out.transpose(1, 2);
+    const at::Tensor rows = ops::dense_attention(pick(q), k, v, hidden_keys(context)).out.transpose(1, 2);  // (B, G, H, d)
+    const at::Tensor entries = special.there.nonzero();
+    const at::Tensor b = entries.select(1, 0), g = entries.select(1, 1);
+    return out.index_put({b, special.places.index({b, g})}, rows.index({b, g})).transpose(1, 2);
+  }
+
+  // Special tokens with listed ids are counted as `count`: how many there are depends on the data.
+  MixerCost attend_cost(std::int64_t n) const override {
+    const auto tokens = static_cast<double>(n);
+    const auto g = static_cast<double>(added() ? options_.count : std::min(options_.count, n));
+    const auto d_model = static_cast<double>(spec_.d_model);
+    const auto width = static_cast<double>(spec_.d_qkv);
+    MixerCost cost = pair_cost({.computed = 2 * g * tokens, .seen = 2 * g * tokens}, spec_.num_heads);
+    if (added()) cost.flops += 2 * 4 * g * d_model * width;  // query of the learned tokens; output, key and value of their states
+    cost.saved_values += 2 * tokens * width;
+    return cost;
+  }
+
+  const GlobalOptions options_;
+  at::Tensor tokens_;
+};
+
+const bool registered = register_mixer<GlobalAttention, GlobalOptions>("global", {.rows_sum_to_one = true});
+
+}  // namespace
+}  // namespace lra

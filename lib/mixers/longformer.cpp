@@ -1,0 +1,106 @@
+#include <ATen/ops/cat.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "mixers/attention_mixer.h"
+#include "ops/residues.h"
+
+namespace lra {
+namespace {
+
+struct LongformerOptions {
+  std::int64_t window = 256;
+  std::int64_t dilation = 1;
+  std::int64_t dilated_heads = 0;
+  std::int64_t global_tokens = 1;
+
+  void describe(FieldVisitor& fields) {
+    fields.integer("window", window, not_negative, "keys on each side of the query");
+    fields.integer("dilation", dilation, positive, "distance of neighbouring keys in the dilated heads");
+    fields.integer("dilated_heads", dilated_heads, not_negative, "how many heads, the last ones, have a dilated window");
+    fields.integer("global_tokens", global_tokens, not_negative, "the first places, CLS among them, which see all and are seen by all");
+  }
+};
+
+/// Longformer (arXiv 2004.05150): a window, dilated in some heads, and global tokens with projections of their own.
+class Longformer : public AttentionMixer {
+ public:
+  Longformer(const MixerSpec& spec, const LongformerOptions& options) : AttentionMixer(spec), options_(options) {
+    if (options.dilated_heads > spec.num_heads) {
+      throw Error("longformer: mixer_options.dilated_heads is " + std::to_string(options.dilated_heads) + ", but num_heads is " + std::to_string(spec.num_heads));
+    }
+    if (options.global_tokens == 0) return;
+    const auto projection = [&](const char* name) {
+      return register_module(name, torch::nn::Linear(torch::nn::LinearOptions(spec.d_model, spec.d_qkv).bias(spec.bias)));
+    };
+    query_global_ = projection("query_global");
+    key_global_ = projection("key_global");
+    value_global_ = projection("value_global");
+  }
+
+ private:
+  bool reads_input() const override { return options_.global_tokens > 0; }
+
+  at::Tensor heads(const at::Tensor& rows) const { return rows.unflatten(-1, {spec_.num_heads, spec_.d_head()}).transpose(1, 2); }
+
+  // The window part, over the keys that `seen` (B, N) lets through.
+  ops::PartialAttention window(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& seen, std::int64_t dilation) const {
+    if (dilation == 1) return ops::block_sparse_attention(q, k, v, seen, ops::window_pattern(q.size(2), options_.window, q.device()));
+    const auto split = [&](const at::Tensor& x) { return ops::split_residues(x, dilation); };
+    const at::Tensor queries = split(q);
+    const ops::PartialAttention part = ops::block_sparse_attention(queries, split(k), split(v), ops::split_mask(seen, dilation),
+                                                                   ops::window_pattern(queries.size(2), options_.window, q.device()));
+    return {ops::join_residues(part.out, dilation, q.size(2)), ops::join_residues(part.log_sum, dilation, q.size(2))};
+  }
+
+  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
+    const std::int64_t n = q.size(2), dilated = options_.dilated_heads, plain = spec_.num_heads - dilated;
+    const std::int64_t global = std::min(options_.global_tokens, n);
+    // Global keys come in a part of their own.
+    at::Tensor seen = real_places(context, q).clone();
+    seen.narrow(1, 0, global).fill_(false);
+    std::vector<at::Tensor> outs, sums;
+    const auto add = [&](std::int64_t first, std::int64_t count, std::int64_t dilation) {
+      if (count == 0) return;
+      const auto some = [&](const at::Tensor& x) { return x.narrow(1, first, count); };
+      const ops::PartialAttention part = window(some(q), some(k), some(v), seen, dilation);
+      outs.push_back(part.out);
+      sums.push_back(part.log_sum);
+    };
+    add(0, plain, 1);
+    add(plain, dilated, options_.dilation);
+    const ops::PartialAttention near{at::cat(outs, 1), at::cat(sums, 1)};
+    if (global == 0) return near.out;
+
+    const at::Tensor padding = hidden_keys(context);
+    const at::Tensor global_padding = padding.defined() ? padding.narrow(3, 0, global) : padding;
+    const at::Tensor out = ops::merge({near, ops::dense_attention(q, k.narrow(2, 0, global), v.narrow(2, 0, global), global_padding)}).out;
+    const at::Tensor rows = ops::dense_attention(heads(query_global_->forward(context.x.narrow(1, 0, global))), heads(key_global_->forward(context.x)),
+                                                 heads(value_global_->forward(context.value_x)), padding)
+                                .out;
+    return at::cat({rows, out.narrow(2, global, n - global)}, 2);
+  }
+
+  MixerCost attend_cost(std::int64_t n) const override {
+    const std::int64_t dilated = options_.dilated_heads;
+    MixerCost cost = residue_cost(n, 1, options_.window, spec_.num_heads - dilated);
+    if (dilated > 0) cost += residue_cost(n, options_.dilation, options_.window, dilated);
+    const auto tokens = static_cast<double>(n);
+    const auto g = static_cast<double>(std::min(options_.global_tokens, n));
+    if (g > 0) {
+      cost += pair_cost({.computed = 2 * g * tokens, .seen = 2 * g * tokens}, spec_.num_heads);
+      cost.flops += 2 * (2 * tokens + g) * static_cast<double>(spec_.d_model) * static_cast<double>(spec_.d_qkv);
+      cost.saved_values += 4 * tokens * static_cast<double>(spec_.d_qkv);
+    }
+    return cost;
+  }
+
+  const LongformerOptions options_;
+  torch::nn::Linear query_global_{nullptr}, key_global_{nullptr}, value_global_{nullptr};
+};
+
+const bool registered = register_mixer<Longformer, LongformerOptions>("longformer", {.rows_sum_to_one = true});
+
+}  // namespace
+}  // namespace lra

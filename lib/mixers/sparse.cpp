@@ -1,0 +1,120 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "mixers/attention_mixer.h"
+#include "ops/residues.h"
+
+namespace lra {
+namespace {
+
+struct SparseOptions {
+  std::string pattern = "fixed";
+  std::int64_t block = 50;
+  std::int64_t columns = 10;
+  bool merged = false;
+
+  void describe(FieldVisitor& fields) {
+    fields.choice("pattern", pattern, {"fixed", "strided"}, "fixed: own block, last columns of every block; strided: window, every block-th place");
+    fields.integer("block", block, positive, "l: size of blocks, half width of the window, distance of columns");
+    fields.integer("columns", columns, positive, "c: the last places of every block that the second half of the heads sees");
+    fields.boolean("merged", merged, "every head sees what both halves see, instead of each half of the heads its own");
+  }
+};
+
+/// Sparse Transformer (arXiv 1904.10509) without its causal mask: the first half of the heads sees near keys, the second far ones; a query always
+/// sees itself.
+class SparseAttention : public AttentionMixer {
+ public:
+  SparseAttention(const MixerSpec& spec, const SparseOptions& options) : AttentionMixer(spec), options_(options) {
+    if (options.columns > options.block) {
+      throw Error("sparse: mixer_options.columns is " + std::to_string(options.columns) + ", expected at most mixer_options.block, which is " + std::to_string(options.block));
+    }
+    if (spec.num_heads < 2 && !options.merged) throw Error("sparse: half of the heads see near keys and half far ones, but num_heads is 1", "set mixer_options.merged=true");
+  }
+
+ private:
+  bool fixed() const { return options_.pattern == "fixed"; }
+  std::int64_t near_heads() const { return options_.merged ? spec_.num_heads : (spec_.num_heads + 1) / 2; }
+  std::int64_t far_heads() const { return options_.merged ? spec_.num_heads : spec_.num_heads / 2; }
+
+  ops::BlockPattern near_pattern(std::int64_t n, const at::Device& device) const {
+    return fixed() ? ops::diagonal_pattern(n, options_.block, device) : ops::window_pattern(n, options_.block, device);
+  }
+
+  // The last `columns` places of every block of n.
+  at::Tensor column_places(std::int64_t n, const at::Device& device) const {
+    const at::Tensor places = at::arange(n, at::TensorOptions(device).dtype(at::kLong));
+    return places.masked_select(places.remainder(options_.block).ge(options_.block - options_.columns));
+  }
+
+  // The far part; if merged, without the keys of the near part.
+  ops::PartialAttention far(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& real) const {
+    const std::int64_t n = q.size(2), l = options_.block;
+    const at::Tensor places = at::arange(n, real.options().dtype(at::kLong));
+    if (fixed()) {
+      const at::Tensor columns = column_places(n, q.device());
+      at::Tensor hidden = real.index_select(1, columns).logical_not().unsqueeze(1).unsqueeze(2);
+      if (options_.merged) {
+        const auto block = [&](const at::Tensor& x) { return x.floor_divide(l); };
+        hidden = hidden.logical_or(block(places).unsqueeze(1).eq(block(columns)));
+      }
+      const ops::PartialAttention part = ops::dense_attention(q, k.index_select(2, columns), v.index_select(2, columns), hidden);
+      if (options_.merged) return part;
+      ops::PartialAttention self = ops::single_key_attention(q, k, v);
+      self.log_sum = self.log_sum.masked_fill(places.remainder(l).ge(l - options_.columns), masked_logit);  // these are columns
+      return ops::merge({part, self});
+    }
+    at::Tensor hidden = ops::split_mask(real, l).logical_not().unsqueeze(1).unsqueeze(2);
+    const at::Tensor rows = at::arange(hidden.size(3), places.options());
+    if (options_.merged) hidden = hidden.logical_or((rows.unsqueeze(1) - rows).abs().le(1));  // within the window of l
+    const auto split = [&](const at::Tensor& x) { return ops::split_residues(x, l); };
+    const ops::PartialAttention part = ops::dense_attention(split(q), split(k), split(v), hidden);
+    return {ops::join_residues(part.out, l, n), ops::join_residues(part.log_sum, l, n)};
+  }
+
+  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
+    const at::Tensor real = real_places(context, q);
+    const auto near_part = [&](std::int64_t heads) {
+      return ops::block_sparse_attention(q.narrow(1, 0, heads), k.narrow(1, 0, heads), v.narrow(1, 0, heads), context.mask, near_pattern(q.size(2), q.device()));
+    };
+    if (options_.merged) return ops::merge({near_part(near_heads()), far(q, k, v, real)}).out;
+    const auto last = [&](const at::Tensor& x) { return x.narrow(1, near_heads(), far_heads()); };
+    return at::cat({near_part(near_heads()).out, far(last(q), last(k), last(v), real).out}, 1);
+  }
+
+  MixerCost attend_cost(std::int64_t n) const override {
+    MixerCost cost = pattern_cost(n, near_pattern(n, at::kCPU), near_heads());
+    const auto tokens = static_cast<double>(n);
+    const auto l = static_cast<double>(options_.block);
+    ops::PairCount pairs;
+    double twice = 0;  // far pairs that the near part has
+    if (fixed()) {
+      const auto columns = static_cast<double>(column_places(n, at::kCPU).numel());
+      pairs.computed = pairs.seen = tokens * columns;
+      const auto rest = static_cast<double>(n % options_.block);
+      const auto last = std::max(0.0, rest - (l - static_cast<double>(options_.columns)));
+      twice = (tokens - rest) * static_cast<double>(options_.columns) + rest * last;
+    } else {
+      const double rows = static_cast<double>((n + options_.block - 1) / options_.block);
+      const auto long_classes = static_cast<double>((n - 1) % options_.block + 1);
+      pairs.computed = l * rows * rows;
+      pairs.seen = long_classes * rows * rows + (l - long_classes) * (rows - 1) * (rows - 1);
+      twice = long_classes * (3 * rows - 2) + (l - long_classes) * std::max(0.0, 3 * (rows - 1) - 2);
+    }
+    if (options_.merged) pairs.seen -= twice;
+    cost += pair_cost(pairs, far_heads(), tokens);
+    return cost;
+  }
+
+  const SparseOptions options_;
+};
+
+// At a given block size the far heads cost N² / block, in time and in memory.
+const bool registered = register_mixer<SparseAttention, SparseOptions>("sparse", {.rows_sum_to_one = true, .quadratic_memory = true});
+
+}  // namespace
+}  // namespace lra

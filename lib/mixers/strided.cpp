@@ -1,0 +1,41 @@
+#include "mixers/attention_mixer.h"
+#include "ops/residues.h"
+
+namespace lra {
+namespace {
+
+struct StridedOptions {
+  std::int64_t stride = 8;
+  std::int64_t window = 16;
+
+  void describe(FieldVisitor& fields) {
+    fields.integer("stride", stride, positive, "distance of neighbouring keys");
+    fields.integer("window", window, not_negative, "a query sees the keys at most this many strides away");
+  }
+};
+
+/// Softmax attention over every stride-th key around the query: a dilated window (H.-Y. Lee, lecture on self-attention, 2022). Sorted by place mod
+/// stride it is a plain window.
+class StridedAttention : public AttentionMixer {
+ public:
+  StridedAttention(const MixerSpec& spec, const StridedOptions& options) : AttentionMixer(spec), options_(options) {}
+
+ private:
+  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
+    const std::int64_t n = q.size(2);
+    const auto split = [&](const at::Tensor& x) { return ops::split_residues(x, options_.stride); };
+    const at::Tensor queries = split(q);
+    const at::Tensor real = ops::split_mask(real_places(context, q), options_.stride);
+    const auto pattern = ops::window_pattern(queries.size(2), options_.window, q.device());
+    return ops::join_residues(ops::block_sparse_attention(queries, split(k), split(v), real, pattern).out, options_.stride, n);
+  }
+
+  MixerCost attend_cost(std::int64_t n) const override { return residue_cost(n, options_.stride, options_.window, spec_.num_heads); }
+
+  const StridedOptions options_;
+};
+
+const bool registered = register_mixer<StridedAttention, StridedOptions>("strided", {.rows_sum_to_one = true});
+
+}  // namespace
+}  // namespace lra

@@ -1,0 +1,21 @@
+#include "ops/residues.h"
+
+#include <ATen/ops/constant_pad_nd.h>
+
+namespace lra::ops {
+
+at::Tensor split_residues(const at::Tensor& x, std::int64_t stride) {
+  const std::int64_t rows = (x.size(2) + stride - 1) / stride;
+  const at::Tensor whole = at::constant_pad_nd(x, {0, 0, 0, rows * stride - x.size(2)});
+  return whole.reshape({x.size(0), x.size(1), rows, stride, x.size(3)}).permute({0, 3, 1, 2, 4}).flatten(0, 1);
+}
+
+at::Tensor join_residues(const at::Tensor& classes, std::int64_t stride, std::int64_t n) {
+  return classes.unflatten(0, {classes.size(0) / stride, stride}).movedim(1, 3).flatten(2, 3).narrow(2, 0, n);
+}
+
+at::Tensor split_mask(const at::Tensor& mask, std::int64_t stride) {
+  return split_residues(mask.unsqueeze(1).unsqueeze(3), stride).squeeze(3).squeeze(1);
+}
+
+}  // namespace lra::ops

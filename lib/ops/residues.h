@@ -1,0 +1,17 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace lra::ops {
+
+/// Splits a sequence by place mod stride: (B, H, N, d) → (B * stride, H, ceil(N / stride), d), zero where N is no multiple. Neighbours in a class are
+/// `stride` places apart, so that a dilated window becomes a window.
+at::Tensor split_residues(const at::Tensor& x, std::int64_t stride);
+
+/// The reverse, for any last dimensions: (B * stride, H, ceil(n / stride), ...) → (B, H, n, ...).
+at::Tensor join_residues(const at::Tensor& classes, std::int64_t stride, std::int64_t n);
+
+/// `mask` (B, n) bool split likewise: (B * stride, ceil(n / stride)), false beyond n.
+at::Tensor split_mask(const at::Tensor& mask, std::int64_t stride);
+
+}  // namespace lra::ops
