@@ -35,6 +35,13 @@ SequenceLayout equal_lengths(std::int64_t count, std::int64_t n) { return Sequen
 
 at::Tensor normal(at::IntArrayRef sizes, std::uint64_t seed) { return at::randn(sizes, at::make_generator<at::CPUGeneratorImpl>(seed), at::kDouble); }
 
+// Whether a mixer makes weights from x and multiplies values with them, head by head: attention, or several of them side by side.
+bool has_weights(const Mixer& mixer) {
+  const auto attention = [](const torch::nn::Module* module) { return dynamic_cast<const AttentionMixer*>(module) != nullptr; };
+  const auto parts = mixer.children();
+  return attention(&mixer) || (!parts.empty() && std::all_of(parts.begin(), parts.end(), [&](const auto& part) { return attention(part.get()); }));
+}
+
 // (H, n, n, d): [h, i, j] is what value `probe` (d_model) at token j alone adds to the output of token i. One sequence for each j, as many at once as memory allows.
 at::Tensor responses(Mixer& mixer, const MixerSpec& spec, const at::Tensor& x, const at::Tensor& probe) {
   const at::NoGradGuard guard;
@@ -92,7 +99,7 @@ at::Tensor read_tokens(Mixer& mixer, const MixerSpec& spec, const at::Tensor& x)
   const std::int64_t n = x.size(0);
   const at::Tensor probe = normal({spec.d_model}, 2);
   at::Tensor size;
-  if (dynamic_cast<AttentionMixer*>(&mixer) != nullptr) {
+  if (has_weights(mixer)) {
     size = responses(mixer, spec, x, probe).norm(2, at::IntArrayRef({0, 3}));
   } else {  // n copies of the sequence, one for each output
     const at::Tensor copies = x.repeat({n, 1}), values = copies.clone().requires_grad_();
@@ -159,7 +166,7 @@ std::int64_t crossing(Flops& flops, Flops& full, std::int64_t last) {
 }
 
 Json cost_json(const std::string& name, const Json& options) {
-  const MixerTraits& traits = mixer_registry().at(name).traits;
+  const MixerTraits traits = mixer_registry().at(name).traits(options);
   const std::int64_t last = traits.fixed_length && traits.quadratic_memory ? longest_square : longest;
   Flops flops{name, options};
   static Flops full{"softmax", Json::object()};
@@ -197,18 +204,30 @@ std::shared_ptr<Mixer> make_atlas_mixer(const std::string& name, const MixerSpec
   auto mixer = mixer_registry().at(name).make(spec, options);
   mixer->to(at::kDouble);
   mixer->eval();
+  // A part of several (its names begin with the part's) has the next of the features.
   const at::NoGradGuard guard;
+  const at::Tensor identity = at::eye(spec.d_model, at::kDouble);
+  std::map<std::string, std::int64_t> first_feature;
+  std::int64_t features = 0;
   for (auto& item : mixer->named_parameters()) {
+    const auto dot = item.key().rfind('.');
+    const auto module_start = dot == std::string::npos ? std::string::npos : item.key().rfind('.', dot - 1);
+    const std::string part = module_start == std::string::npos ? "" : item.key().substr(0, module_start), module = item.key().substr(part.empty() ? 0 : part.size() + 1);
     at::Tensor& parameter = item.value();
-    if (item.key().rfind("value", 0) != 0 && item.key().rfind("output.", 0) != 0) continue;
-    if (parameter.dim() == 2 && parameter.size(0) == parameter.size(1)) parameter.copy_(at::eye(parameter.size(0), parameter.options()));
+    const bool value = module.rfind("value", 0) == 0;
+    if (!value && module.rfind("output.", 0) != 0) continue;
     if (parameter.dim() == 1) parameter.zero_();
+    if (parameter.dim() != 2 || parameter.size(value ? 1 : 0) != spec.d_model) continue;
+    const std::int64_t width_of_part = parameter.size(value ? 0 : 1);
+    const auto [place, is_new] = first_feature.emplace(part, features);
+    if (is_new) features += width_of_part;
+    if (place->second + width_of_part <= spec.d_model) parameter.copy_(identity.narrow(value ? 0 : 1, place->second, width_of_part));
   }
   return mixer;
 }
 
 MixingMatrix mixing_matrix(Mixer& mixer, const MixerSpec& spec, const at::Tensor& x) {
-  return dynamic_cast<AttentionMixer*>(&mixer) != nullptr ? attention_matrix(mixer, spec, x) : jacobian_matrix(mixer, x);
+  return has_weights(mixer) ? attention_matrix(mixer, spec, x) : jacobian_matrix(mixer, x);
 }
 
 Reach reach(const std::string& name, MixerSpec spec, const Json& options, std::int64_t n) {
