@@ -56,31 +56,24 @@ std::string framed_map(const AtlasMap& map, const std::string& colour, double x,
                      pixels / static_cast<double>(map.n), heat_map(map, colour), x - 0.5, y - 0.5, pixels + 1, pixels + 1);
 }
 
-// Arial's kin lack raised and lowered letters and some signs, and a renderer that misses one may draw the whole line in another font: those letters
-// become small ordinary ones, those signs take another font alone.
+// Arial's kin lack raised and lowered letters, accents alone and some signs, and a renderer that misses one may draw the whole line in another font: what they have
+// stands in.
 std::string picture_text(const std::string& escaped) {
   static const std::map<std::string, std::string> lowered = {{"ᵢ", "i"}, {"ⱼ", "j"}, {"ₖ", "k"}, {"ₜ", "t"}, {"ₕ", "h"}, {"ₘ", "m"}, {"ₙ", "n"}, {"₀", "0"}, {"₁", "1"},
                                                              {"₂", "2"}, {"₃", "3"}, {"₄", "4"}, {"₅", "5"}, {"₆", "6"}, {"₇", "7"}, {"₈", "8"}, {"₉", "9"}};
-  static const std::set<std::string> rare = {"⊙", "∘", "⊕", "⌈", "⌉", "⌊", "⌋", "∈", "‖", "∝", "⇒", "→"};
+  static const std::map<std::string, std::string> accents = {{"\u0302", "ˆ"}, {"\u0303", "˜"}, {"\u0304", "ˉ"}}, signs = {{"⊙", "◦"}, {"∘", "◦"}, {"‖", "||"}, {"∣", "|"}};
   std::string result, ends;
   const auto shifted = [&](const std::string& letter, double up) {
     result += fmt::format("<tspan dy=\"{:g}em\" font-size=\"70%\">{}</tspan><tspan dy=\"{:g}em\">", -up, letter, 0.7 * up);
     ends += "</tspan>";
   };
-  for (std::size_t at = 0, size = 1; at < escaped.size(); at += size) {
-    const auto next = [&](std::size_t from) {
-      std::size_t end = from + 1;
-      while (end < escaped.size() && (static_cast<unsigned char>(escaped[end]) & 0xC0) == 0x80) ++end;
-      return end;
-    };
-    size = next(at) - at;
-    const std::string one = escaped.substr(at, size);
-    const bool accent = at + size < escaped.size() && static_cast<unsigned char>(escaped[at + size]) == 0xCC;  // a combining mark follows
-    if (accent) size = next(at + size) - at;
+  for (std::size_t at = 0, end = 0; at < escaped.size(); at = end) {
+    for (end = at + 1; end < escaped.size() && (static_cast<unsigned char>(escaped[end]) & 0xC0) == 0x80;) ++end;
+    const std::string one = escaped.substr(at, end - at);
     if (one == "ᵀ") shifted("T", 0.4);
-    else if (const auto found = lowered.find(one); found != lowered.end()) shifted(found->second, -0.25);
-    else if (accent || rare.count(one) != 0) result += "<tspan font-family=\"DejaVu Sans, sans-serif\">" + escaped.substr(at, size) + "</tspan>";
-    else result += one;
+    else if (lowered.count(one) != 0) shifted(lowered.at(one), -0.25);
+    else if (accents.count(one) != 0) result += "<tspan dx=\"-0.42em\">" + accents.at(one) + "</tspan>";  // over the letter before
+    else result += signs.count(one) != 0 ? signs.at(one) : one;
   }
   return result + ends;
 }
