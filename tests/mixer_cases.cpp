@@ -67,8 +67,9 @@ void set(const Mixer& mixer, const std::string& name, const at::Tensor& value) {
 }
 
 void copy_parameters(const Mixer& from, const Mixer& to) {
+  const auto sources = from.named_parameters();
   for (const auto& item : to.named_parameters()) {
-    if (const at::Tensor* source = from.named_parameters().find(item.key())) set(to, item.key(), *source);
+    if (const at::Tensor* source = sources.find(item.key())) set(to, item.key(), *source);
   }
 }
 

@@ -16,18 +16,6 @@ namespace {
 
 constexpr double exact = 1e-9;
 
-at::Tensor parameter(const Mixer& mixer, const std::string& name) { return mixer.named_parameters()[name]; }
-
-void set(const Mixer& mixer, const std::string& name, const at::Tensor& value) {
-  const at::NoGradGuard guard;
-  parameter(mixer, name).copy_(value);
-}
-
-// One sequence: (n, d_model) → (n, d_model).
-at::Tensor alone(Mixer& mixer, const at::Tensor& x) { return mixer.forward(x, SequenceLayout({x.size(0)})).detach(); }
-
-MixerCase mixer_case(const std::string& mixer, const Json& options = Json::object()) { return {mixer, resolved_options(mixer, options), 1}; }
-
 at::Tensor project(const Mixer& mixer, const std::string& name, const at::Tensor& x) {
   return (at::matmul(x, parameter(mixer, name + ".weight").t()) + parameter(mixer, name + ".bias")).detach();
 }
@@ -35,7 +23,7 @@ at::Tensor project(const Mixer& mixer, const std::string& name, const at::Tensor
 double number(const at::Tensor& tensor) { return tensor.item<double>(); }
 
 // What attention with the weight of key j for query i in head h, not normalised, makes of `values` (keys, d_qkv).
-at::Tensor attention_by_hand(const Mixer& mixer, const MixerSpec& spec, std::int64_t n, const at::Tensor& values,
+at::Tensor attention_over_values(const Mixer& mixer, const MixerSpec& spec, std::int64_t n, const at::Tensor& values,
                              const std::function<double(std::int64_t h, std::int64_t i, std::int64_t j)>& weight) {
   const std::int64_t d = spec.d_head();
   const auto value = values.accessor<double, 2>();
@@ -61,10 +49,6 @@ double head_product(const MixerSpec& spec, const at::Tensor& a, const at::Tensor
   double dot = 0;
   for (std::int64_t f = h * spec.d_head(); f < (h + 1) * spec.d_head(); ++f) dot += left[i][f] * right[j][f];
   return dot;
-}
-
-void copy_projections(const Mixer& from, const Mixer& to) {
-  for (const auto& item : from.named_parameters()) set(to, item.key(), item.value());
 }
 
 double gelu(double t) { return 0.5 * t * (1 + std::erf(t / std::sqrt(2.0))); }
@@ -102,7 +86,7 @@ TEST_CASE("Compressed attention equals a convolution and a softmax number by num
         return result;
       };
       const at::Tensor q = project(*mixer, "query", x), k = compress("key", project(*mixer, "key", x)), v = compress("value", project(*mixer, "value", x));
-      const at::Tensor expected = attention_by_hand(*mixer, spec, n, v, [&](std::int64_t h, std::int64_t i, std::int64_t j) {
+      const at::Tensor expected = attention_over_values(*mixer, spec, n, v, [&](std::int64_t h, std::int64_t i, std::int64_t j) {
         return std::exp(head_product(spec, q, k, h, i, j) / std::sqrt(static_cast<double>(d)));
       });
       CHECK(largest_difference(alone(*mixer, x), expected) < exact);
@@ -115,7 +99,7 @@ TEST_CASE("Compressed attention with stride 1, kernel 1 and identity weights is 
   spec.d_model = 32;  // logits divided by its root, as a public implementation has them, are another softmax
   const auto softmax = make_mixer(mixer_case("softmax"), spec);
   const auto compressed = make_mixer(mixer_case("compressed", {{"stride", 1}}), spec);
-  copy_projections(*softmax, *compressed);
+  copy_parameters(*softmax, *compressed);
   for (const std::string name : {"compress_key", "compress_value"}) {
     set(*compressed, name + ".weight", at::eye(4, at::kDouble).repeat({2, 1}).unsqueeze(-1));
     set(*compressed, name + ".bias", at::zeros({8}));
@@ -134,7 +118,7 @@ TEST_CASE("Efficient attention equals its two softmaxes number by number", "[mix
     const at::Tensor q = project(*mixer, "query", x).exp(), k = project(*mixer, "key", x).exp(), v = project(*mixer, "value", x);
     const at::Tensor columns = k / k.sum(0, true);
     // The features' sum of a query is its normaliser: the weights of all keys then sum to 1 by themselves.
-    const at::Tensor expected = attention_by_hand(*mixer, spec, n, v, [&](std::int64_t h, std::int64_t i, std::int64_t j) {
+    const at::Tensor expected = attention_over_values(*mixer, spec, n, v, [&](std::int64_t h, std::int64_t i, std::int64_t j) {
       return head_product(spec, q, columns, h, i, j);
     });
     CHECK(largest_difference(alone(*mixer, x), expected) < exact);
@@ -162,7 +146,7 @@ TEST_CASE("RFA's weights are sums of cosines of the difference of query and key,
       const at::Tensor weights = (at::matmul(differences, directions.t()) * sigma.view({1, 1, 2, 1})).cos().sum(-1);
       least = std::min(least, number(weights.sum(1).min()));
       const auto weight = weights.accessor<double, 3>();
-      const at::Tensor expected = attention_by_hand(*mixer, spec, n, v, [&](std::int64_t h, std::int64_t i, std::int64_t j) { return weight[i][j][h]; });
+      const at::Tensor expected = attention_over_values(*mixer, spec, n, v, [&](std::int64_t h, std::int64_t i, std::int64_t j) { return weight[i][j][h]; });
       CHECK(largest_difference(alone(*mixer, x), expected) < exact);
     }
     CHECK((least < 0) == (features == 2));  // a query's sum of weights, which nothing clamps
@@ -186,7 +170,7 @@ TEST_CASE("RFA's error to the softmax of unit vectors falls as the square root o
           return (rows / rows.square().sum(-1, true).sqrt()).view({32, 8}).contiguous();
         };
         const at::Tensor q = unit("query"), k = unit("key");
-        target = attention_by_hand(*mixer, spec, 32, project(*mixer, "value", x), [&](std::int64_t h, std::int64_t i, std::int64_t j) {
+        target = attention_over_values(*mixer, spec, 32, project(*mixer, "value", x), [&](std::int64_t h, std::int64_t i, std::int64_t j) {
           return std::exp(std::pow(number(sigma[h]), 2) * head_product(spec, q, k, h, i, j));
         });
       }
@@ -251,7 +235,7 @@ TEST_CASE("Every kind of Synthesizer equals its logits computed number by number
             }
           }
         }
-        const at::Tensor expected = attention_by_hand(*mixer, spec, n, project(*mixer, "value", x), [&](std::int64_t h, std::int64_t i, std::int64_t j) {
+        const at::Tensor expected = attention_over_values(*mixer, spec, n, project(*mixer, "value", x), [&](std::int64_t h, std::int64_t i, std::int64_t j) {
           return std::exp(logit[h][i][j]);
         });
         const std::int64_t step = n > 17 ? 5 : 1;
@@ -281,7 +265,7 @@ TEST_CASE("Synthesizer has the parameters of its kind alone", "[mixers]") {
 TEST_CASE("A Synthesizer mixture without learned logits is softmax attention", "[mixers]") {
   const auto softmax = make_mixer(mixer_case("softmax"), small_spec());
   const auto mixture = make_mixer(mixer_case("synthesizer", {{"mixture", true}}), small_spec());
-  copy_projections(*softmax, *mixture);
+  copy_parameters(*softmax, *mixture);
   set(*mixture, "logits", at::zeros({2, 48, 48}));
   const SequenceLayout layout({48, 1, 29});
   const at::Tensor x = random_input(layout.tokens(), 8, 7);

@@ -94,6 +94,7 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
     }
     mixed = ops::pack_sequences(attend(pad(q, heads), pad(k, heads), pad(v, heads), context), layout.lengths(), places);
   }
+  finish_forward();
   return output->forward(mixed);
 }
 

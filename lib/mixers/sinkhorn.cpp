@@ -1,0 +1,152 @@
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/logsumexp.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "mixers/attention_mixer.h"
+#include "mixers/seed.h"
+
+namespace lra {
+namespace {
+
+struct SinkhornOptions {
+  std::int64_t block = 64;
+  std::int64_t iterations = 8;
+  double temperature = 0.75;
+  bool gumbel = true;
+
+  void describe(FieldVisitor& fields) {
+    fields.integer("block", block, positive, "tokens in a block");
+    fields.integer("iterations", iterations, positive, "normalisations of the columns, then of the rows, of the blocks' scores");
+    fields.number("temperature", temperature, {1e-3, 1e3}, "divides the blocks' scores");
+    fields.boolean("gumbel", gumbel, "Gumbel noise on the blocks' scores in training");
+  }
+};
+
+/// Every block attends to itself and to a mixture of all blocks, near to one of them: a sorting network's scores made doubly stochastic
+/// (arXiv 2002.11296). Noise is a function of the mixer's seed, the step and the sequence's number in the step.
+class Sinkhorn : public AttentionMixer {
+ public:
+  Sinkhorn(const MixerSpec& spec, const SinkhornOptions& options) : AttentionMixer(spec), options_(options) {
+    const auto sorter = [&] { return torch::nn::Linear(torch::nn::LinearOptions(spec.d_model, spec.d_qkv).bias(false)); };
+    sort_query_ = register_module("sort_query", sorter());
+    sort_key_ = register_module("sort_key", sorter());
+  }
+
+  void begin_training_step(std::int64_t step) override {
+    step_ = static_cast<std::uint64_t>(step);
+    sequences_ = 0;
+  }
+
+ private:
+  bool reads_input() const override { return true; }
+
+  std::int64_t block_size(std::int64_t n) const { return std::min(options_.block, n); }
+
+  // (B, H, blocks, blocks) float64 on the CPU; what a sequence gets does not depend on the others or on padding.
+  at::Tensor noise(const std::vector<std::int64_t>& lengths, std::int64_t size, std::int64_t blocks) {
+    std::vector<at::Tensor> squares;
+    for (const std::int64_t length : lengths) {
+      const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(mixed_seed(mixed_seed(spec_.seed, step_), sequences_++));
+      const std::int64_t own = (length + size - 1) / size;
+      const at::Tensor uniform = at::rand({spec_.num_heads, own, own}, generator, at::kDouble).clamp_min_(std::numeric_limits<double>::min());
+      squares.push_back(at::constant_pad_nd(uniform, {0, blocks - own, 0, blocks - own}, 0.5));
+    }
+    return at::stack(squares).log_().neg_().log_().neg_();
+  }
+
+  // log P (B, H, blocks, blocks), rows normalised last; x (B, N, d_model); counts (B or 1, blocks) of real tokens; real (B, blocks) bool, undefined if all blocks are.
+  at::Tensor log_matching(const at::Tensor& x, const AttentionContext& context, std::int64_t size, const at::Tensor& counts, const at::Tensor& real) {
+    const std::int64_t batch = x.size(0), blocks = counts.size(1);
+    const at::Tensor sums = at::constant_pad_nd(x, {0, 0, 0, blocks * size - x.size(1)}).view({batch, blocks, size, -1}).sum(2);
+    const at::Tensor means = sums / counts.clamp_min(1).unsqueeze(-1).to(sums.scalar_type());
+    const auto heads = [&](const at::Tensor& rows) { return rows.view({batch, blocks, spec_.num_heads, -1}).transpose(1, 2); };
+    const double scale = 1.0 / (std::sqrt(static_cast<double>(spec_.d_head())));
+    at::Tensor scores = at::matmul(heads(sort_query_->forward(means)) * scale, heads(sort_key_->forward(means)).transpose(-2, -1));
+    if (scores.scalar_type() == at::kBFloat16) scores = scores.to(at::kFloat);
+    if (is_training() && options_.gumbel) scores = scores + noise(context.lengths, size, blocks).to(scores.options());
+    scores = scores / options_.temperature;
+    at::Tensor unreal_row, unreal_column;
+    if (real.defined()) {
+      unreal_row = real.logical_not().view({batch, 1, blocks, 1});
+      unreal_column = unreal_row.transpose(-2, -1);
+      scores = scores.masked_fill(unreal_row.logical_or(unreal_column), masked_logit);
+    }
+    // What is subtracted from rows and columns is kept apart from the scores, so that masked ones stay masked.
+    at::Tensor rows = at::zeros({1}, scores.options()), columns;
+    for (std::int64_t i = 0; i < options_.iterations; ++i) {
+      columns = at::logsumexp(scores - rows, at::IntArrayRef({2}), true);
+      if (real.defined()) columns = columns.masked_fill(unreal_column, 0);
+      rows = at::logsumexp(scores - columns, at::IntArrayRef({3}), true);
+      if (real.defined()) rows = rows.masked_fill(unreal_row, 0);
+    }
+    return scores - rows - columns;
+  }
+
+  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
+    const std::int64_t batch = q.size(0), heads = q.size(1), n = q.size(2), d = q.size(3);
+    const std::int64_t size = block_size(n), blocks = (n + size - 1) / size;
+    const bool padded = context.mask.defined();
+    const auto integers = q.options().dtype(at::kLong);
+    const at::Tensor lengths = padded ? at::tensor(context.lengths, integers).unsqueeze(1) : at::full({1, 1}, n, integers);
+    const at::Tensor counts = (lengths - at::arange(blocks, integers) * size).clamp(0, size);  // (B or 1, blocks): real tokens
+    const at::Tensor log_weights = log_matching(context.x, context, size, counts, padded ? counts.gt(0) : at::Tensor());
+
+    // Slot t of a matched block is the mean, weighted by P, of the blocks that have it. All blocks but the last have all slots: weights relative to the
+    // largest of theirs keep the divisor from vanishing where P is almost all on the last one.
+    const at::Tensor incomplete = counts.lt(size).unsqueeze(1).unsqueeze(2);
+    const at::Tensor largest = log_weights.detach().masked_fill(incomplete, masked_logit).amax(-1, true);
+    const at::Tensor weights = (log_weights - largest).clamp_max(40).exp().to(v.scalar_type());
+    const at::Tensor slots = at::arange(size, integers).lt(counts.unsqueeze(-1)).unsqueeze(1);  // (B or 1, 1, blocks, size)
+    const at::Tensor sums = at::matmul(weights, slots.to(v.scalar_type()));                      // (B, H, blocks, size)
+    const at::Tensor divisor = at::where(sums.gt(0), sums, 1).unsqueeze(-1);
+    const auto with_matched = [&](const at::Tensor& x) {
+      const at::Tensor whole = at::constant_pad_nd(x, {0, 0, 0, blocks * size - n}).reshape({batch, heads, blocks, size * d});
+      const at::Tensor matched = at::matmul(weights, whole).view({batch, heads, blocks, size, d}) / divisor;
+      return at::cat({whole.view({batch, heads, blocks * size, d}), matched.flatten(2, 3)}, 2);
+    };
+    const at::Tensor own = at::arange(blocks, integers).view({1, 1, blocks, 1});
+    const ops::BlockPattern pattern{size, size, at::cat({own, own + blocks}, 3), std::nullopt};
+    at::Tensor mask;  // a matched block has the slots of the sequence's first block
+    if (padded || blocks * size > n) {
+      const at::Tensor matched = slots.select(2, 0).expand({-1, blocks, -1}).flatten(1);
+      mask = at::cat({slots.view({slots.size(0), blocks * size}), matched}, 1).expand({batch, -1});
+    }
+    return ops::block_sparse_attention(q, with_matched(k), with_matched(v), mask, pattern).out;
+  }
+
+  MixerCost attend_cost(std::int64_t n) const override {
+    const std::int64_t size = block_size(n), blocks = (n + size - 1) / size;
+    const at::Tensor own = at::arange(blocks).view({1, 1, blocks, 1});
+    const auto [computed, seen] = ops::count_pairs({size, size, at::cat({own, own + blocks}, 3), std::nullopt}, n, n + blocks * size);
+    const auto width = static_cast<double>(spec_.d_qkv), heads = static_cast<double>(spec_.num_heads);
+    const auto all = static_cast<double>(blocks), slots = static_cast<double>(blocks * size);
+    const double sorter = 4 * all * width * static_cast<double>(spec_.d_model) + 2 * all * all * width;
+    const double matching = all * slots * (4 * width + 2 * heads);
+    return {.flops = 4 * computed * width + sorter + matching,
+            .masked_flops = 4 * (computed - seen) * width,
+            .saved_values = computed * heads + 8 * slots * width + static_cast<double>(2 * options_.iterations) * all * all * heads};
+  }
+
+  const SinkhornOptions options_;
+  torch::nn::Linear sort_query_{nullptr}, sort_key_{nullptr};
+  std::uint64_t step_ = 0, sequences_ = 0;  // of training
+};
+
+const bool registered = register_mixer<Sinkhorn, SinkhornOptions>("sinkhorn", {.rows_sum_to_one = true});
+
+}  // namespace
+}  // namespace lra
