@@ -167,7 +167,7 @@ std::string card(const AtlasMixer& mixer, const Atlas& atlas) {
     const std::string title = escape_html(mixer.paper);
     html += "<dt>Paper</dt><dd>" + (mixer.arxiv.empty() ? title : fmt::format("<a href=\"https://arxiv.org/abs/{0}\">{1}, arXiv {0}</a>", escape_html(mixer.arxiv), title)) + "</dd>";
   }
-  html += fmt::format("</dl>\n<p class=\"links\"><code>lra-run atlas --mixer {} --n {}</code></p>\n</article>\n", escape_html(mixer.mixer), atlas.n);
+  html += fmt::format("</dl>\n<p class=\"links\"><code>lra-run atlas --mixer {0} --n {1}</code> · <a href=\"{0}.svg\">SVG</a></p>\n</article>\n", escape_html(mixer.mixer), atlas.n);
   return html;
 }
 
