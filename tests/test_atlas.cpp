@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <tuple>
 
 #include "cli/atlas.h"
 #include "core/error.h"
@@ -77,6 +78,18 @@ TEST_CASE("local's pattern is the band, and none's matrix the identity", "[atlas
   const MixingMatrix none = matrix_of("none", Json::object(), x);
   CHECK(none.kind == "jacobian norm");
   for (const std::int64_t map : {0, 1}) CHECK(largest_difference(none.matrices[map], at::eye(20, at::kDouble)) < 1e-12);
+}
+
+TEST_CASE("heads with mixers of their own have matrices of their own", "[atlas]") {
+  const at::Tensor x = random_input(20, 16, 8);
+  const Json parts = {{{"mixer", "local"}, {"heads", 1}, {"mixer_options", {{"window", 2}}}}, {{"mixer", "global"}, {"heads", 1}, {"mixer_options", {{"count", 1}}}}};
+  const MixingMatrix mixed = matrix_of("mixed", {{"parts", parts}}, x);
+  CHECK(mixed.kind == "weights");
+  for (const auto& [head, name, options] : {std::tuple<std::int64_t, const char*, Json>{0, "local", parts[0]["mixer_options"]}, {1, "global", parts[1]["mixer_options"]}}) {
+    INFO(name);
+    CHECK(at::equal(mixed.matrices[head].gt(0), matrix_of(name, options, x).matrices[0].gt(0)));
+  }
+  CHECK(largest_difference(mixed.matrices.sum(-1), at::ones({2, 20}, at::kDouble)) < 1e-9);
 }
 
 TEST_CASE("fnet's matrix is that of the Fourier transform", "[atlas]") {
