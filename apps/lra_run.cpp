@@ -4,6 +4,7 @@
 #include <exception>
 #include <filesystem>
 
+#include "cli/atlas.h"
 #include "cli/commands.h"
 #include "core/build_info.h"
 #include "core/error.h"
@@ -70,6 +71,15 @@ int run(int argc, char** argv) {
   eval->add_option("--predictions", eval_arguments.predictions, "JSON lines with the logits of every example");
   eval->add_option("overrides", eval_arguments.overrides, "key=value, for example device=cuda");
 
+  auto* atlas = app.add_subcommand("atlas", "draw who reads whom: each mixer's mixing matrix, layers until all is seen, cost against length");
+  lra::AtlasArguments atlas_arguments;
+  atlas->add_option("--mixer,--mixers", atlas_arguments.mixers, "default: all")->allow_extra_args(false)->delimiter(',');
+  atlas->add_option("--n", atlas_arguments.n, "tokens, 2 to 512")->capture_default_str();
+  atlas->add_option("--seed", atlas_arguments.seed, "of weights, random patterns and input")->capture_default_str();
+  atlas->add_option("--input", atlas_arguments.input, "JSON: n rows of 64 numbers; default: normal numbers");
+  atlas->add_option("--out", atlas_arguments.out)->capture_default_str();
+  atlas->add_option("overrides", atlas_arguments.overrides, "mixer_options.KEY=VALUE");
+
   auto* doctor = app.add_subcommand("doctor", "what this machine is, and what is wrong");
   auto* schema = app.add_subcommand("schema", "JSON Schema of config files, for editors");
 
@@ -89,11 +99,12 @@ int run(int argc, char** argv) {
   if (verify->parsed()) return lra::verify_command(task, prepare_options.data_dir);
   if (bench->parsed()) return lra::bench_command(bench_arguments);
   if (eval->parsed()) return lra::eval_command(eval_arguments);
+  if (atlas->parsed()) return lra::atlas_command(atlas_arguments);
   if (doctor->parsed()) return lra::doctor_command();
   if (schema->parsed()) return lra::schema_command();
   if (run_arguments.config.empty() && !run_arguments.overrides.empty()) {
     throw lra::Error(fmt::format("unknown command '{}'", run_arguments.overrides[0]),
-                     lra::suggestion(run_arguments.overrides[0], {"ls", "data", "bench", "eval", "doctor", "schema", "--config FILE"}));
+                     lra::suggestion(run_arguments.overrides[0], {"ls", "data", "bench", "eval", "atlas", "doctor", "schema", "--config FILE"}));
   }
   if (run_arguments.config.empty()) throw lra::Error("nothing to do: expected --config FILE or a command", "lra-run --help shows the commands");
   return lra::run_command(run_arguments);

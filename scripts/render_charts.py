@@ -1,6 +1,6 @@
-"""Renders Vega-Lite files to SVG, PNG and PDF beside them. Needs vl-convert-python; called by lra-report.
+"""Renders Vega-Lite files to SVG, PNG and PDF beside them, and SVG files to PNG. Needs vl-convert-python; called by lra-report and lra-run atlas.
 
-usage: render_charts.py X.vl.json ...     writes X.svg, X.png (twice the size) and X.pdf
+usage: render_charts.py X.vl.json ... Y.svg ...     writes X.svg, X.png (twice the size) and X.pdf; Y.png (twice the size)
 """
 
 import os
@@ -21,9 +21,12 @@ def main(files):
         import vl_convert
     except ImportError:
         sys.exit("the module vl_convert is missing (pip install vl-convert-python)")
-    if not files or not all(name.endswith(SUFFIX) for name in files):
-        sys.exit(f"usage: render_charts.py X{SUFFIX} ...")
+    if not files or not all(name.endswith((SUFFIX, ".svg")) for name in files):
+        sys.exit(f"usage: render_charts.py X{SUFFIX} ... Y.svg ...")
     for name in files:
+        if name.endswith(".svg"):
+            write(Path(name).with_suffix(".png"), vl_convert.svg_to_png(Path(name).read_text(encoding="utf-8"), scale=2))
+            continue
         spec = Path(name).read_text(encoding="utf-8")
         base = name[: -len(SUFFIX)]
         local = {"allowed_base_urls": []}  # the data is in the file: nothing is fetched

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "report/families.h"
 #include "report/labels.h"
 
 namespace lra::report {
@@ -14,35 +15,6 @@ namespace {
 constexpr double plot_width = 660, plot_height = 400, largest_radius = 34, edge = 14;
 constexpr double label_size = 12.5, small_size = 11, caption_size = 11;
 constexpr const char* font = "Arial, Helvetica, Liberation Sans, sans-serif";
-
-struct Family {
-  const char* name;
-  const char* colour;
-  std::vector<const char*> mixers;
-};
-
-// One colour for each way of mixing tokens, the same in every chart.
-const std::vector<Family>& families() {
-  static const std::vector<Family> all = {
-      {"full attention", "#3b6fb6", {"softmax", "flash"}},
-      {"local or sparse pattern", "#e08a1e", {"local", "sparse", "longformer", "bigbird"}},
-      {"low rank or learned map", "#2f9e6e", {"linformer", "nystromformer", "synthesizer", "luna", "skyformer"}},
-      {"kernel feature map", "#c8443f", {"linear", "performer", "cosformer"}},
-      {"hashing or sorting", "#8a5bb5", {"reformer", "sinkhorn"}},
-      {"Fourier transform", "#1f9fb3", {"fnet"}},
-      {"no mixing", "#6b7280", {"none"}},
-      {"other", "#a3712f", {}}};
-  return all;
-}
-
-const Family& family_of(const std::string& mixer) {
-  for (const Family& family : families()) {
-    for (const char* member : family.mixers) {
-      if (mixer == member || mixer.rfind(std::string(member) + "_", 0) == 0) return family;
-    }
-  }
-  return families().back();
-}
 
 /// A linear or logarithmic axis over [0, size] pixels.
 struct Axis {
@@ -267,16 +239,16 @@ Json vega_lite(const Chart& chart) {
   std::set<std::string> present;
   for (const Bubble& bubble : chart.bubbles) {
     const Family& family = family_of(bubble.mixer);
-    present.insert(family.name);
-    bubbles.push_back({{"model", bubble.label}, {"family", family.name}, {"x", bubble.x}, {"y", bubble.y}, {"memory", bubble.bytes / chart.bytes_per_unit}});
+    present.insert(family.title);
+    bubbles.push_back({{"model", bubble.label}, {"family", family.title}, {"x", bubble.x}, {"y", bubble.y}, {"memory", bubble.bytes / chart.bytes_per_unit}});
     if (bubble.error > 0) bars.push_back({{"x", bubble.x}, {"low", bubble.y - bubble.error}, {"high", bubble.y + bubble.error}});
   }
   // Small circles in front of large ones.
   std::stable_sort(bubbles.begin(), bubbles.end(), [](const Json& a, const Json& b) { return a["memory"].get<double>() > b["memory"].get<double>(); });
   Json domain = Json::array(), colours = Json::array();
   for (const Family& family : families()) {
-    if (present.count(family.name) == 0) continue;
-    domain.push_back(family.name);
+    if (present.count(family.title) == 0) continue;
+    domain.push_back(family.title);
     colours.push_back(family.colour);
   }
 

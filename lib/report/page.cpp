@@ -7,6 +7,7 @@
 
 #include "core/build_info.h"
 #include "core/error.h"
+#include "report/atlas.h"
 #include "report/labels.h"
 #include "report/render.h"
 
@@ -28,7 +29,7 @@ li { margin: 3px 0; }
 .note, .links { color: #57606a; font-size: 13px; }
 a { color: #0b5cad; }
 .chart { margin: 22px 0 6px; overflow-x: auto; }
-.chart img { max-width: 100%; height: auto; }
+.chart img, .chart a svg { max-width: 100%; height: auto; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; width: 100%; }
 th { text-align: left; font-weight: 600; border-bottom: 1.5px solid #1f2328; padding: 6px 10px; vertical-align: bottom; }
@@ -119,8 +120,13 @@ std::string chart_html(const PageChart& item, bool interactive) {
 
 }  // namespace
 
+std::string page_head(const std::string& title) {
+  return fmt::format("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+                     "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n", escape_html(title), style);
+}
+
 std::string page(const std::vector<Result>& results, const std::vector<PageChart>& charts, const Table& accuracy, const Table& efficiency,
-                 const std::string& vega_bundle) {
+                 const std::string& vega_bundle, const std::string& atlas_svg) {
   std::map<std::string, int> statuses;
   std::set<std::string> tasks, profiles, suites, hosts;
   for (const Result& result : results) {
@@ -136,9 +142,7 @@ std::string page(const std::vector<Result>& results, const std::vector<PageChart
   const std::string lead = fmt::format("{} records ({}). {}{}Profile: {}. Measured on {}.", results.size(), counts,
                                        suites.empty() ? "" : fmt::format("Suite: {}. ", fmt::join(suites, ", ")),
                                        tasks.empty() ? "" : fmt::format("Trained on: {}. ", fmt::join(tasks, ", ")), fmt::join(profiles, ", "), fmt::join(hosts, "; "));
-  std::string html = fmt::format("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                                 "<title>Long Range Arena report</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n<h1>Long Range Arena report</h1>\n<p class=\"lead\">{}</p>\n",
-                                 style, escape_html(lead));
+  std::string html = page_head("Long Range Arena report") + fmt::format("<h1>Long Range Arena report</h1>\n<p class=\"lead\">{}</p>\n", escape_html(lead));
   const bool interactive = !vega_bundle.empty();
   std::string missing;
   html += "<h2>Accuracy, speed and memory of the runs</h2>\n";
@@ -147,6 +151,10 @@ std::string page(const std::vector<Result>& results, const std::vector<PageChart
                                                         "<h2>Speed and memory</h2>\n" + to_html(efficiency) + "<h2>The 2020 paper</h2>\n";
     html += chart_html(item, interactive);
     for (const std::string& who : item.chart.not_drawn) missing += fmt::format("<li>{}: {}</li>\n", escape_html(item.chart.title), escape_html(who));
+  }
+  if (!atlas_svg.empty()) {
+    html += "<h2>Attention atlas</h2>\n<p>How the mechanisms differ: who reads whom, at what cost, and in how many layers everything is seen. <a href=\"atlas.html\">The atlas</a> has every head, formula and "
+            "cost.</p>\n<div class=\"chart\"><a href=\"atlas.html\">" + atlas_svg + "</a></div>\n";
   }
   html += "<h2>How the numbers are defined</h2>\n" + std::string(definitions);
   html += "<h2>What the charts do not show</h2>\n" + (missing.empty() ? "<p>Every row of the tables is drawn.</p>\n" : "<ul>\n" + missing + "</ul>\n");
@@ -233,7 +241,15 @@ std::vector<std::string> write_report(const std::vector<fs::path>& folders, cons
   } catch (const Error&) {
     missing.push_back("the page's charts are still pictures: Vega's JavaScript was not found (LRA_VEGA_BUNDLE, else .venv/share/lra/vega_bundle.js)");
   }
-  write_file_atomically(out / "index.html", page(results, charts, accuracy, efficiency, bundle));
+  std::string atlas_svg;
+  if (const fs::path file = find_atlas(folders); !file.empty()) {
+    const Atlas atlas = parse_atlas(read_json(file), file);
+    for (const std::string& problem : write_atlas(atlas, out)) {
+      if (missing.empty() || missing.front() != problem) missing.push_back(problem);
+    }
+    atlas_svg = overview_svg(atlas);
+  }
+  write_file_atomically(out / "index.html", page(results, charts, accuracy, efficiency, bundle, atlas_svg));
   return missing;
 }
 

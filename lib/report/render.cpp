@@ -18,7 +18,7 @@ extern char** environ;
 namespace lra::report {
 namespace fs = std::filesystem;
 
-std::string render_charts(const std::vector<fs::path>& specs) {
+std::string render_charts(const std::vector<fs::path>& files) {
   const std::string missing = "SVG, PNG and PDF were not rendered: ";
   std::vector<std::string> arguments;
   try {
@@ -28,7 +28,7 @@ std::string render_charts(const std::vector<fs::path>& specs) {
   } catch (const Error& error) {
     return missing + error.what() + " (set LRA_PYTHON to a Python that has vl-convert-python)";
   }
-  for (const fs::path& spec : specs) arguments.push_back(spec.string());
+  for (const fs::path& file : files) arguments.push_back(file.string());
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
