@@ -18,17 +18,6 @@ constexpr double exact = 1e-9;
 
 using Matrix = std::vector<std::vector<double>>;
 
-at::Tensor parameter(const Mixer& mixer, const std::string& name) { return mixer.named_parameters()[name]; }
-
-void set(const Mixer& mixer, const std::string& name, const at::Tensor& value) {
-  const at::NoGradGuard guard;
-  parameter(mixer, name).copy_(value);
-}
-
-at::Tensor alone(Mixer& mixer, const at::Tensor& x) { return mixer.forward(x, SequenceLayout({x.size(0)})); }
-
-MixerCase mixer_case(const std::string& mixer, const Json& options) { return {mixer, resolved_options(mixer, options), 1}; }
-
 at::Tensor project(const Mixer& mixer, const std::string& name, const at::Tensor& x) {
   const at::NoGradGuard guard;
   const auto parameters = mixer.named_parameters();

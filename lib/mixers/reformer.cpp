@@ -163,7 +163,7 @@ class Reformer : public AttentionMixer {
     const std::int64_t columns = hash_columns(n);
     const double rounds = columns > 0 ? static_cast<double>(options_.rounds) : 1.0;
     const double values = static_cast<double>(n) * static_cast<double>(spec_.d_qkv);
-    const MixerCost round = pattern_cost(n, pattern(n, at::full({1, 1, 1, 1}, n, at::kLong)));
+    const MixerCost round = pattern_cost(n, pattern(n, at::full({1, 1, 1, 1}, n, at::kLong)), spec_.num_heads);
     return {.flops = rounds * (round.flops + 2 * values * static_cast<double>(columns)),
             .masked_flops = rounds * round.masked_flops,
             .saved_values = rounds * (round.saved_values + 3 * values)};

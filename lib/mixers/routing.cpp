@@ -111,7 +111,7 @@ class Routing : public AttentionMixer {
     const std::int64_t taken = std::min(options_.window, n);
     const auto tokens = static_cast<double>(n), window = static_cast<double>(taken), clusters = static_cast<double>(options_.clusters);
     const auto width = static_cast<double>(spec_.d_qkv), heads = static_cast<double>(spec_.num_heads);
-    MixerCost cost = taken == n ? MixerCost{} : pattern_cost(n, ops::window_pattern(n, options_.fallback_window, at::kCPU));
+    MixerCost cost = taken == n ? MixerCost{} : pattern_cost(n, ops::window_pattern(n, options_.fallback_window, at::kCPU), spec_.num_heads);
     cost.flops += 4 * clusters * width * (tokens + window * window);
     cost.saved_values += clusters * window * (window * heads + 4 * width) + 3 * tokens * width;
     return cost;

@@ -148,7 +148,7 @@ def reformer(w, x):
     if buckets > 1:
         buckets += buckets % 2
     met = torch.zeros(w.heads, n, n, dtype=torch.bool)
-    for rotations in w["rotations"]:
+    for rotations in w["rotations"] if buckets > 1 else [None]:
         for h in range(w.heads):
             bucket = [0] * n
             if buckets > 1:
