@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Kills training runs at seeded moments and checks that they end, byte for byte, as an undisturbed run does.
 
-    scripts/check_resume.py [--program build/release/bin/lra-run] [--kills 10] [--seed 0] [--steps 1000]
+    scripts/check_resume.py [--program build/release/bin/lra-run] [--kills 10] [--seed 0] [--steps 1000] [--mixers NAME ...]
 
-For `linear`, and for `performer` with redrawing: one undisturbed run with a checkpoint every 20 steps, then the same run in another
+For every mixer of MIXERS (with redrawn features, moving centroids, noise, hashes, random blocks): one undisturbed run with a checkpoint every 20 steps, then the same run in another
 folder, killed with signal 9 `kills` times, one of them while a checkpoint is being written (seen by the half-written file that
 stays behind). Compared: checkpoint.safetensors (weights, buffers, optimiser and generator states, bookkeeping), model.safetensors, and
 metrics.jsonl without examples_per_second, which is a matter of the clock. Needs Python's standard library only.
@@ -18,7 +18,14 @@ import sys
 import tempfile
 import time
 
-MIXERS = {"linear": [], "performer": ["mixer_options.redraw_every=7"]}
+MIXERS = {
+    "linear": [],
+    "performer": ["mixer_options.redraw_every=7"],
+    "reformer": ["mixer_options.chunk=8"],
+    "routing": ["mixer_options.clusters=4", "mixer_options.window=8", "mixer_options.decay=0.9"],
+    "sinkhorn": ["mixer_options.block=8"],
+    "bigbird": ["mixer_options.block=8", "mixer_options.random_blocks=1"],
+}
 
 
 def metrics(folder):
@@ -110,6 +117,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--mixers", nargs="+", choices=MIXERS, default=list(MIXERS))
     arguments = parser.parse_args()
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="lra-resume-"))
     sizes = ["--train", "200", "--valid", "40", "--test", "40", "--min-length", "30", "--max-length", "120"]
@@ -119,8 +127,8 @@ def main():
         "task": "listops", "mixer": "linear", "profile": "small", "seed": 3, "data_dir": str(scratch / "data"), "seq_len": 120,
         "train_steps": arguments.steps, "warmup_steps": 50, "batch_size": 8, "eval_every": 30, "checkpoint_every": 20,
         "learning_rate": 1e-3, "threads": arguments.threads}))
-    for mixer, overrides in MIXERS.items():
-        check(arguments.program, mixer, overrides, arguments.kills, arguments.seed, config, scratch)
+    for mixer in arguments.mixers:
+        check(arguments.program, mixer, MIXERS[mixer], arguments.kills, arguments.seed, config, scratch)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,9 @@ void copy_parameters(const Mixer& from, const Mixer& to);
 /// Value weights 0 and biases 1, output projection the identity (heads of a mixed mixer in their places).
 void values_of_one(const Mixer& mixer);
 
+/// The mixer's forward pass with token ids, 0 to 5, that follow from the tokens' first feature.
+at::Tensor forward(Mixer& mixer, const at::Tensor& x, SequenceLayout layout);
+
 /// One sequence: (n, d_model) → (n, d_model).
 at::Tensor alone(Mixer& mixer, const at::Tensor& x);
 

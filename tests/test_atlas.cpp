@@ -53,6 +53,7 @@ TEST_CASE("the matrix is what a mixer does to values: every attention mixer's ma
   const at::Tensor x = random_input(24, 16, 2);
   const MixerSpec spec = spec_for(24);
   for (const auto& one : mixer_cases()) {
+    if (one.options.contains("token_ids") && !one.options["token_ids"].empty()) continue;  // the atlas has no vocabulary
     INFO(one.name());
     const auto mixer = make_atlas_mixer(one.mixer, spec, one.options);
     const MixingMatrix found = mixing_matrix(*mixer, spec, x);
@@ -154,6 +155,35 @@ TEST_CASE("the atlas takes options for its pictures, and defaults for cost", "[a
   CHECK(atlas_entry("softmax", 16, 0, x, Json::object())["maps"] != atlas_entry("softmax", 16, 1, x, Json::object())["maps"]);
 }
 
+TEST_CASE("every variant of the atlas can be drawn", "[atlas]") {
+  const at::Tensor x = random_input(16, 64, 7);
+  int variants = 0;
+  for (const auto& name : mixer_registry().names()) {
+    const Json config = read_json(std::string(LRA_SOURCE_DIR) + "/configs/mixers/" + name + ".json");
+    for (const Json& variant : config.value("atlas_variants", Json::array())) {
+      INFO(variant.dump());
+      const Json entry = atlas_entry(name, 16, 0, x, Json::object(), variant);
+      CHECK(entry["formula"] != config["formula"]);
+      ++variants;
+    }
+  }
+  CHECK(variants >= 4);
+}
+
+TEST_CASE("layers that take turns reach what the later ones see", "[atlas]") {
+  const Json options = {{"by", "layers"}, {"parts", {{{"mixer", "none"}}, {{"mixer", "none"}}, {{"mixer", "softmax"}}}}};
+  CHECK(reach_of("mixed", options, 16).all == 3);
+}
+
+TEST_CASE("a mixer's variants stand beside it", "[atlas]") {
+  const Json config = read_json(std::string(LRA_SOURCE_DIR) + "/configs/mixers/local.json");
+  const Json entry = atlas_entry("local", 16, 0, random_input(16, 64, 7), Json::object(), config.at("atlas_variants").at(0));
+  CHECK(entry["variant"] == "local_blocks");
+  CHECK(entry["reach"]["cls"].is_null());  // blocks never meet
+  const Json& row = entry["maps"][0]["rows"][0];
+  for (std::size_t j = 0; j < 16; ++j) CHECK((row[j] != 0.0) == (j < 8));
+}
+
 TEST_CASE("every mixer's configuration has settings for the atlas", "[atlas]") {
   for (const auto& name : mixer_registry().names()) {
     INFO(name);
@@ -176,10 +206,12 @@ TEST_CASE("lra-run atlas writes JSON, pictures and a page, and mistakes are one 
   REQUIRE(atlas("--mixer local,softmax --n 12 mixer_options.window=2").first == 2);  // softmax has no window
   REQUIRE(atlas("--mixer local,none --n 12").first == 0);
   const report::Atlas parsed = report::parse_atlas(read_json(out / "atlas.json"), out / "atlas.json");
-  REQUIRE(parsed.mixers.size() == 2);
+  REQUIRE(parsed.mixers.size() == 3);
   CHECK(parsed.n == 12);
   CHECK(parsed.mixers[0].layers_all == 3);  // window 4
+  CHECK(parsed.mixers[1].variant == "local_blocks");
   CHECK(parsed.mixers[1].cls_blind());
+  CHECK(parsed.mixers[2].cls_blind());
   CHECK_FALSE(parsed.mixers[0].cls_blind());
   for (const report::AtlasMap& map : parsed.mixers[0].maps) {
     for (std::size_t i = 0; i < 12; ++i) {
@@ -189,7 +221,7 @@ TEST_CASE("lra-run atlas writes JSON, pictures and a page, and mistakes are one 
     }
   }
   CHECK_THAT(read_file(out / "atlas.html"), ContainsSubstring("Local attention") && ContainsSubstring("CLS blind"));
-  CHECK_THAT(read_file(out / "local.svg"), ContainsSubstring("<svg"));
+  for (const char* name : {"local.svg", "local_blocks.svg"}) CHECK_THAT(read_file(out / name), ContainsSubstring("<svg"));
   CHECK(fs::exists(out / "atlas.svg"));
 
   write_json(out / "x.json", {{1, 2}, {3, 4}});

@@ -393,7 +393,7 @@ TEST_CASE("Of parameters tied to the length only the first n places count for n 
 }
 
 TEST_CASE("Mixers tied to the length refuse longer sequences", "[mixers]") {
-  for (const std::string name : {"synthesizer", "mlp_mixer", "gmlp"}) {
+  for (const std::string name : {"synthesizer", "mlp_mixer", "gmlp", "bigbird", "reformer"}) {
     INFO(name);
     const auto mixer = make_mixer(mixer_case(name), small_spec());
     CHECK_THROWS_AS(alone(*mixer, random_input(49, 8, 13)), c10::Error);

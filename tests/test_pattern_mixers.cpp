@@ -1,11 +1,14 @@
 // The mixers with fixed patterns and those with mixed heads, against computations number by number with the pattern as a condition.
 #include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <cmath>
 #include <set>
 
 #include "core/error.h"
 #include "mixer_cases.h"
+#include "ops/block_sparse_attention.h"
 
 using namespace lra;
 using namespace lra::testing;
@@ -148,7 +151,7 @@ TEST_CASE("Longformer's ordinary tokens see their window and the global tokens, 
   for (const std::int64_t n : lengths) {
     for (const std::int64_t global : {0, 1, 5}) {
       for (const std::int64_t dilated : {0, 1, 2}) {
-        const MixerCase one = mixer_case("longformer", {{"window", 2}, {"dilation", 3}, {"dilated_heads", dilated}, {"global_tokens", global}});
+        const MixerCase one = mixer_case("longformer", {{"window", 2}, {"dilation", dilated > 0 ? 3 : 1}, {"dilated_heads", dilated}, {"global_tokens", global}});
         INFO(one.name() << ", n " << n);
         const auto mixer = make_mixer(one, spec);
         const at::Tensor x = random_input(n, 8, 25) * 2;
@@ -269,6 +272,33 @@ TEST_CASE("Wrong parts of mixed heads are refused with their place", "[mixers]")
   refused({{"parts", {{{"mixer", "local"}, {"mixer_options", {{"windw", 1}}}}}}}, "/parts/0/mixer_options/windw");
   refused({{"parts", {{{"mixer", "locl"}}}}}, "locl");
   refused({{"parts", {{{"mixre", "local"}}}}}, "/parts/0/mixre");
+  refused({{"parts", {{{"mixer", "fnet"}, {"heads", 1}}, {{"mixer", "local"}}}}}, "fnet has no heads");
+  refused({{"parts", {{{"mixer", "softmax"}, {"heads", 2}}, {{"mixer", "local"}}}}}, "nothing of 2 heads is left");
   refused({{"parts", "local"}}, "expected a list");
   refused({{"by", "layers"}}, "a mixer for each layer");
+}
+
+TEST_CASE("Options of fixed patterns without effect are refused", "[mixers]") {
+  CHECK_THROWS_AS(make_mixer(mixer_case("longformer", {{"dilation", 2}}), small_spec()), Error);
+  CHECK_THROWS_AS(make_mixer(mixer_case("longformer", {{"dilated_heads", 1}}), small_spec()), Error);
+  CHECK_THROWS_AS(make_mixer(mixer_case("longformer", {{"dilation", 2}, {"dilated_heads", 3}}), small_spec()), Error);
+  CHECK_THROWS_AS(make_mixer(mixer_case("global", {{"tokens", "added"}, {"token_ids", {1}}}), small_spec()), Error);
+  MixerSpec spec = small_spec();
+  spec.vocab_size = 17;
+  make_mixer(mixer_case("global", {{"token_ids", {17}}}), spec);  // CLS
+  CHECK_THROWS_AS(make_mixer(mixer_case("global", {{"token_ids", {18}}}), spec), Error);
+}
+
+TEST_CASE("Block-sparse attention is an operator that other programs can call", "[mixers]") {
+  const auto random = [](std::uint64_t seed) { return random_input(2 * 2 * 13, 4, seed).view({2, 2, 13, 4}); };
+  const at::Tensor q = random(1), k = random(2), v = random(3);
+  const auto pattern = ops::window_pattern(13, 2, at::kCPU);
+  using Schema = std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, const at::Tensor&,
+                                                    std::int64_t, std::int64_t, std::optional<std::int64_t>);
+  const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("lra::block_sparse_attention", "").typed<Schema>();
+  const auto [out, log_sum] = op.call(q, k, v, std::nullopt, pattern.key_blocks, pattern.query_block, pattern.key_block, pattern.band);
+  const at::Tensor distance = (at::arange(13).unsqueeze(1) - at::arange(13)).abs();
+  const at::Tensor logits = (at::matmul(q, k.transpose(-2, -1)) / 2.0).masked_fill(distance.gt(2), -INFINITY);
+  CHECK(largest_difference(out, at::matmul(at::softmax(logits, -1), v)) < exact);
+  CHECK(largest_difference(log_sum, at::logsumexp(logits, -1)) < exact);
 }

@@ -124,11 +124,12 @@ Json rows(const at::Tensor& matrix) {
   return json;
 }
 
-Json resolved(const std::string& name, const Json& config, bool picture, const Json& overrides) {
+// `picture`: options that replace the defaults.
+Json resolved(const std::string& name, const Json& config, const Json& picture, const Json& overrides) {
   LayeredJson layers;
   const std::string file = (config_root() / "mixers" / (name + ".json")).string();
   layers.merge({{"mixer_options", config.value("options", Json::object())}}, file);
-  if (picture) layers.merge({{"mixer_options", config.value("atlas", Json::object())}}, file);
+  layers.merge({{"mixer_options", picture}}, file);
   layers.merge(overrides, command_line_origin);
   return mixer_registry().at(name).resolve(layers, "/mixer_options");
 }
@@ -150,7 +151,8 @@ struct Flops {
   }
 };
 
-// The smallest length from which on `flops` stays below `full`, found by halving between powers of two; 0 if it is not below at `last`.
+// The length from which on `flops` is below `full`, found by halving between powers of two; 0 if it is not below at `last`. Where blocks are computed
+// whole it steps up at their edges, and may be above once more just behind it.
 std::int64_t crossing(Flops& flops, Flops& full, std::int64_t last) {
   const auto below = [&](std::int64_t n) { return flops(n) < full(n); };
   if (!below(last)) return 0;
@@ -232,6 +234,7 @@ MixingMatrix mixing_matrix(Mixer& mixer, const MixerSpec& spec, const at::Tensor
 
 Reach reach(const std::string& name, MixerSpec spec, const Json& options, std::int64_t n) {
   const std::uint64_t seed = spec.seed;
+  const bool turns = options.is_object() && options.value("by", "") == "layers";  // other layers have other patterns
   Reach result;
   at::Tensor seen = at::eye(n, at::kDouble), last;
   while (result.layers < most_layers && result.all == 0) {
@@ -243,17 +246,16 @@ Reach reach(const std::string& name, MixerSpec spec, const Json& options, std::i
     if (result.cls == 0 && next[0].all().item<bool>()) result.cls = result.layers;
     if (next.all().item<bool>()) result.all = result.layers;
     // The same pattern for other weights and another input: it is fixed, and once nothing is added nothing ever will be.
-    if (last.defined() && at::equal(pattern, last) && at::equal(next, seen)) break;
+    if (!turns && last.defined() && at::equal(pattern, last) && at::equal(next, seen)) break;
     last = pattern;
     seen = next;
   }
   return result;
 }
 
-Json atlas_entry(const std::string& name, std::int64_t n, std::int64_t seed, const at::Tensor& x, const Json& overrides) {
-  mixer_registry().at(name);
+Json atlas_entry(const std::string& name, std::int64_t n, std::int64_t seed, const at::Tensor& x, const Json& overrides, const Json& variant) {
   const Json config = named_config("mixers", name);
-  const Json options = resolved(name, config, true, overrides);
+  const Json options = resolved(name, config, variant.is_null() ? config.value("atlas", Json::object()) : variant.at("options"), overrides);
   const MixerSpec spec = picture_spec(n, static_cast<std::uint64_t>(seed));
   try {
     MixerSpec first = spec;
@@ -263,16 +265,18 @@ Json atlas_entry(const std::string& name, std::int64_t n, std::int64_t seed, con
     const Reach layers = reach(name, spec, options, n);
     Json maps = Json::array();
     for (std::size_t i = 0; i < mixing.labels.size(); ++i) maps.push_back({{"label", mixing.labels[i]}, {"rows", rows(mixing.matrices[static_cast<std::int64_t>(i)])}});
+    const Json no_flops = {{"points", Json::array()}, {"below_softmax_from", nullptr}};
     return {{"mixer", name},
-            {"display_name", config.value("display_name", name)},
+            {"variant", variant.is_null() ? Json(name) : variant.at("variant")},
+            {"display_name", variant.is_null() ? Json(config.value("display_name", name)) : variant.at("display_name")},
             {"family", config.value("family", "other")},
             {"paper", config.value("paper", Json::object())},
-            {"formula", config.value("formula", "")},
-            {"cost", config.value("cost", "")},
+            {"formula", (variant.contains("formula") ? variant : config).value("formula", "")},
+            {"cost", (variant.contains("cost") ? variant : config).value("cost", "")},
             {"options", options},
             {"kind", mixing.kind},
             {"reach", {{"layers_tried", layers.layers}, {"all", layers.all == 0 ? Json() : Json(layers.all)}, {"cls", layers.cls == 0 ? Json() : Json(layers.cls)}}},
-            {"flops", cost_json(name, resolved(name, config, false, Json::object()))},
+            {"flops", variant.is_null() ? cost_json(name, resolved(name, config, Json::object(), Json::object())) : no_flops},
             {"maps", maps}};
   } catch (const c10::Error& error) {
     const std::string message = error.what_without_backtrace();
@@ -297,6 +301,11 @@ ExitCode atlas_command(const AtlasArguments& arguments) {
   for (const auto& name : names) {
     fmt::print(stderr, "{}\n", name);
     atlas["mixers"].push_back(atlas_entry(name, arguments.n, arguments.seed, x, overrides));
+    if (!overrides.empty()) continue;
+    const Json config = named_config("mixers", name);
+    for (const Json& variant : config.value("atlas_variants", Json::array())) {
+      atlas["mixers"].push_back(atlas_entry(name, arguments.n, arguments.seed, x, overrides, variant));
+    }
   }
   const std::filesystem::path out = arguments.out;
   write_file_atomically(out / "atlas.json", atlas.dump() + "\n");

@@ -46,8 +46,9 @@ struct Reach {
 Reach reach(const std::string& name, MixerSpec spec, const Json& options, std::int64_t n);
 
 /// One entry of atlas.json: matrices and reach with the options under "atlas" in configs/mixers/<name>.json (chosen for 64 tokens) and the overrides; with the
-/// default options, FLOPs at 16 to 16384 tokens (4096 where parameters grow with n²) and the length from which on they are below those of `softmax`. x (n, 64).
-Json atlas_entry(const std::string& name, std::int64_t n, std::int64_t seed, const at::Tensor& x, const Json& overrides);
+/// default options, FLOPs at 16 to 16384 tokens (4096 where parameters grow with n²) and the length from which on they are below those of `softmax`. x (n, 64). `variant`: one of the
+/// config's "atlas_variants" ({variant, display_name, options}), which has no costs of its own.
+Json atlas_entry(const std::string& name, std::int64_t n, std::int64_t seed, const at::Tensor& x, const Json& overrides, const Json& variant = {});
 
 /// Writes atlas.json, a picture of each mixer, and all of them side by side as a page and a picture. Throws Error.
 ExitCode atlas_command(const AtlasArguments& arguments);

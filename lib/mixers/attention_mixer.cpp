@@ -4,6 +4,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "ops/pad.h"
@@ -94,7 +95,6 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
     }
     mixed = ops::pack_sequences(attend(pad(q, heads), pad(k, heads), pad(v, heads), context), layout.lengths(), places);
   }
-  finish_forward();
   return output->forward(mixed);
 }
 
@@ -112,6 +112,7 @@ MixerCost AttentionMixer::pattern_cost(std::int64_t n, const ops::BlockPattern& 
 }
 
 MixerCost AttentionMixer::residue_cost(std::int64_t n, std::int64_t stride, std::int64_t window, std::int64_t heads) const {
+  stride = std::min(stride, n);
   const std::int64_t rows = (n + stride - 1) / stride;
   const std::int64_t long_classes = (n - 1) % stride + 1;  // the others have a place less
   const ops::BlockPattern pattern = ops::window_pattern(rows, window, at::kCPU);

@@ -39,8 +39,6 @@ class AttentionMixer : public Mixer {
   /// q, k, v (B', H, N, d_head), zero at padding and not always contiguous (q, k undefined without their projection) → (B', H, N, d_head). What
   /// comes out at padding is ignored, but must be finite: a NaN there would reach the gradients of real tokens.
   virtual at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) = 0;
-  /// Called once at the end of every forward pass, when `attend` has seen all sequences.
-  virtual void finish_forward() {}
   /// Cost of `attend` on one sequence, all heads.
   virtual MixerCost attend_cost(std::int64_t n) const = 0;
 

@@ -65,13 +65,15 @@ class BigBird : public AttentionMixer {
         }
       }
     }
-    return {options_.block, options_.block, lists.to(device), std::nullopt};
+    const std::int64_t size = std::min(options_.block, n);  // a single block need not be filled up
+    return {size, size, lists.to(device), std::nullopt};
   }
 
   std::int64_t blocks_in(std::int64_t n) const { return (n + options_.block - 1) / options_.block; }
 
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
     const std::int64_t n = q.size(2), global = std::min(options_.global_blocks * options_.block, n);
+    TORCH_CHECK(n <= spec_.max_length, "bigbird: a sequence of ", n, " tokens, but its random blocks are drawn for ", spec_.max_length);
     std::vector<at::Tensor> rows;
     if (global > 0) rows.push_back(ops::dense_attention(q.narrow(2, 0, global), k, v, hidden_keys(context)).out);
     if (global < n) {
@@ -86,7 +88,7 @@ class BigBird : public AttentionMixer {
     MixerCost cost = pair_cost({.computed = rows, .seen = rows}, spec_.num_heads);
     if (global < n) {
       const ops::PairCount pairs = ops::count_pairs(pattern({n}, n, at::kCPU), n - global, n);
-      cost += pair_cost(pairs, spec_.num_heads, pairs.computed / static_cast<double>(options_.block));
+      cost += pair_cost(pairs, spec_.num_heads, pairs.computed / static_cast<double>(std::min(options_.block, n)));
     }
     return cost;
   }

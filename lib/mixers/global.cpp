@@ -3,11 +3,11 @@
 #include <ATen/ops/isin.h>
 #include <ATen/ops/normal.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros_like.h>
 #include <ATen/TensorIndexing.h>
 
 #include <algorithm>
 
+#include "core/error.h"
 #include "mixers/attention_mixer.h"
 
 namespace lra {
@@ -21,7 +21,7 @@ struct GlobalOptions {
   void describe(FieldVisitor& fields) {
     fields.choice("tokens", tokens, {"existing", "added"}, "special tokens: some of the sequence's own, or learned ones that read it first");
     fields.integer("count", count, positive, "existing: the first places (CLS among them); added: how many are learned");
-    fields.integers("token_ids", token_ids, not_negative, "existing: all tokens with these vocabulary numbers are special, instead of the first places");
+    fields.integers("token_ids", token_ids, not_negative, "existing: all tokens with these vocabulary numbers (CLS: one past the last) are special, instead of the first places");
   }
 };
 
@@ -30,6 +30,13 @@ struct GlobalOptions {
 class GlobalAttention : public AttentionMixer {
  public:
   GlobalAttention(const MixerSpec& spec, const GlobalOptions& options) : AttentionMixer(spec), options_(options) {
+    if (added() && !options.token_ids.empty()) throw Error("global: mixer_options.token_ids are of existing tokens, but mixer_options.tokens is \"added\"");
+    for (const std::int64_t id : options.token_ids) {
+      if (spec.vocab_size > 0 && id > spec.vocab_size) {
+        throw Error("global: mixer_options.token_ids has " + std::to_string(id) + ", but the vocabulary ends at " + std::to_string(spec.vocab_size - 1) + " (CLS is " +
+                    std::to_string(spec.vocab_size) + ")");
+      }
+    }
     if (added()) tokens_ = register_parameter("tokens", at::normal(0.0, 1.0, {options.count, spec.d_model}));
   }
 
@@ -91,10 +98,10 @@ class GlobalAttention : public AttentionMixer {
     return out.index_put({b, special.places.index({b, g})}, rows.index({b, g})).transpose(1, 2);
   }
 
-  // Special tokens with listed ids are counted as `count`: how many there are depends on the data.
+  // How many tokens have the listed ids depends on the data: counted as if all had.
   MixerCost attend_cost(std::int64_t n) const override {
     const auto tokens = static_cast<double>(n);
-    const auto g = static_cast<double>(added() ? options_.count : std::min(options_.count, n));
+    const auto g = static_cast<double>(added() ? options_.count : options_.token_ids.empty() ? std::min(options_.count, n) : n);
     const auto d_model = static_cast<double>(spec_.d_model);
     const auto width = static_cast<double>(spec_.d_qkv);
     MixerCost cost = pair_cost({.computed = 2 * g * tokens, .seen = 2 * g * tokens}, spec_.num_heads);
@@ -107,7 +114,10 @@ class GlobalAttention : public AttentionMixer {
   at::Tensor tokens_;
 };
 
-const bool registered = register_mixer<GlobalAttention, GlobalOptions>("global", {.rows_sum_to_one = true});
+// Tokens with listed ids can be a share of the sequence.
+const bool registered = register_mixer<GlobalAttention, GlobalOptions>("global", [](const Json& options) {
+  return MixerTraits{.rows_sum_to_one = true, .quadratic_memory = !options.at("token_ids").empty()};
+});
 
 }  // namespace
 }  // namespace lra

@@ -17,7 +17,8 @@ struct LinformerOptions {
 
   void describe(FieldVisitor& fields) {
     fields.integer("k", k, positive, "length to which keys and values are projected");
-    fields.choice("share", share, {"none", "heads", "kv"}, "none: E and F for each head; heads: one E and one F; kv: one matrix for keys and values of all heads");
+    fields.choice("share", share, {"none", "heads", "kv", "layers"},
+                  "none: E and F for each head; heads: one E and one F; kv: one matrix for keys and values of all heads; layers: one for all layers");
   }
 };
 
@@ -26,6 +27,10 @@ struct LinformerOptions {
 class Linformer : public AttentionMixer {
  public:
   Linformer(const MixerSpec& spec, const LinformerOptions& options) : AttentionMixer(spec), options_(options) {
+    if (const auto* first = dynamic_cast<const Linformer*>(spec.first.get()); options.share == "layers" && first != nullptr) {
+      key_matrix_ = value_matrix_ = first->key_matrix_;
+      return;
+    }
     const bool per_head = options.share == "none";
     const auto make = [&](const char* name) {
       const at::Tensor matrix = per_head ? at::empty({spec.num_heads, spec.max_length, options.k}) : at::empty({spec.max_length, options.k});
@@ -33,7 +38,7 @@ class Linformer : public AttentionMixer {
       return register_parameter(name, torch::nn::init::uniform_(matrix, -bound, bound));
     };
     key_matrix_ = make("E");
-    value_matrix_ = options.share == "kv" ? key_matrix_ : make("F");
+    value_matrix_ = options.share == "kv" || options.share == "layers" ? key_matrix_ : make("F");
   }
 
  private:

@@ -30,6 +30,10 @@ class Longformer : public AttentionMixer {
     if (options.dilated_heads > spec.num_heads) {
       throw Error("longformer: mixer_options.dilated_heads is " + std::to_string(options.dilated_heads) + ", but num_heads is " + std::to_string(spec.num_heads));
     }
+    if ((options.dilation > 1) != (options.dilated_heads > 0)) {
+      throw Error("longformer: mixer_options.dilation is " + std::to_string(options.dilation) + " and mixer_options.dilated_heads is " + std::to_string(options.dilated_heads) +
+                  ": one has no effect without the other");
+    }
     if (options.global_tokens == 0) return;
     const auto projection = [&](const char* name) {
       return register_module(name, torch::nn::Linear(torch::nn::LinearOptions(spec.d_model, spec.d_qkv).bias(spec.bias)));
@@ -46,6 +50,7 @@ class Longformer : public AttentionMixer {
 
   // The window part, over the keys that `seen` (B, N) lets through.
   ops::PartialAttention window(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& seen, std::int64_t dilation) const {
+    dilation = std::min(dilation, q.size(2));
     if (dilation == 1) return ops::block_sparse_attention(q, k, v, seen, ops::window_pattern(q.size(2), options_.window, q.device()));
     const auto split = [&](const at::Tensor& x) { return ops::split_residues(x, dilation); };
     const at::Tensor queries = split(q);

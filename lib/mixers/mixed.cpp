@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "mixers/mixer.h"
+#include "mixers/attention_mixer.h"
 #include "mixers/seed.h"
 
 namespace lra {
@@ -19,7 +19,8 @@ class MixedHeads : public Mixer {
       rest -= part.at("heads").get<std::int64_t>();
       open = open || part.at("heads") == 0;
     }
-    if (open ? rest < 1 : rest != 0) {
+    if (open && rest < 1) throw Error(fmt::format("mixed: nothing of {} heads is left for the part that has 0", spec.num_heads), "give every part its heads");
+    if (!open && rest != 0) {
       throw Error(fmt::format("mixed: the parts' heads add up to {}, but num_heads is {}", spec.num_heads - rest, spec.num_heads),
                   "give every part its heads; one part may have 0, which takes what is left");
     }
@@ -30,7 +31,12 @@ class MixedHeads : public Mixer {
       share.d_qkv = spec.d_head() * share.num_heads;
       share.seed = mixed_seed(spec.seed, parts_.size());
       const MixerEntry& entry = mixer_registry().at(part.at("mixer").get<std::string>());
-      parts_.push_back(register_module(fmt::format("part{}", parts_.size()), entry.make(share, part.at("mixer_options"))));
+      share.first = nullptr;
+      auto mixer = entry.make(share, part.at("mixer_options"));
+      if (std::dynamic_pointer_cast<AttentionMixer>(mixer) == nullptr) {
+        throw Error(fmt::format("mixed: {} has no heads to share a layer with others", part.at("mixer").get<std::string>()), "use \"by\": \"layers\"");
+      }
+      parts_.push_back(register_module(fmt::format("part{}", parts_.size()), std::move(mixer)));
     }
   }
 
@@ -50,6 +56,9 @@ class MixedHeads : public Mixer {
 
   void begin_training_step(std::int64_t step) override {
     for (const auto& part : parts_) part->begin_training_step(step);
+  }
+  void end_training_step() override {
+    for (const auto& part : parts_) part->end_training_step();
   }
 
  private:

@@ -13,6 +13,8 @@
 
 namespace lra {
 
+class Mixer;
+
 /// What the encoder tells a mixer when it is made.
 struct MixerSpec {
   std::int64_t d_model = 64;
@@ -22,7 +24,9 @@ struct MixerSpec {
   double attention_dropout = 0.0;
   bool bias = false;              ///< biases in the projections
   std::string layout = "auto";    ///< ModelConfig::mixer_layout
+  std::int64_t vocab_size = 0;    ///< token ids are below it, CLS is equal to it; 0: not known
   std::int64_t layer = 0;         ///< 0-based
+  std::shared_ptr<Mixer> first = nullptr;  ///< that of layer 0, for parameters that all layers share; null in layer 0
   std::uint64_t seed = 0;         ///< for the mixer's own generator; differs between layers
 
   std::int64_t d_head() const { return d_qkv / num_heads; }
@@ -60,6 +64,8 @@ class Mixer : public torch::nn::Module {
   /// Draws whatever is redrawn from step to step (random features) from the mixer's own generator; called by the trainer
   /// before each training step with the 0-based step.
   virtual void begin_training_step(std::int64_t /*step*/) {}
+  /// Updates what follows the tokens of the step (centroids), after the optimiser, when all its micro-batches were seen.
+  virtual void end_training_step() {}
 };
 
 /// What is known of a mixer with given options before one is made.
@@ -85,9 +91,9 @@ Registry<MixerEntry>& mixer_registry();
 /// Registers `MixerType(const MixerSpec&, const Options&)`; `Options` has `describe(FieldVisitor&)`. For the last line of a mixer's file:
 ///   const bool registered = register_mixer<Foo, FooOptions>("foo", {.rows_sum_to_one = true});
 template <class MixerType, class Options>
-bool register_mixer(const std::string& name, MixerTraits traits) {
+bool register_mixer(const std::string& name, std::function<MixerTraits(const Json& options)> traits) {
   MixerEntry entry;
-  entry.traits = [traits](const Json&) { return traits; };
+  entry.traits = std::move(traits);
   entry.resolve = [](const LayeredJson& source, const std::string& pointer) {
     ConfigReader reader(source, pointer);
     Options options;
@@ -106,6 +112,11 @@ bool register_mixer(const std::string& name, MixerTraits traits) {
     return std::make_shared<MixerType>(spec, from_json_object<Options>(options, "mixer_options"));
   };
   return mixer_registry().add(name, std::move(entry));
+}
+
+template <class MixerType, class Options>
+bool register_mixer(const std::string& name, MixerTraits traits) {
+  return register_mixer<MixerType, Options>(name, [traits](const Json&) { return traits; });
 }
 
 /// For mixers without options.

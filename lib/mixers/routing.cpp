@@ -44,6 +44,15 @@ class Routing : public AttentionMixer {
     centroids_ = register_buffer("centroids", directions.to(at::typeMetaToScalarType(at::get_default_dtype())));
   }
 
+  void end_training_step() override {
+    if (!sums_.defined()) return;
+    const at::NoGradGuard guard;
+    const at::Tensor mean = sums_ / counts_.clamp_min(1);
+    const at::Tensor moved = unit(options_.decay * centroids_ + (1 - options_.decay) * mean);
+    centroids_.copy_(at::where(counts_.gt(0), moved, centroids_));
+    sums_ = counts_ = at::Tensor();
+  }
+
  private:
   // (B, H, clusters, N): products with the centroids, lowest at padding.
   at::Tensor nearness(const at::Tensor& x, const at::Tensor& padding) const {
@@ -97,15 +106,6 @@ class Routing : public AttentionMixer {
     return at::where(takers.gt(0), mean, ops::block_sparse_attention(queries, keys, v, context.mask, near).out);
   }
 
-  void finish_forward() override {
-    if (!sums_.defined()) return;
-    const at::NoGradGuard guard;
-    const at::Tensor mean = sums_ / counts_.clamp_min(1);
-    const at::Tensor moved = unit(options_.decay * centroids_ + (1 - options_.decay) * mean);
-    centroids_.copy_(at::where(counts_.gt(0), moved, centroids_));
-    sums_ = counts_ = at::Tensor();
-  }
-
   // The window of the fallback runs for all queries; in training the sums for the centroids come on top.
   MixerCost attend_cost(std::int64_t n) const override {
     const std::int64_t taken = std::min(options_.window, n);
@@ -119,7 +119,7 @@ class Routing : public AttentionMixer {
 
   const RoutingOptions options_;
   at::Tensor centroids_;
-  at::Tensor sums_, counts_;  // of this forward pass, in training
+  at::Tensor sums_, counts_;  // of this training step
 };
 
 const bool registered = register_mixer<Routing, RoutingOptions>("routing", {.rows_sum_to_one = true});

@@ -20,7 +20,7 @@ struct SparseOptions {
   void describe(FieldVisitor& fields) {
     fields.choice("pattern", pattern, {"fixed", "strided"}, "fixed: own block, last columns of every block; strided: window, every block-th place");
     fields.integer("block", block, positive, "l: size of blocks, half width of the window, distance of columns");
-    fields.integer("columns", columns, positive, "c: the last places of every block that the second half of the heads sees");
+    fields.integer("columns", columns, positive, "fixed: c, the last places of every block, which the second half of the heads sees");
     fields.boolean("merged", merged, "every head sees what both halves see, instead of each half of the heads its own");
   }
 };
@@ -30,7 +30,7 @@ struct SparseOptions {
 class SparseAttention : public AttentionMixer {
  public:
   SparseAttention(const MixerSpec& spec, const SparseOptions& options) : AttentionMixer(spec), options_(options) {
-    if (options.columns > options.block) {
+    if (fixed() && options.columns > options.block) {
       throw Error("sparse: mixer_options.columns is " + std::to_string(options.columns) + ", expected at most mixer_options.block, which is " + std::to_string(options.block));
     }
     if (spec.num_heads < 2 && !options.merged) throw Error("sparse: half of the heads see near keys and half far ones, but num_heads is 1", "set mixer_options.merged=true");
@@ -68,12 +68,13 @@ class SparseAttention : public AttentionMixer {
       self.log_sum = self.log_sum.masked_fill(places.remainder(l).ge(l - options_.columns), masked_logit);  // these are columns
       return ops::merge({part, self});
     }
-    at::Tensor hidden = ops::split_mask(real, l).logical_not().unsqueeze(1).unsqueeze(2);
+    const std::int64_t stride = std::min(l, n);
+    at::Tensor hidden = ops::split_mask(real, stride).logical_not().unsqueeze(1).unsqueeze(2);
     const at::Tensor rows = at::arange(hidden.size(3), places.options());
     if (options_.merged) hidden = hidden.logical_or((rows.unsqueeze(1) - rows).abs().le(1));  // within the window of l
-    const auto split = [&](const at::Tensor& x) { return ops::split_residues(x, l); };
+    const auto split = [&](const at::Tensor& x) { return ops::split_residues(x, stride); };
     const ops::PartialAttention part = ops::dense_attention(split(q), split(k), split(v), hidden);
-    return {ops::join_residues(part.out, l, n), ops::join_residues(part.log_sum, l, n)};
+    return {ops::join_residues(part.out, stride, n), ops::join_residues(part.log_sum, stride, n)};
   }
 
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
@@ -99,11 +100,12 @@ class SparseAttention : public AttentionMixer {
       const auto last = std::max(0.0, rest - (l - static_cast<double>(options_.columns)));
       twice = (tokens - rest) * static_cast<double>(options_.columns) + rest * last;
     } else {
-      const double rows = static_cast<double>((n + options_.block - 1) / options_.block);
-      const auto long_classes = static_cast<double>((n - 1) % options_.block + 1);
-      pairs.computed = l * rows * rows;
-      pairs.seen = long_classes * rows * rows + (l - long_classes) * (rows - 1) * (rows - 1);
-      twice = long_classes * (3 * rows - 2) + (l - long_classes) * std::max(0.0, 3 * (rows - 1) - 2);
+      const std::int64_t stride = std::min(options_.block, n);
+      const auto classes = static_cast<double>(stride), rows = static_cast<double>((n + stride - 1) / stride);
+      const auto long_classes = static_cast<double>((n - 1) % stride + 1);
+      pairs.computed = classes * rows * rows;
+      pairs.seen = long_classes * rows * rows + (classes - long_classes) * (rows - 1) * (rows - 1);
+      twice = long_classes * (3 * rows - 2) + (classes - long_classes) * std::max(0.0, 3 * (rows - 1) - 2);
     }
     if (options_.merged) pairs.seen -= twice;
     cost += pair_cost(pairs, far_heads(), tokens);

@@ -29,7 +29,7 @@ void lecun_normal_(const torch::nn::Linear& linear) {
 Classifier::Classifier(const TaskConfig& task, const ModelConfig& model, std::uint64_t seed) : task_(task), model_(model) {
   const std::int64_t max_length = task.seq_len + (has_cls() ? 1 : 0);
   embedding_ = register_module("embedding", std::make_shared<Embedding>(task, model, max_length, has_cls()));
-  encoder_ = register_module("encoder", std::make_shared<Encoder>(model, max_length, seed));
+  encoder_ = register_module("encoder", std::make_shared<Encoder>(model, max_length, task.vocab_size, seed));
   const std::int64_t features = model.d_model * (model.pair_head == "nli" ? 4 : model.pair_head == "concat" ? 2 : 1);
   std::int64_t last = model.d_ff;
   hidden_ = register_module("hidden", torch::nn::Linear(features, model.d_ff));
@@ -135,6 +135,10 @@ MixerCost Classifier::cost(std::int64_t n) const {
 
 void Classifier::begin_training_step(std::int64_t step) {
   for (const auto& mixer : mixers()) mixer->begin_training_step(step);
+}
+
+void Classifier::end_training_step() {
+  for (const auto& mixer : mixers()) mixer->end_training_step();
 }
 
 const std::vector<std::shared_ptr<Mixer>>& Classifier::mixers() const { return encoder_->mixers(); }

@@ -31,6 +31,8 @@ class Classifier : public torch::nn::Module {
   MixerCost cost(std::int64_t n) const;
   /// Calls Mixer::begin_training_step on every mixer. What mixers draw is a function of their seed and the step: there are no generators to save.
   void begin_training_step(std::int64_t step);
+  /// Calls Mixer::end_training_step on every mixer.
+  void end_training_step();
   const std::vector<std::shared_ptr<Mixer>>& mixers() const;
 
  private:

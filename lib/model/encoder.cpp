@@ -32,7 +32,7 @@ at::Tensor EncoderBlock::forward(at::Tensor x, const SequenceLayout& layout, con
   return x + drop(contract_->forward(drop(at::gelu(expand_->forward(feed_forward_norm_->forward(x)), gelu_))));
 }
 
-Encoder::Encoder(const ModelConfig& model, std::int64_t max_length, std::uint64_t seed) {
+Encoder::Encoder(const ModelConfig& model, std::int64_t max_length, std::int64_t vocab_size, std::uint64_t seed) {
   MixerSpec spec{.d_model = model.d_model,
                  .d_qkv = model.qkv_width(),
                  .num_heads = model.num_heads,
@@ -40,9 +40,11 @@ Encoder::Encoder(const ModelConfig& model, std::int64_t max_length, std::uint64_
                  .attention_dropout = model.attention_dropout,
                  .bias = model.attention_bias,
                  .layout = model.mixer_layout,
+                 .vocab_size = vocab_size,
                  .seed = seed};
   for (std::int64_t layer = 0; layer < model.num_layers; ++layer) {
     spec.layer = layer;
+    if (layer > 0) spec.first = mixers_.front();
     spec.seed = mixed_seed(seed, static_cast<std::uint64_t>(layer));
     mixers_.push_back(mixer_registry().at(model.mixer).make(spec, model.mixer_options));
     blocks_.push_back(register_module("block" + std::to_string(layer), std::make_shared<EncoderBlock>(model, mixers_.back())));

@@ -31,8 +31,8 @@ class EncoderBlock : public torch::nn::Module {
 /// Blocks and the final norm. Identical for every mixer but for the mixer itself.
 class Encoder : public torch::nn::Module {
  public:
-  /// `max_length` counts CLS.
-  Encoder(const ModelConfig& model, std::int64_t max_length, std::uint64_t seed);
+  /// `max_length` counts CLS, `vocab_size` does not.
+  Encoder(const ModelConfig& model, std::int64_t max_length, std::int64_t vocab_size, std::uint64_t seed);
 
   /// x (T, d_model) packed → (T, d_model); or only the tokens at `rows` if it is defined: what follows the last mixer is then computed
   /// for them alone.

@@ -50,8 +50,9 @@ Places places_of(const BlockPattern& pattern, std::int64_t keys) {
   const at::Tensor real_places = at::where(seen, key_places, 0);
   seen = seen.unsqueeze(3);
   if (pattern.band.has_value()) {
-    const at::Tensor query_places = at::arange(lists.size(2) * pattern.query_block, lists.options()).view({1, 1, lists.size(2), pattern.query_block, 1});
-    seen = seen.logical_and((query_places - real_places.unsqueeze(3)).abs().le(*pattern.band));
+    const auto integers = lists.options().dtype(at::kInt);  // half the size of what is as large as the logits
+    const at::Tensor query_places = at::arange(lists.size(2) * pattern.query_block, integers).view({1, 1, lists.size(2), pattern.query_block, 1});
+    seen = seen.logical_and((query_places - real_places.to(at::kInt).unsqueeze(3)).abs_().le(*pattern.band));
   }
   return {real_places, seen};
 }

@@ -128,10 +128,10 @@ std::string amount(double value) {
 }
 
 std::string crossing_text(const AtlasMixer& mixer) {
-  if (mixer.mixer == "softmax") return "–";
+  if (mixer.mixer == "softmax" || mixer.costs.empty()) return "–";
   if (!mixer.below_softmax_from) {
     const bool same = std::all_of(mixer.costs.begin(), mixer.costs.end(), [](const AtlasCost& cost) { return cost.flops == cost.softmax_flops; });
-    return same ? "equal" : fmt::format("not up to {}", mixer.costs.empty() ? 0 : mixer.costs.back().n);
+    return same ? "equal" : fmt::format("not up to {}", mixer.costs.back().n);
   }
   return *mixer.below_softmax_from <= 1 ? "always" : fmt::to_string(*mixer.below_softmax_from);
 }
@@ -147,7 +147,7 @@ std::string badge(const AtlasMixer& mixer) { return mixer.cls_blind() ? "<span c
 
 std::string card(const AtlasMixer& mixer, const Atlas& atlas) {
   const Family& family = family_named(mixer.family);
-  std::string html = fmt::format("<article class=\"mechanism\" id=\"{}\" style=\"border-top-color:{}\">\n<h3>{}{}</h3>\n", escape_html(mixer.mixer), family.colour,
+  std::string html = fmt::format("<article class=\"mechanism\" id=\"{}\" style=\"border-top-color:{}\">\n<h3>{}{}</h3>\n", escape_html(mixer.variant), family.colour,
                                  escape_html(mixer.display_name), badge(mixer));
   html += fmt::format("<p class=\"formula\">{}</p>\n<div class=\"maps\">", escape_html(mixer.formula));
   for (const AtlasMap& map : mixer.maps) {
@@ -167,7 +167,8 @@ std::string card(const AtlasMixer& mixer, const Atlas& atlas) {
     const std::string title = escape_html(mixer.paper);
     html += "<dt>Paper</dt><dd>" + (mixer.arxiv.empty() ? title : fmt::format("<a href=\"https://arxiv.org/abs/{0}\">{1}, arXiv {0}</a>", escape_html(mixer.arxiv), title)) + "</dd>";
   }
-  html += fmt::format("</dl>\n<p class=\"links\"><code>lra-run atlas --mixer {0} --n {1}</code> · <a href=\"{0}.svg\">SVG</a></p>\n</article>\n", escape_html(mixer.mixer), atlas.n);
+  html += fmt::format("</dl>\n<p class=\"links\"><code>lra-run atlas --mixer {0} --n {1}</code> · <a href=\"{2}.svg\">SVG</a></p>\n</article>\n", escape_html(mixer.mixer), atlas.n,
+                      escape_html(mixer.variant));
   return html;
 }
 
@@ -177,7 +178,7 @@ std::string table(const Atlas& atlas) {
   for (const std::int64_t n : lengths) html += fmt::format("<th class=\"number\">FLOPs, N = {}</th>", n);
   html += "<th class=\"number\">of them behind a mask, N = 4096</th><th class=\"number\">Fewer than full attention from N =</th></tr></thead>\n<tbody>\n";
   for (const AtlasMixer& mixer : atlas.mixers) {
-    html += fmt::format("<tr><td><a href=\"#{}\">{}</a></td><td>{}</td><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>", escape_html(mixer.mixer),
+    html += fmt::format("<tr><td><a href=\"#{}\">{}</a></td><td>{}</td><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>", escape_html(mixer.variant),
                         escape_html(mixer.display_name), escape_html(family_named(mixer.family).title), escape_html(mixer.cost), layers_text(mixer.layers_all, mixer.layers_tried),
                         mixer.cls_blind() ? badge(mixer) : layers_text(mixer.layers_cls, mixer.layers_tried));
     for (const std::int64_t n : lengths) {
@@ -186,7 +187,7 @@ std::string table(const Atlas& atlas) {
     }
     const AtlasCost* cost = cost_at(mixer, 4096);
     html += fmt::format("<td class=\"number\">{}</td><td class=\"number\">{}</td></tr>\n",
-                        cost == nullptr || cost->masked_flops == 0 ? "0" : fmt::format("{:.0f} %", 100 * cost->masked_flops / cost->flops), crossing_text(mixer));
+                        cost == nullptr ? "–" : cost->masked_flops == 0 ? "0" : fmt::format("{:.0f} %", 100 * cost->masked_flops / cost->flops), crossing_text(mixer));
   }
   return html + "</tbody></table></div>\n";
 }
@@ -235,6 +236,7 @@ Atlas parse_atlas(const Json& json, const fs::path& file) {
     for (const Json& item : json.at("mixers")) {
       AtlasMixer mixer;
       mixer.mixer = item.at("mixer").get<std::string>();
+      mixer.variant = item.value("variant", mixer.mixer);
       mixer.display_name = item.at("display_name").get<std::string>();
       mixer.family = item.at("family").get<std::string>();
       mixer.formula = item.at("formula").get<std::string>();
@@ -492,13 +494,14 @@ std::string atlas_page(const Atlas& atlas, const std::string& cost_svg) {
     }
   }
   html += fmt::format("</p>\n<h3>All numbers</h3>\n<p>FLOPs (2 for each multiplication and addition) of one mixer with its projections and default options, one sequence, width {}, {} heads. At short lengths the "
-                      "projections, the same in almost all, are most of it. Blocks of a sparse pattern are computed whole; what a mask then hides is counted and shown as a share.</p>\n",
+                      "projections, the same in almost all, are most of it. Blocks of a sparse pattern are computed whole; what a mask then hides is counted and shown as a share; "
+                      "where a sequence just begins a new block, the cost may be above full attention's once more.</p>\n",
                       atlas.flops_d_model, atlas.flops_num_heads);
   return html + table(atlas) + "</main>\n</body>\n</html>\n";
 }
 
 std::vector<std::string> write_atlas(const Atlas& atlas, const fs::path& out) {
-  for (const AtlasMixer& mixer : atlas.mixers) write_file_atomically(out / (mixer.mixer + ".svg"), mixer_svg(mixer));
+  for (const AtlasMixer& mixer : atlas.mixers) write_file_atomically(out / (mixer.variant + ".svg"), mixer_svg(mixer));
   const fs::path overview = out / "atlas.svg", chart = out / "atlas_cost.vl.json", chart_svg = out / "atlas_cost.svg";
   std::error_code code;
   for (const char* old : {"atlas.png", "atlas_cost.svg", "atlas_cost.png", "atlas_cost.pdf"}) fs::remove(out / old, code);

@@ -26,12 +26,12 @@ struct AtlasCost {
 };
 
 struct AtlasMixer {
-  std::string mixer, display_name, family, formula, cost, paper, arxiv, kind;
+  std::string mixer, variant, display_name, family, formula, cost, paper, arxiv, kind;
   std::vector<std::pair<std::string, std::string>> options;  ///< of the maps
   std::vector<AtlasMap> maps;
   std::int64_t layers_tried = 0;
   std::optional<std::int64_t> layers_all, layers_cls;  ///< layers until every token, or place 0, has seen every other
-  std::vector<AtlasCost> costs;
+  std::vector<AtlasCost> costs;  ///< empty for variants of a mixer
   std::optional<std::int64_t> below_softmax_from;  ///< the length from which on it takes fewer FLOPs than full attention; one of `costs` unless it is shorter than all
 
   bool is_attention() const { return !maps.empty() && maps.front().label.rfind("head", 0) == 0; }  ///< one map for each head
@@ -64,7 +64,7 @@ Json cost_chart(const Atlas& atlas);
 /// The self-contained page. `cost_svg`: the rendered chart, or empty.
 std::string atlas_page(const Atlas& atlas, const std::string& cost_svg);
 
-/// Writes to `out`: <mixer>.svg for each, atlas.svg and .png, atlas_cost.vl.json, .svg, .png and .pdf, atlas.html. Returns sentences about what could not be made.
+/// Writes to `out`: <variant>.svg for each, atlas.svg and .png, atlas_cost.vl.json, .svg, .png and .pdf, atlas.html. Returns sentences about what could not be made.
 std::vector<std::string> write_atlas(const Atlas& atlas, const std::filesystem::path& out);
 
 /// The atlas.json below the folders that has the most mixers; empty where there is none.

@@ -44,7 +44,11 @@ std::string signature(const Result& result) {
 /// Display names of the rows' configurations; where one variant has several, the keys that differ are added, so that no two are mixed up.
 std::map<std::string, std::string> labels_of(const std::vector<const Result*>& results) {
   std::map<std::string, std::map<std::string, const Result*>> by_variant;
-  for (const Result* result : results) by_variant[result->variant].emplace(signature(*result), result);
+  std::map<std::string, std::set<std::string>> variants_named;  // display name -> variants
+  for (const Result* result : results) {
+    by_variant[result->variant].emplace(signature(*result), result);
+    variants_named[result->display_name].insert(result->variant);
+  }
   std::map<std::string, std::string> labels;  // variant + signature -> label
   for (const auto& [variant, configurations] : by_variant) {
     std::set<std::string> differing;
@@ -56,7 +60,8 @@ std::map<std::string, std::string> labels_of(const std::vector<const Result*>& r
       }
     }
     for (const auto& [configuration, result] : configurations) {
-      std::string label = variant == result->mixer && !result->display_name.empty() ? result->display_name : variant;
+      const bool named = !result->display_name.empty() && (variant == result->mixer || variants_named[result->display_name].size() == 1);
+      std::string label = named ? result->display_name : variant;
       std::string details;
       for (const std::string& key : differing) details += fmt::format("{}{}={}", details.empty() ? "" : ", ", key, text_at(result->config, key.c_str()));
       if (!details.empty()) label += " (" + details + ")";

@@ -1,5 +1,8 @@
 #include "report/families.h"
 
+#include "core/config_files.h"
+#include "core/error.h"
+
 namespace lra::report {
 
 const std::vector<Family>& families() {
@@ -31,7 +34,11 @@ const Family& family_of(const std::string& mixer) {
       if (mixer == member || mixer.rfind(member + "_", 0) == 0) return family;
     }
   }
-  return families().back();
+  try {  // one that was added
+    return family_named(named_config("mixers", mixer).value("family", ""));
+  } catch (const Error&) {
+    return families().back();
+  }
 }
 
 }  // namespace lra::report

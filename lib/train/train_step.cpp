@@ -60,6 +60,7 @@ StepResult train_step(Classifier& model, AdamW& optimizer, const PackedBatch& ba
     optimizer.step(learning_rate_at(config, step), beta1_at(config, step));
   }
   optimizer.zero_grad();
+  model.end_training_step();
   synchronize(device);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   result.peak_tensor_bytes = peak_tensor_bytes(device);

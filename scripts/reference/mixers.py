@@ -215,7 +215,7 @@ def sinkhorn(w, x):
 def linformer(w, x):
     q, k, v = w.qkv(x)
     e = w["E"][..., : len(x), :]
-    f = e if w.options["share"] == "kv" else w["F"][..., : len(x), :]
+    f = e if w.options["share"] in ("kv", "layers") else w["F"][..., : len(x), :]
     return w.output(attend(q, e.transpose(-1, -2) @ k, f.transpose(-1, -2) @ v))
 
 

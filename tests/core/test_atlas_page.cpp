@@ -21,7 +21,7 @@ using Catch::Matchers::ContainsSubstring;
 namespace fs = std::filesystem;
 
 Json entry(const std::string& mixer, const std::string& family, const Json& rows) {
-  return {{"mixer", mixer}, {"display_name", "The " + mixer}, {"family", family}, {"paper", {{"title", "A paper"}, {"arxiv", "1234.5678"}}}, {"formula", "Q Kᵀ V"}, {"cost", "N² d"},
+  return {{"mixer", mixer}, {"variant", mixer}, {"display_name", "The " + mixer}, {"family", family}, {"paper", {{"title", "A paper"}, {"arxiv", "1234.5678"}}}, {"formula", "Q Kᵀ V"}, {"cost", "N² d"},
           {"options", {{"window", 4}, {"kind", "x"}}}, {"kind", "weights"}, {"reach", {{"layers_tried", 3}, {"all", nullptr}, {"cls", 2}}},
           {"flops", {{"points", {{{"n", 16}, {"flops", 320}, {"masked_flops", 160}, {"softmax_flops", 160}}, {{"n", 24}, {"flops", 480}, {"masked_flops", 0}, {"softmax_flops", 600}}, {{"n", 32}, {"flops", 640}, {"masked_flops", 0}, {"softmax_flops", 1280}}}},
                      {"below_softmax_from", 24}}},

@@ -150,6 +150,19 @@ TEST_CASE("profiles, data, lengths, hosts and devices are never ranked together"
   CHECK(row_of(split[0].rows, "The linear (train_steps=5000)").test->mean == Approx(30));
 }
 
+TEST_CASE("a variant has its display name where no other variant has it", "[report]") {
+  std::vector<Json> records(4, train_record("local", 0, 0.3));
+  records[1]["variant"] = "local_blocks";
+  records[1]["display_name"] = "Local blocks";
+  records[2]["variant"] = "local_wide";
+  records[3]["variant"] = "local_narrow";
+  const auto groups = compare_scores(parse(records), published());
+  REQUIRE(groups.size() == 1);
+  std::set<std::string> labels;
+  for (const auto& row : groups[0].rows) labels.insert(row.label);
+  CHECK(labels == std::set<std::string>{"The local", "Local blocks", "local_wide", "local_narrow"});
+}
+
 TEST_CASE("the chart joins scores with the longest bench length that all have", "[report]") {
   Json no_memory = bench_record("softmax", 4096, 0, 0);
   no_memory["status"] = "oom";
