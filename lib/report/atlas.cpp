@@ -463,9 +463,11 @@ Json cost_chart(const Atlas& atlas) {
 }
 
 std::string atlas_page(const Atlas& atlas, const std::string& cost_svg) {
+  std::set<std::string> names;
+  for (const AtlasMixer& mixer : atlas.mixers) names.insert(mixer.mixer);
   std::string html = page_head("Attention atlas") + page_style;
-  html += fmt::format("<h1>Attention atlas</h1>\n<p class=\"lead\">{} mechanisms that mix the tokens of a sequence, side by side on {} tokens: who reads whom, at what cost, and in how many layers everything is "
-                      "seen.</p>\n", atlas.mixers.size(), atlas.n);
+  html += fmt::format("<h1>Attention atlas</h1>\n<p class=\"lead\">{} mechanisms that mix the tokens of a sequence, in {} forms, side by side on {} tokens: who reads whom, at what cost, and in how many layers everything is "
+                      "seen.</p>\n", names.size(), atlas.mixers.size(), atlas.n);
   html += fmt::format("<h2>How to read the maps</h2>\n<ul>\n<li>Row i is the token that is made, column j the token that is read: how much of token j goes into token i, in one layer, for each head. The upper "
                       "left corner is CLS, the first token.</li>\n<li>White is exactly nothing. Whatever is read has at least the palest shade; shades grow with the square root of the weight, up to the largest of the map. "
                       "The sign is not drawn.</li>\n<li>The mechanisms are not trained: weights as they are initialised (seed {}), input: {}, width {}, {} heads. What a trained model reads differs; what it "
