@@ -53,9 +53,9 @@ int run(int argc, char** argv) {
 
   auto* bench = app.add_subcommand("bench", "measure speed and memory of mixers x lengths x batch sizes");
   lra::BenchArguments bench_arguments;
-  bench->add_option("--mixers", bench_arguments.mixers, "default: all")->delimiter(',');
-  bench->add_option("--lengths", bench_arguments.lengths, "default: 1024,2048,3072,4096")->delimiter(',');
-  bench->add_option("--batch", bench_arguments.batch_sizes, "default: 1 on a CPU, 32 on a device")->delimiter(',');
+  bench->add_option("--mixers", bench_arguments.mixers, "default: all")->delimiter(',')->allow_extra_args(false);
+  bench->add_option("--lengths", bench_arguments.lengths, "default: 1024,2048,3072,4096")->delimiter(',')->allow_extra_args(false);
+  bench->add_option("--batch", bench_arguments.batch_sizes, "default: 1 on a CPU, 32 on a device")->delimiter(',')->allow_extra_args(false);
   bench->add_option("--task", bench_arguments.task, "bytes, or a task whose own examples are timed")->capture_default_str();
   bench->add_option("--profile", bench_arguments.profile)->capture_default_str();
   bench->add_option("--protocol", bench_arguments.protocol, "paper: LRA's Text model, batch 32")->check(CLI::IsMember({"paper"}));

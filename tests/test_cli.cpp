@@ -193,6 +193,14 @@ TEST_CASE("two processes on one folder: the second leaves the run alone", "[cli]
   check_user_error(lra_run("--config " + small_run("locked").string() + " --out " + out.string()), "another process");
 }
 
+TEST_CASE("bench takes overrides after its lists", "[cli]") {
+  const fs::path out = workspace() / "bench_overrides";
+  const auto run = lra_run("bench --out " + out.string() + " --lengths 32 --batch 1 --mixers none measure_steps=2 measure_warmup_steps=0");
+  INFO(run.err);
+  CHECK(run.code == 0);
+  CHECK(result_in(out / "bench/bytes/small/none")["config"]["measure_steps"] == 2);
+}
+
 TEST_CASE("lists, version, help, schema and doctor answer", "[cli]") {
   CHECK_THAT(lra_run("ls mixers").out, ContainsSubstring("linformer"));
   CHECK_THAT(lra_run("ls tasks").out, ContainsSubstring("listops"));
