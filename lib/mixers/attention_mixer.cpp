@@ -20,7 +20,7 @@ torch::nn::Linear projection(std::int64_t in, std::int64_t out, bool bias) {
 }
 
 // (T, width) → (B, H, N, width / H), a view; undefined stays undefined.
-at::Tensor split_heads(const at::Tensor& rows, std::int64_t batch, std::int64_t heads) {
+at::Tensor heads_of(const at::Tensor& rows, std::int64_t batch, std::int64_t heads) {
   if (!rows.defined()) return rows;
   return rows.view({batch, rows.size(0) / batch, heads, rows.size(1) / heads}).transpose(1, 2);
 }
@@ -69,7 +69,7 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
       if (reads_input()) context.x = inputs[b].unsqueeze(0);
       if (reads_input()) context.value_x = same ? context.x : value_inputs[b].unsqueeze(0);
       if (ids.defined()) context.token_ids = sequence_ids[b].unsqueeze(0);
-      parts.push_back(attend(split_heads(queries[b], 1, heads), split_heads(keys[b], 1, heads), split_heads(values[b], 1, heads), context)
+      parts.push_back(attend(heads_of(queries[b], 1, heads), heads_of(keys[b], 1, heads), heads_of(values[b], 1, heads), context)
                           .squeeze(0)
                           .transpose(0, 1));
     }
@@ -80,7 +80,7 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
     if (reads_input()) context.x = x.view({batch, layout.max_length(), spec_.d_model});
     if (reads_input()) context.value_x = same ? context.x : value_x.view({batch, layout.max_length(), spec_.d_model});
     if (ids.defined()) context.token_ids = ids.view({batch, layout.max_length()});
-    mixed = attend(split_heads(q, batch, heads), split_heads(k, batch, heads), split_heads(v, batch, heads), context)
+    mixed = attend(heads_of(q, batch, heads), heads_of(k, batch, heads), heads_of(v, batch, heads), context)
                 .transpose(1, 2)
                 .reshape({layout.tokens(), spec_.d_qkv});
   } else {

@@ -50,6 +50,9 @@ class AttentionMixer : public Mixer {
   /// The same for a window in each class of places mod stride, in `heads` of the heads (see ops::split_residues).
   MixerCost residue_cost(std::int64_t n, std::int64_t stride, std::int64_t window, std::int64_t heads) const;
 
+  /// (B, n, d_qkv) → (B, H, n, d_head), a view.
+  at::Tensor split_heads(const at::Tensor& rows) const { return rows.unflatten(-1, {spec_.num_heads, spec_.d_head()}).transpose(1, 2); }
+
   /// (B', N) bool, true at real tokens: the mask, or ones where there is none.
   static at::Tensor real_places(const AttentionContext& context, const at::Tensor& q);
   /// (B', 1, 1, N) bool, true at padding; undefined where there is none.

@@ -1,9 +1,9 @@
+#include <ATen/TensorIndexing.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/isin.h>
 #include <ATen/ops/normal.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/TensorIndexing.h>
 
 #include <algorithm>
 
@@ -49,20 +49,17 @@ class GlobalAttention : public AttentionMixer {
     return added() ? attend_to_added(q, k, v, context) : attend_to_existing(q, k, v, context);
   }
 
-  // (B, g, d_qkv) or (g, d_qkv) → (B or 1, H, g, d)
-  at::Tensor heads(const at::Tensor& rows) const { return rows.view({-1, options_.count, spec_.num_heads, spec_.d_head()}).transpose(1, 2); }
-
   at::Tensor attend_to_added(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) {
     const at::Tensor padding = hidden_keys(context);
-    const at::Tensor readers = heads(query->forward(tokens_)).expand({q.size(0), -1, -1, -1});
+    const at::Tensor readers = split_heads(query->forward(tokens_).unsqueeze(0)).expand({q.size(0), -1, -1, -1});
     const auto states = [&](const at::Tensor& values) {  // (B, g, d_model)
       return output->forward(ops::dense_attention(readers, k, values, padding).out.transpose(1, 2).flatten(2));
     };
     const at::Tensor read = states(v);
     // What the states' keys are made of is no mixed value: see Mixer::mix_values.
     const at::Tensor read_for_keys =
-        context.x.is_same(context.value_x) ? read : states(value->forward(context.x).unflatten(-1, {spec_.num_heads, -1}).transpose(1, 2));
-    return ops::merge({ops::dense_attention(q, heads(key->forward(read_for_keys)), heads(value->forward(read)), {}), ops::single_key_attention(q, k, v)}).out;
+        context.x.is_same(context.value_x) ? read : states(split_heads(value->forward(context.x)));
+    return ops::merge({ops::dense_attention(q, split_heads(key->forward(read_for_keys)), split_heads(value->forward(read)), {}), ops::single_key_attention(q, k, v)}).out;
   }
 
   // The special tokens' places (B, G), G the most that a sequence has, and which of these entries are there.

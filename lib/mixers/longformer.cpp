@@ -46,19 +46,6 @@ class Longformer : public AttentionMixer {
  private:
   bool reads_input() const override { return options_.global_tokens > 0; }
 
-  at::Tensor heads(const at::Tensor& rows) const { return rows.unflatten(-1, {spec_.num_heads, spec_.d_head()}).transpose(1, 2); }
-
-  // The window part, over the keys that `seen` (B, N) lets through.
-  ops::PartialAttention window(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& seen, std::int64_t dilation) const {
-    dilation = std::min(dilation, q.size(2));
-    if (dilation == 1) return ops::block_sparse_attention(q, k, v, seen, ops::window_pattern(q.size(2), options_.window, q.device()));
-    const auto split = [&](const at::Tensor& x) { return ops::split_residues(x, dilation); };
-    const at::Tensor queries = split(q);
-    const ops::PartialAttention part = ops::block_sparse_attention(queries, split(k), split(v), ops::split_mask(seen, dilation),
-                                                                   ops::window_pattern(queries.size(2), options_.window, q.device()));
-    return {ops::join_residues(part.out, dilation, q.size(2)), ops::join_residues(part.log_sum, dilation, q.size(2))};
-  }
-
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
     const std::int64_t n = q.size(2), dilated = options_.dilated_heads, plain = spec_.num_heads - dilated;
     const std::int64_t global = std::min(options_.global_tokens, n);
@@ -69,7 +56,7 @@ class Longformer : public AttentionMixer {
     const auto add = [&](std::int64_t first, std::int64_t count, std::int64_t dilation) {
       if (count == 0) return;
       const auto some = [&](const at::Tensor& x) { return x.narrow(1, first, count); };
-      const ops::PartialAttention part = window(some(q), some(k), some(v), seen, dilation);
+      const ops::PartialAttention part = ops::strided_window_attention(some(q), some(k), some(v), seen, dilation, options_.window);
       outs.push_back(part.out);
       sums.push_back(part.log_sum);
     };
@@ -81,8 +68,8 @@ class Longformer : public AttentionMixer {
     const at::Tensor padding = hidden_keys(context);
     const at::Tensor global_padding = padding.defined() ? padding.narrow(3, 0, global) : padding;
     const at::Tensor out = ops::merge({near, ops::dense_attention(q, k.narrow(2, 0, global), v.narrow(2, 0, global), global_padding)}).out;
-    const at::Tensor rows = ops::dense_attention(heads(query_global_->forward(context.x.narrow(1, 0, global))), heads(key_global_->forward(context.x)),
-                                                 heads(value_global_->forward(context.value_x)), padding)
+    const at::Tensor rows = ops::dense_attention(split_heads(query_global_->forward(context.x.narrow(1, 0, global))), split_heads(key_global_->forward(context.x)),
+                                                 split_heads(value_global_->forward(context.value_x)), padding)
                                 .out;
     return at::cat({rows, out.narrow(2, global, n - global)}, 2);
   }

@@ -73,9 +73,8 @@ class Sinkhorn : public AttentionMixer {
     const std::int64_t batch = x.size(0), blocks = counts.size(1);
     const at::Tensor sums = at::constant_pad_nd(x, {0, 0, 0, blocks * size - x.size(1)}).view({batch, blocks, size, -1}).sum(2);
     const at::Tensor means = sums / counts.clamp_min(1).unsqueeze(-1).to(sums.scalar_type());
-    const auto heads = [&](const at::Tensor& rows) { return rows.view({batch, blocks, spec_.num_heads, -1}).transpose(1, 2); };
     const double scale = 1.0 / (std::sqrt(static_cast<double>(spec_.d_head())));
-    at::Tensor scores = at::matmul(heads(sort_query_->forward(means)) * scale, heads(sort_key_->forward(means)).transpose(-2, -1));
+    at::Tensor scores = at::matmul(split_heads(sort_query_->forward(means)) * scale, split_heads(sort_key_->forward(means)).transpose(-2, -1));
     if (scores.scalar_type() == at::kBFloat16) scores = scores.to(at::kFloat);
     if (is_training() && options_.gumbel) scores = scores + noise(context.lengths, size, blocks).to(scores.options());
     scores = scores / options_.temperature;

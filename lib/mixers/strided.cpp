@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "mixers/attention_mixer.h"
 #include "ops/residues.h"
 
@@ -24,12 +22,7 @@ class StridedAttention : public AttentionMixer {
 
  private:
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
-    const std::int64_t n = q.size(2), stride = std::min(options_.stride, n);
-    const auto split = [&](const at::Tensor& x) { return ops::split_residues(x, stride); };
-    const at::Tensor queries = split(q);
-    const at::Tensor real = ops::split_mask(real_places(context, q), stride);
-    const auto pattern = ops::window_pattern(queries.size(2), options_.window, q.device());
-    return ops::join_residues(ops::block_sparse_attention(queries, split(k), split(v), real, pattern).out, stride, n);
+    return ops::strided_window_attention(q, k, v, real_places(context, q), options_.stride, options_.window).out;
   }
 
   MixerCost attend_cost(std::int64_t n) const override { return residue_cost(n, options_.stride, options_.window, spec_.num_heads); }

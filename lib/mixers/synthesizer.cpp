@@ -80,7 +80,7 @@ class Synthesizer : public AttentionMixer {
   at::Tensor learned_logits(std::int64_t n, const at::Tensor& x) {
     if (left_.defined()) return at::matmul(left_.narrow(1, 0, n), right_.narrow(1, 0, n).transpose(-2, -1)).unsqueeze(0);
     if (logits_.defined()) return logits_.narrow(1, 0, n).narrow(2, 0, n).unsqueeze(0);
-    const at::Tensor hidden = at::relu(hidden_->forward(x)).view({x.size(0), n, spec_.num_heads, spec_.d_head()}).transpose(1, 2);
+    const at::Tensor hidden = split_heads(at::relu(hidden_->forward(x)));
     if (factor_ == 0) return first_rows(hidden, dense_, n);
     const at::Tensor a = first_rows(hidden, a_, (n - 1) / factor_ + 1);
     const at::Tensor b = first_rows(hidden, b_, std::min(factor_, n));

@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "ops/block_sparse_attention.h"
+
 namespace lra::ops {
 
 /// Splits a sequence by place mod stride: (B, H, N, d) → (B * stride, H, ceil(N / stride), d), zero where N is no multiple. Neighbours in a class are
@@ -13,5 +15,10 @@ at::Tensor join_residues(const at::Tensor& classes, std::int64_t stride, std::in
 
 /// `mask` (B, n) bool split likewise: (B * stride, ceil(n / stride)), false beyond n.
 at::Tensor split_mask(const at::Tensor& mask, std::int64_t stride);
+
+/// Softmax attention over the keys j = i + t * stride, |t| <= window: a window in each class. q, k, v (B, H, n, d); `key_mask` (B, n) bool, true at
+/// keys that may be seen.
+PartialAttention strided_window_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& key_mask, std::int64_t stride,
+                                          std::int64_t window);
 
 }  // namespace lra::ops
