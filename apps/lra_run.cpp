@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <exception>
 #include <filesystem>
 
@@ -35,21 +36,33 @@ int run(int argc, char** argv) {
   std::string kind;
   list->add_option("kind", kind)->required()->check(CLI::IsMember({"tasks", "mixers", "profiles", "suites"}));
 
-  auto* data = app.add_subcommand("data", "prepare or verify a task's data");
+  auto* data = app.add_subcommand("data", "prepare, verify or show the data of tasks");
   data->require_subcommand(1);
-  std::string task;
   lra::PrepareOptions prepare_options;
-  auto* prepare = data->add_subcommand("prepare", "generate or convert the data and write its manifest");
-  auto* verify = data->add_subcommand("verify", "check the files against the manifest");
-  for (auto* command : {prepare, verify}) {
-    command->add_option("task", task)->required();
-    command->add_option("--data-dir", prepare_options.data_dir, "folder of the data (LRA_DATA)")->capture_default_str();
+  lra::ShowArguments show_arguments;
+  auto* prepare = data->add_subcommand("prepare", "generate data, or convert official files, and write the manifest");
+  auto* verify = data->add_subcommand("verify", "check the files against the manifest and the examples against each other");
+  auto* data_status = data->add_subcommand("status", "which tasks have their data, and how to get those of the others");
+  auto* show = data->add_subcommand("show", "an example as a person would read it");
+  for (auto* command : {prepare, verify, show}) command->add_option("task", show_arguments.task)->required();
+  for (auto* command : {prepare, verify, data_status, show}) {
+    command->add_option("--data-dir", show_arguments.data_dir, "folder of the data (LRA_DATA)")->capture_default_str();
   }
-  const std::pair<const char*, std::int64_t*> numbers[] = {
-      {"--seed", &prepare_options.seed},           {"--train", &prepare_options.train},           {"--valid", &prepare_options.valid},
-      {"--test", &prepare_options.test},           {"--min-length", &prepare_options.min_length}, {"--max-length", &prepare_options.max_length},
-      {"--max-depth", &prepare_options.max_depth}, {"--max-args", &prepare_options.max_args},     {"--threads", &prepare_options.threads}};
-  for (const auto& [name, value] : numbers) prepare->add_option(name, *value)->capture_default_str();
+  show->add_option("index", show_arguments.index, "number of the example, from 0")->required();
+  show->add_option("--split", show_arguments.split)->check(CLI::IsMember({"train", "valid", "test"}))->capture_default_str();
+  show->add_option("--png", show_arguments.png, "write the picture to this file");
+  prepare->add_option("--from", prepare_options.from, "folder or archive with the official files; without it the data are generated");
+  prepare->add_option("--threads", prepare_options.threads, "0: all cores; the data do not depend on it")->capture_default_str();
+  // What a task's generator knows of these it reads; the others it refuses.
+  const std::pair<const char*, const char*> numbers[] = {
+      {"seed", "of the generator, or of Pathfinder's random split"}, {"train", "training examples"}, {"valid", "validation examples"}, {"test", "test examples"},
+      {"min_length", "ListOps: expressions are longer"}, {"max_length", "ListOps: expressions are shorter"}, {"max_depth", "ListOps: of an expression"},
+      {"max_args", "ListOps: of an operator"}};
+  for (const auto& [key, text] : numbers) {
+    std::string option = std::string("--") + key;
+    std::replace(option.begin(), option.end(), '_', '-');
+    prepare->add_option_function<std::int64_t>(option, [&options = prepare_options.generator, key](std::int64_t value) { options[key] = value; }, text);
+  }
 
   auto* bench = app.add_subcommand("bench", "measure speed and memory of mixers x lengths x batch sizes");
   lra::BenchArguments bench_arguments;
@@ -95,8 +108,11 @@ int run(int argc, char** argv) {
     throw lra::Error(error.what(), "lra-run --help shows the commands");
   }
   if (list->parsed()) return lra::list_command(kind);
-  if (prepare->parsed()) return lra::prepare_command(task, prepare_options);
-  if (verify->parsed()) return lra::verify_command(task, prepare_options.data_dir);
+  prepare_options.data_dir = show_arguments.data_dir;
+  if (prepare->parsed()) return lra::prepare_command(show_arguments.task, prepare_options);
+  if (verify->parsed()) return lra::verify_command(show_arguments.task, show_arguments.data_dir);
+  if (data_status->parsed()) return lra::data_status_command(show_arguments.data_dir);
+  if (show->parsed()) return lra::show_command(show_arguments);
   if (bench->parsed()) return lra::bench_command(bench_arguments);
   if (eval->parsed()) return lra::eval_command(eval_arguments);
   if (atlas->parsed()) return lra::atlas_command(atlas_arguments);

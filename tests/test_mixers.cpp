@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 #include <numbers>
+#include <cstdio>
 #include <set>
 
 #include "mixer_cases.h"
@@ -70,6 +71,31 @@ TEST_CASE("Padding and neighbours are invisible, at any length", "[mixers]") {
       const at::Tensor others = random_input(47, 8, 2) * 100;
       const at::Tensor changed = forward(*mixer, at::cat({others.narrow(0, 0, 7), third, others.narrow(0, 7, 40)}), SequenceLayout({7, layout.length(2), 40}));
       CHECK(largest_difference(changed.narrow(0, 7, layout.length(2)), together.narrow(0, layout.offset(2), layout.length(2))) < exact);
+    }
+  }
+}
+
+TEST_CASE("A hidden token reaches no other token", "[mixers]") {
+  std::set<std::string> hiding;
+  for (const auto& one : mixer_cases()) {
+    for (const auto& how : layouts) {
+      MixerSpec spec = small_spec();
+      spec.layout = how;
+      const auto mixer = make_mixer(one, spec);
+      SequenceLayout layout({5, 48, 17, 33});
+      const at::Tensor visible = random_input(layout.tokens(), 1, 7).squeeze(1).gt(-0.3);
+      const at::Tensor x = random_input(layout.tokens(), 8, 8);
+      const at::Tensor changed = at::where(visible.unsqueeze(1), x, random_input(layout.tokens(), 8, 9) * 10);
+      const at::Tensor before_all = forward(*mixer, x, layout);
+      layout.set_visible(visible);
+      const at::Tensor before = forward(*mixer, x, layout), after = forward(*mixer, changed, layout);
+      const bool hides = largest_difference(before.index({visible}), after.index({visible})) < exact && largest_difference(before, before_all) > 1e-3;
+      INFO(one.name() << ", " << how);
+      fprintf(stderr, "%d %s %s\n", hides, one.name().c_str(), how.c_str());
+      CHECK(hides >= one.traits().hides_keys);
+      // With everything visible nothing changes.
+      layout.set_visible(at::ones({layout.tokens()}, at::kBool));
+      if (one.traits().hides_keys) CHECK(largest_difference(forward(*mixer, x, layout), before_all) < exact);
     }
   }
 }

@@ -55,7 +55,7 @@ Sizes small(std::int64_t seq_len, std::int64_t vocab_size, std::int64_t num_clas
 }
 
 Sizes retrieval(const std::string& pair_head) {
-  Sizes result = sizes(4000, 257, 2, 4, 4, 128, 128, 512, "cls", "sinusoid");
+  Sizes result = sizes(4000, 257, 2, 4, 4, 128, 128, 512, "first", "sinusoid");
   result.model.pair_head = pair_head;
   return result;
 }
@@ -275,18 +275,18 @@ TEST_CASE("Pairs are scored from the encodings of their two sequences", "[model]
   const at::NoGradGuard guard;
   const SequenceLayout layout({3, 9, 12, 4});
   for (const std::string head : {"concat", "nli"}) {
-    for (const std::int64_t hidden_layers : {1, 2}) {
-      INFO(head << " " << hidden_layers);
-      Sizes how = tiny(mixer_cases().front(), "cls", head);
+    for (const auto& [hidden_layers, pooling] : std::vector<std::pair<std::int64_t, std::string>>{{1, "first"}, {2, "first"}, {2, "cls"}}) {
+      INFO(head << " " << hidden_layers << " " << pooling);
+      Sizes how = tiny(mixer_cases().front(), pooling, head);
       how.model.pair_hidden_layers = hidden_layers;
       const auto classifier = make(how);
-      CHECK_FALSE(classifier->named_parameters().contains("embedding.cls"));
+      CHECK(classifier->named_parameters().contains("embedding.cls") == (pooling == "cls"));
       const at::Tensor tokens = random_tokens(layout.tokens());
       const at::Tensor logits = classifier->forward(tokens, layout);
       REQUIRE(logits.sizes() == at::IntArrayRef({2, 5}));
       // The same encoder with a head that passes the encoding through.
-      const auto encoding = [&](std::int64_t b) {
-        Sizes single = tiny(mixer_cases().front(), "cls", "concat");
+      const auto encoding = [&, pool = pooling](std::int64_t b) {
+        Sizes single = tiny(mixer_cases().front(), pool, "concat");
         single.model.d_ff = 12;
         const auto other = make(single);
         for (const auto& item : other->named_parameters()) {

@@ -53,10 +53,7 @@ struct Workspace {
     fs::remove_all(path);
     lra::PrepareOptions options;
     options.data_dir = (path / "data").string();
-    options.train = 22;
-    options.valid = options.test = 9;
-    options.min_length = 5;
-    options.max_length = 40;
+    options.generator = {{"train", 22}, {"valid", 9}, {"test", 9}, {"min_length", 5}, {"max_length", 40}};
     options.threads = 1;
     lra::task_registry().at("listops").make()->prepare(options);
   }
@@ -173,7 +170,7 @@ TEST_CASE("the loader visits every example once an epoch, in an order that depen
     std::iota(all.begin(), all.end(), 0);
     CHECK(epoch == all);
   }
-  CHECK(lra::epoch_order(22, 3, 0) != lra::epoch_order(22, 4, 0));
+  CHECK(lra::shuffled(22, 3, 0) != lra::shuffled(22, 4, 0));
   const Numbered nothing(0);
   CHECK_THROWS_AS(lra::BatchLoader(nothing, 4, 3), lra::Error);
 }

@@ -137,18 +137,6 @@ ExitCode list_command(const std::string& kind) {
   return exit_ok;
 }
 
-ExitCode prepare_command(const std::string& task, const PrepareOptions& options) {
-  const Json manifest = task_registry().at(task).make()->prepare(options);
-  fmt::print("{}\n", manifest.dump(2));
-  return exit_ok;
-}
-
-ExitCode verify_command(const std::string& task, const std::string& data_dir) {
-  const Json summary = task_registry().at(task).make()->verify(data_dir);
-  fmt::print("{}\n", summary.dump(2));
-  return exit_ok;
-}
-
 ExitCode schema_command() {
   fmt::print("{}\n", config_schema().dump(2));
   return exit_ok;

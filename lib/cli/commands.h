@@ -46,9 +46,22 @@ ExitCode eval_command(const EvalArguments& arguments);
 /// `lra-run ls tasks|mixers|profiles|suites`.
 ExitCode list_command(const std::string& kind);
 
-/// `lra-run data prepare|verify TASK`.
+/// `lra-run data prepare TASK`: prints the manifest.
 ExitCode prepare_command(const std::string& task, const PrepareOptions& options);
+/// `lra-run data verify TASK`: prints what was found.
 ExitCode verify_command(const std::string& task, const std::string& data_dir);
+/// `lra-run data status`: which tasks have their data, and how to get those of the others.
+ExitCode data_status_command(const std::string& data_dir);
+
+struct ShowArguments {
+  std::string task;
+  std::int64_t index = 0;
+  std::string split = "test";
+  std::string data_dir = default_data_dir();
+  std::string png;  ///< write the picture here instead of the terminal
+};
+/// `lra-run data show TASK INDEX`: an example as a person would read it.
+ExitCode show_command(const ShowArguments& arguments);
 
 /// `lra-run doctor`: what this machine is, and what is wrong with it. exit_user if something is.
 ExitCode doctor_command();

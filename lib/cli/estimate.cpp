@@ -49,7 +49,7 @@ double mean_example_length(const RunConfig& config) {
     const auto data = task_registry().at(config.task.task).make()->open(Split::train, config.task);
     double sum = 0;
     for (std::size_t i = 0; i < data->size(); ++i) sum += static_cast<double>(data->length(i));
-    return sum / static_cast<double>(data->size());
+    return sum / static_cast<double>(data->size() * (config.model.pair_head == "none" ? 1 : 2));
   } catch (const Error&) {
     return static_cast<double>(config.task.seq_len);
   }

@@ -24,20 +24,28 @@ RunConfig resolve(const LayeredJson& layers) {
   config.model.describe(reader);
   config.train.describe(reader);
   config.measure.describe(reader);
+  reader.raw("task_options");
   reader.raw("mixer_options");
   reader.raw("summary");
   reader.finish();
 
-  task_registry().at(config.task.task);
+  const TaskEntry& task = task_registry().at(config.task.task);
+  config.task.task_options = task.resolve(layers, "/task_options");
   config.model.mixer_options = mixer_registry().at(config.model.mixer).resolve(layers, "/mixer_options");
 
   const auto require = [&](bool good, const char* key, const std::string& message) {
     if (!good) reader.fail(key, message);
   };
+  const bool hides_keys = mixer_registry().at(config.model.mixer).traits(config.model.mixer_options).hides_keys;
+  if (config.model.black_pixels == "official") config.model.black_pixels = hides_keys ? "padding" : "tokens";
+  const bool pixels = task.make()->picture_side() > 0;
   const ModelConfig& model = config.model;
   const TrainConfig& train = config.train;
   require(model.qkv_width() % model.num_heads == 0, "num_heads",
           fmt::format("{} heads do not divide the width {} of queries and keys; choose a divisor of it", model.num_heads, model.qkv_width()));
+  require(model.black_pixels == "tokens" || (pixels && hides_keys), "black_pixels",
+          fmt::format("{}; use tokens", pixels ? fmt::format("the mixer '{}' cannot hide tokens", model.mixer) : fmt::format("the tokens of the task '{}' are no pixels", config.task.task)));
+  require(model.pixels == "discrete" || pixels, "pixels", fmt::format("the tokens of the task '{}' are no pixels; use discrete", config.task.task));
   require(train.micro_batch_size <= train.batch_size, "micro_batch_size", fmt::format("expected at most batch_size, which is {}", train.batch_size));
   require(train.schedule != "one_cycle" || train.warmup_steps < train.train_steps, "warmup_steps",
           fmt::format("expected fewer than train_steps, which is {}, for a one_cycle schedule", train.train_steps));
@@ -72,12 +80,15 @@ Json config_schema() {
   properties["task"] = {{"enum", task_registry().names()}};
   properties["mixer"] = {{"enum", mixer_registry().names()}};
   properties["profile"] = {{"enum", config_names("profiles")}};
+  properties["task_options"] = {{"type", "object"}, {"description", "options of the task"}};
   properties["mixer_options"] = {{"type", "object"}, {"description", "options of the mixer"}};
   Json conditions = Json::array();
-  for (const auto& name : mixer_registry().names()) {
-    conditions.push_back({{"if", {{"properties", {{"mixer", {{"const", name}}}}}, {"required", {"mixer"}}}},
-                          {"then", {{"properties", {{"mixer_options", {{"properties", mixer_registry().at(name).schema()}, {"additionalProperties", false}}}}}}}});
-  }
+  const auto options_of = [&](const char* kind, const std::string& name, const char* key, const Json& schema) {
+    conditions.push_back({{"if", {{"properties", {{kind, {{"const", name}}}}}, {"required", {kind}}}},
+                          {"then", {{"properties", {{key, {{"properties", schema}, {"additionalProperties", false}}}}}}}});
+  };
+  for (const auto& name : task_registry().names()) options_of("task", name, "task_options", task_registry().at(name).schema());
+  for (const auto& name : mixer_registry().names()) options_of("mixer", name, "mixer_options", mixer_registry().at(name).schema());
   const auto list_of = [](const Json& names, const char* key) {
     return Json{{"type", "array"}, {"items", {{"anyOf", {{{"enum", names}}, {{"type", "object"}, {"required", {key}}}}}}}};
   };

@@ -26,7 +26,11 @@ void ModelConfig::describe(FieldVisitor& fields) {
   fields.integer("num_heads", num_heads, positive, "attention heads; must divide d_qkv");
   fields.number("dropout", dropout, {0.0, 0.99}, "dropout on embeddings, mixer outputs and feed-forward layers");
   fields.number("attention_dropout", attention_dropout, {0.0, 0.99}, "dropout on attention weights, where a mixer materialises them");
-  fields.choice("pooling", pooling, {"cls", "mean", "mean_padded", "sum"}, "mean: over real tokens; mean_padded: sum / seq_len");
+  fields.choice("pooling", pooling, {"cls", "first", "mean", "mean_padded", "sum"}, "first: the first token; mean: over real tokens; mean_padded: sum / seq_len");
+  fields.choice("pixels", pixels, {"discrete", "continuous"}, "pixels as ids of the token table, or as numbers through a linear layer");
+  fields.choice("black_pixels", black_pixels, {"tokens", "padding", "official"}, "padding: pixels of value 0 are hidden from every query; official: in the mixers that LRA's code masks");
+  fields.number("pixel_mean", pixel_mean, {-1e6, 1e6}, "continuous pixels: (value / 255 - pixel_mean) / pixel_std");
+  fields.number("pixel_std", pixel_std, {1e-6, 1e6}, "continuous pixels: (value / 255 - pixel_mean) / pixel_std");
   fields.choice("positions", positions, {"sinusoid", "learned"}, "position encoding");
   fields.choice("gelu", gelu, {"tanh", "exact"}, "form of the feed-forward activation");
   fields.choice("init", init, {"lra", "torch"}, "lra: Xavier, biases N(0, 1e-6), LeCun head; torch: PyTorch's defaults");
@@ -85,6 +89,7 @@ Json RunConfig::to_json() const {
   copy.model.describe(writer);
   copy.train.describe(writer);
   copy.measure.describe(writer);
+  json["task_options"] = task.task_options;
   json["mixer_options"] = model.mixer_options;
   return json;
 }

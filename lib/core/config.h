@@ -24,6 +24,7 @@ struct TaskConfig {
   std::int64_t vocab_size = 17;    ///< ids 0 .. vocab_size-1
   std::int64_t num_classes = 10;
   std::int64_t limit = 0;          ///< use only the first `limit` examples of each split (0: all); stamped into the record
+  Json task_options = Json::object();  ///< the task's own options, fully resolved
 
   void describe(FieldVisitor& fields);
 };
@@ -37,7 +38,11 @@ struct ModelConfig {
   std::int64_t num_heads = 8;
   double dropout = 0.1;
   double attention_dropout = 0.1;  ///< only where weights are materialised; elsewhere 0, and the record says so
-  std::string pooling = "cls";     ///< cls | mean | mean_padded (sum / seq_len) | sum
+  std::string pooling = "cls";     ///< cls | first (token) | mean | mean_padded (sum / seq_len) | sum
+  std::string pixels = "discrete";    ///< of pictures: discrete: a row of the token table for each value; continuous: Linear((value / 255 - mean) / std)
+  std::string black_pixels = "tokens";  ///< padding: no query sees them; official: so in the mixers for which LRA's code uses its padding mask
+  double pixel_mean = 0.0;         ///< of continuous pixels
+  double pixel_std = 1.0;
   std::string positions = "sinusoid";  ///< sinusoid | learned
   std::string gelu = "tanh";       ///< tanh | exact
   std::string init = "lra";        ///< lra (Xavier, biases N(0,1e-6), head LeCun) | torch (PyTorch's defaults)

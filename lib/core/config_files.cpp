@@ -111,16 +111,18 @@ LayeredJson layer_run(const Json& run, const std::string& origin, const Json& ov
   const auto task_file = config_file("tasks", task).string();
   const auto mixer_file = config_file("mixers", mixer).string();
   const auto profile_file = config_file("profiles", profile).string();
-  check_keys(task_config, task_file, "", {"task", "display_name", "summary", "paper", "defaults"});
+  check_keys(task_config, task_file, "", {"task", "display_name", "stand_in_for", "summary", "paper", "defaults"});
   check_keys(mixer_config, mixer_file, "", {"mixer", "display_name", "family", "paper", "formula", "cost", "official", "summary", "options", "atlas", "atlas_variants", "test"});
   check_keys(profile_config, profile_file, "", {"profile", "summary", "source", "defaults", "tasks"});
   const Json tasks = section(profile_config, profile_file, "tasks");
-  if (!tasks.contains(task)) {
+  // A stand-in has the settings of its task, unless a profile says otherwise.
+  const std::string settings = tasks.contains(task) ? task : task_config.value("stand_in_for", task);
+  if (!tasks.contains(settings)) {
     std::vector<std::string> known;
     for (const auto& [name, value] : tasks.items()) known.push_back(name);
     throw Error(fmt::format("{}: /tasks: the profile '{}' has no settings for the task '{}'", profile_file, profile, task), suggestion(task, known));
   }
-  Json profile_task = section(tasks, profile_file, task);
+  Json profile_task = section(tasks, profile_file, settings);
   const Json profile_mixers = section(profile_task, profile_file, "mixers");
   profile_task.erase("mixers");
 

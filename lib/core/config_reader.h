@@ -109,4 +109,29 @@ Options from_json_object(const Json& json, const std::string& origin) {
   return options;
 }
 
+/// Options with every default filled in, from the object at `pointer`; unknown keys and values out of range are Errors that name their origin.
+template <class Options>
+Json resolve_options(const LayeredJson& source, const std::string& pointer) {
+  ConfigReader reader(source, pointer);
+  Options options;
+  options.describe(reader);
+  reader.finish();
+  return to_json_object(options);
+}
+
+/// JSON Schema `properties` of the options.
+template <class Options>
+Json options_schema() {
+  Json properties = Json::object();
+  SchemaWriter writer(properties);
+  Options options;
+  options.describe(writer);
+  return properties;
+}
+
+/// For mixers and tasks without options.
+struct NoOptions {
+  void describe(FieldVisitor&) {}
+};
+
 }  // namespace lra

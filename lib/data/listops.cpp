@@ -21,7 +21,7 @@ void check_range(const char* option, std::int64_t value, std::int64_t low, std::
   if (value < low || value > high) throw Error(fmt::format("{}: expected a number from {} to {}, found {}", option, low, high, value));
 }
 
-void check_options(const PrepareOptions& options) {
+void check_options(const ListopsGenerator& options, std::int64_t threads) {
   check_range("--seed", options.seed, 0, std::numeric_limits<std::int64_t>::max());
   check_range("--train", options.train, 1, 10'000'000);
   check_range("--valid", options.valid, 1, 10'000'000);
@@ -30,14 +30,14 @@ void check_options(const PrepareOptions& options) {
   check_range("--min-length", options.min_length, 0, options.max_length - 2);
   check_range("--max-depth", options.max_depth, 1, 1000);
   check_range("--max-args", options.max_args, 2, 1000);
-  check_range("--threads", options.threads, 0, 1024);
+  check_range("--threads", threads, 0, 1024);
 }
 
 /// Draws one tree in prefix order into `tokens`; `open` is scratch. Returns whether its length is allowed. The original draws an
 /// operator after its arguments and the whole tree before it looks at the length; the draws are independent, so drawing the operator
 /// first changes nothing. Nor does giving up at once when the tree cannot be shorter than max_length any more: it would be rejected
 /// anyway, and the draws left unused belong to this candidate alone.
-bool draw_tree(Random& random, const PrepareOptions& options, std::string& tokens, std::vector<std::uint32_t>& open) {
+bool draw_tree(Random& random, const ListopsGenerator& options, std::string& tokens, std::vector<std::uint32_t>& open) {
   tokens.clear();
   open.clear();                  // for each operator above the next node: how many of its arguments are still to be drawn
   std::int64_t least_length = 1;  // if every node still to be drawn is a digit
@@ -68,7 +68,7 @@ constexpr std::int64_t block_size = 256;
 constexpr std::int64_t candidate_cost = 16;  // what seeding its generator costs, in tokens
 constexpr std::size_t blocks_per_round = 64;
 
-std::vector<Block> draw_round(std::int64_t first_candidate, const PrepareOptions& options, unsigned threads) {
+std::vector<Block> draw_round(std::int64_t first_candidate, const ListopsGenerator& options, unsigned threads) {
   std::vector<Block> blocks(blocks_per_round);
   std::atomic<std::size_t> next_block = 0;
   const auto work = [&] {
@@ -190,9 +190,21 @@ std::string listops_source(std::string_view tokens) {
   return text;
 }
 
-ListopsSample generate_listops(const PrepareOptions& options) {
-  check_options(options);
-  const unsigned threads = options.threads > 0 ? static_cast<unsigned>(options.threads) : std::max(1u, std::thread::hardware_concurrency());
+void ListopsGenerator::describe(FieldVisitor& fields) {
+  // check_options() has the ranges.
+  fields.integer("seed", seed, {}, "seeds the generator");
+  fields.integer("train", train, {}, "training examples");
+  fields.integer("valid", valid, {}, "validation examples");
+  fields.integer("test", test, {}, "test examples");
+  fields.integer("min_length", min_length, {}, "expressions are longer than this");
+  fields.integer("max_length", max_length, {}, "expressions are shorter than this");
+  fields.integer("max_depth", max_depth, {}, "greatest depth of an expression");
+  fields.integer("max_args", max_args, {}, "most arguments of an operator");
+}
+
+ListopsSample generate_listops(const ListopsGenerator& options, std::int64_t thread_count) {
+  check_options(options, thread_count);
+  const unsigned threads = thread_count > 0 ? static_cast<unsigned>(thread_count) : std::max(1u, std::thread::hardware_concurrency());
   const auto wanted = static_cast<std::size_t>(options.train + options.valid + options.test);
   // In tokens drawn. Official options need about 2,500 for a tree; far beyond that, the options are taken for a mistake.
   constexpr std::int64_t patience = 100'000'000, patience_per_tree = 2'500'000;

@@ -26,7 +26,7 @@ class ListopsDataset : public Dataset {
   std::int64_t length(std::size_t index) const override { return static_cast<std::int64_t>(tokens(index).size()); }
 
   std::string_view tokens(std::size_t index) const { return {tokens_.data() + offsets_[index], offsets_[index + 1] - offsets_[index]}; }
-  std::int32_t label(std::size_t index) const { return labels_[index]; }
+  std::int32_t label(std::size_t index) const override { return labels_[index]; }
 
   void add(std::string_view tokens, std::int32_t label);
   void reserve(std::size_t tokens) { tokens_.reserve(tokens); }
@@ -44,20 +44,42 @@ int evaluate_listops(std::string_view tokens);
 /// The official text: left-nested pairs in parentheses, all symbols separated by single spaces.
 std::string listops_source(std::string_view tokens);
 
+/// Defaults are those of the official generator, which has no seed.
+struct ListopsGenerator {
+  std::int64_t seed = 0;
+  std::int64_t train = 96000;
+  std::int64_t valid = 2000;
+  std::int64_t test = 2000;
+  std::int64_t min_length = 500;   ///< kept when strictly longer
+  std::int64_t max_length = 2000;  ///< kept when strictly shorter
+  std::int64_t max_depth = 10;
+  std::int64_t max_args = 10;
+
+  void describe(FieldVisitor& fields);
+};
+
 struct ListopsSample {
   std::array<ListopsDataset, 3> splits;  ///< train, valid, test
   std::int64_t candidates = 0;           ///< trees drawn until the last one that was kept
   std::int64_t accepted = 0;             ///< those of them with an allowed length, duplicates included
 };
 
-/// The distribution of the official generator: distinct trees, drawn until there are enough, shuffled, split. The result depends on
-/// the options without `threads` and `data_dir` only. Throws Error for options out of range and for options that allow too few trees.
-ListopsSample generate_listops(const PrepareOptions& options);
+/// The distribution of the official generator: distinct trees, drawn until there are enough, shuffled, split. The result does not
+/// depend on the number of threads (0: all cores). Throws Error for options out of range and for options that allow too few trees.
+ListopsSample generate_listops(const ListopsGenerator& options, std::int64_t threads = 0);
 
 /// Reads the official form: a header `Source<tab>Target`, then one expression and its digit a line; LF or CRLF, with or without a
 /// final newline. Keeps the first `seq_len` tokens of each line and the first `limit` lines (0: all). Throws Error "FILE:LINE: ...".
 std::unique_ptr<ListopsDataset> read_listops(const std::filesystem::path& file, std::size_t seq_len, std::size_t limit);
 
+/// reference_levels() and {"root_operator": the label that is most frequent in `train` after the same first token}.
+Json listops_levels(const Dataset& train, const Dataset& test);
+
+struct ListopsOptions {
+  std::string brackets = "keep";  ///< drop: without the tokens that close a list
+
+  void describe(FieldVisitor& fields);
+};
 std::unique_ptr<Task> make_listops_task();
 
 }  // namespace lra

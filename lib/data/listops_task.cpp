@@ -5,22 +5,24 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <cstring>
 #include <limits>
-#include <numeric>
+#include <unordered_map>
 
+#include "core/config_files.h"
 #include "core/error.h"
 #include "data/listops.h"
 #include "data/manifest.h"
+#include "data/reference_levels.h"
+#include "data/unpacked_source.h"
 
 namespace lra {
 namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t generator_version = 1;  // raise it when the same options begin to give other data
-constexpr std::array<Split, 3> all_splits{Split::train, Split::valid, Split::test};
 constexpr std::string_view header = "Source\tTarget";
+constexpr std::int64_t official_seq_len = 2000;
 constexpr std::size_t no_limit = 0, whole_sequence = std::numeric_limits<std::size_t>::max();
 
 fs::path folder_of(const fs::path& data_dir) { return data_dir / "listops"; }
@@ -145,6 +147,27 @@ void check_config(const TaskConfig& config) {
   if (config.num_classes < 10) throw Error(fmt::format("num_classes: ListOps has 10 classes, expected at least 10, found {}", config.num_classes));
 }
 
+/// `data` without closing brackets, each sequence cut to `seq_len` after that.
+std::unique_ptr<ListopsDataset> without_brackets(const ListopsDataset& data, std::size_t seq_len) {
+  auto result = std::make_unique<ListopsDataset>();
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    std::string tokens(data.tokens(i));
+    std::erase(tokens, static_cast<char>(token_close));
+    result->add(std::string_view(tokens).substr(0, seq_len), data.label(i));
+  }
+  return result;
+}
+
+/// `read`(sequence length) with what the options make of it.
+template <class Read>
+std::unique_ptr<Dataset> with_options(const TaskConfig& config, const Read& read) {
+  check_config(config);
+  const auto seq_len = static_cast<std::size_t>(config.seq_len);
+  const auto options = from_json_object<ListopsOptions>(config.task_options, "task_options");
+  if (options.brackets == "keep") return read(seq_len);
+  return without_brackets(*read(whole_sequence), seq_len);
+}
+
 std::unique_ptr<ListopsDataset> read_split(const fs::path& data_dir, Split split, std::size_t seq_len, std::size_t limit) {
   const fs::path file = folder_of(data_dir) / file_name(split);
   std::error_code unknown;
@@ -159,8 +182,8 @@ using Counts = std::array<std::int64_t, 10>;
 
 std::size_t most_frequent(const Counts& counts) { return static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin()); }
 
-/// Accuracies on `test` without a model: chance, the most frequent label of `train`, and the one most frequent after the same root.
-Json levels(const Dataset& train, const Dataset& test) {
+/// Accuracy on `test` of the label that is most frequent in `train` after the same root.
+double root_operator_level(const Dataset& train, const Dataset& test) {
   std::array<Counts, token_close + 1> of_root{};
   Counts of_all{};
   for (std::size_t i = 0; i < train.size(); ++i) {
@@ -168,52 +191,71 @@ Json levels(const Dataset& train, const Dataset& test) {
     ++of_root.at(static_cast<std::size_t>(example.tokens.at(0))).at(static_cast<std::size_t>(example.label));
     ++of_all.at(static_cast<std::size_t>(example.label));
   }
-  std::int64_t hits_majority = 0, hits_root = 0;
+  std::int64_t hits = 0;
   for (std::size_t i = 0; i < test.size(); ++i) {
     const Example example = test.get(i);
     const Counts& counts = of_root.at(static_cast<std::size_t>(example.tokens.at(0)));
     const bool seen = std::any_of(counts.begin(), counts.end(), [](std::int64_t count) { return count > 0; });
-    hits_majority += static_cast<std::size_t>(example.label) == most_frequent(of_all);
-    hits_root += static_cast<std::size_t>(example.label) == most_frequent(seen ? counts : of_all);
+    hits += static_cast<std::size_t>(example.label) == most_frequent(seen ? counts : of_all);
   }
-  const auto size = static_cast<double>(test.size());
-  return {{"chance", 0.1}, {"majority", static_cast<double>(hits_majority) / size}, {"root_operator", static_cast<double>(hits_root) / size}};
+  return static_cast<double>(hits) / static_cast<double>(test.size());
 }
 
-/// Facts about all three splits together, to be held against the original's.
+/// Facts about all three splits together, to be held against the original's, and about each.
 Json statistics(const ListopsSample& sample) {
-  std::vector<std::int64_t> lengths;
-  Counts labels{};
   std::array<std::int64_t, 4> roots{};
-  for (const ListopsDataset& split : sample.splits) {
+  std::int64_t total = 0;
+  Json splits = Json::object();
+  for (std::size_t s = 0; s < 3; ++s) {
+    const ListopsDataset& split = sample.splits[s];
     for (std::size_t i = 0; i < split.size(); ++i) {
-      lengths.push_back(split.length(i));
-      ++labels[static_cast<std::size_t>(split.label(i))];
+      ++total;
       if (const char root = split.tokens(i)[0]; root >= token_min) ++roots[static_cast<std::size_t>(root - token_min)];
     }
+    splits[split_name(all_splits[s])] = split_statistics(split, 10, official_seq_len);
   }
-  std::sort(lengths.begin(), lengths.end());
-  const auto total = static_cast<double>(lengths.size());
-  const double mean = static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0})) / total;
-  double squares = 0;
-  for (const auto length : lengths) squares += (static_cast<double>(length) - mean) * (static_cast<double>(length) - mean);
-  Json quantiles = Json::object();
-  for (const int percent : {0, 10, 25, 50, 75, 90, 100}) {
-    quantiles[fmt::format("{}%", percent)] = lengths[(lengths.size() - 1) * static_cast<std::size_t>(percent) / 100];
+  const auto root_frequency = [&](ListopsToken token) { return static_cast<double>(roots[static_cast<std::size_t>(token - token_min)]) / static_cast<double>(total); };
+  Json result = {{"candidates", sample.candidates},
+                 {"acceptance_rate", static_cast<double>(sample.accepted) / static_cast<double>(sample.candidates)},
+                 {"duplicates_removed", sample.accepted - total},
+                 {"root_operators",
+                  {{"MIN", root_frequency(token_min)}, {"MAX", root_frequency(token_max)}, {"MED", root_frequency(token_med)}, {"SM", root_frequency(token_sum_mod)}}}};
+  result.update(splits);
+  return result;
+}
+
+/// "MAX(4, 7, MIN(2, 3))", or as far as the tokens go.
+std::string readable(const std::vector<std::int32_t>& tokens) {
+  constexpr std::array<std::string_view, 4> names{"MIN", "MAX", "MED", "SM"};
+  std::string text;
+  bool first = true;
+  for (const auto token : tokens) {
+    if (token == token_close) {
+      text += ')';
+      continue;
+    }
+    if (!first) text += ", ";
+    first = token >= token_min;
+    text += first ? fmt::format("{}(", names.at(static_cast<std::size_t>(token - token_min))) : std::to_string(token - token_digit_0);
   }
-  Json label_frequencies = Json::array();
-  for (const auto count : labels) label_frequencies.push_back(static_cast<double>(count) / total);
-  const auto root_frequency = [&](ListopsToken token) { return static_cast<double>(roots[static_cast<std::size_t>(token - token_min)]) / total; };
-  return {{"candidates", sample.candidates},
-          {"acceptance_rate", static_cast<double>(sample.accepted) / static_cast<double>(sample.candidates)},
-          {"duplicates_removed", sample.accepted - static_cast<std::int64_t>(total)},
-          {"length_mean", mean},
-          {"length_deviation", std::sqrt(squares / total)},
-          {"length_quantiles", quantiles},
-          {"label_frequencies", label_frequencies},
-          {"root_operators",
-           {{"MIN", root_frequency(token_min)}, {"MAX", root_frequency(token_max)}, {"MED", root_frequency(token_med)}, {"SM", root_frequency(token_sum_mod)}}},
-          {"reference_levels", levels(sample.splits[0], sample.splits[2])}};
+  return text;
+}
+
+/// The folder at or below `from` with the three files; of several the innermost, as the release archive holds the task twice.
+fs::path find_listops(const fs::path& from) {
+  const auto complete = [](const fs::path& folder) {
+    return std::all_of(all_splits.begin(), all_splits.end(), [&](Split split) { return fs::exists(folder / file_name(split)); });
+  };
+  fs::path found = complete(from) ? from : fs::path();
+  for (const auto& entry : fs::recursive_directory_iterator(from)) {
+    const auto depth = [](const fs::path& path) { return std::distance(path.begin(), path.end()); };
+    if (entry.is_directory() && complete(entry.path()) && depth(entry.path()) > depth(found)) found = entry.path();
+  }
+  if (found.empty()) {
+    throw Error(fmt::format("--from {}: expected basic_train.tsv, basic_val.tsv and basic_test.tsv in it or in a folder below", from.string()),
+                "give LRA's lra_release folder or its listops-1000");
+  }
+  return found;
 }
 
 std::string to_tsv(const ListopsDataset& split) {
@@ -225,63 +267,35 @@ std::string to_tsv(const ListopsDataset& split) {
 class ListopsTask : public Task {
  public:
   std::unique_ptr<Dataset> open(Split split, const TaskConfig& config) const override {
-    check_config(config);
-    return read_split(config.data_dir, split, static_cast<std::size_t>(config.seq_len), static_cast<std::size_t>(config.limit));
+    return with_options(config, [&](std::size_t seq_len) { return read_split(config.data_dir, split, seq_len, static_cast<std::size_t>(config.limit)); });
   }
 
   std::unique_ptr<Dataset> open_file(const fs::path& file, const TaskConfig& config) const override {
-    check_config(config);
-    return read_listops(file, static_cast<std::size_t>(config.seq_len), static_cast<std::size_t>(config.limit));
+    return with_options(config, [&](std::size_t seq_len) { return read_listops(file, seq_len, static_cast<std::size_t>(config.limit)); });
   }
 
-  Json reference_levels(const Dataset& train, const Dataset& test) const override { return levels(train, test); }
-
-  Json prepare(const PrepareOptions& options) const override {
-    const Json generator = {{"version", generator_version},        {"seed", options.seed},
-                            {"train", options.train},              {"valid", options.valid},
-                            {"test", options.test},                {"min_length", options.min_length},
-                            {"max_length", options.max_length},    {"max_depth", options.max_depth},
-                            {"max_args", options.max_args}};
-    const fs::path folder = folder_of(options.data_dir);
-    const FolderLock lock = lock_data_folder(folder);
-    Json manifest = read_manifest(folder);
-    const bool ours = manifest.is_object() && manifest.value("generator", Json()) == generator;
-    bool complete = ours;
-    for (const Split split : all_splits) {
-      const fs::path file = folder / file_name(split);
-      if (!fs::exists(file)) {
-        complete = false;
-      } else if (!ours || !size_agrees(folder, manifest.at("files").at(split_name(split)))) {
-        throw Error(fmt::format("{}: this file is there already and was not made with these options", file.string()),
-                    fmt::format("choose another --data-dir or delete {}", folder.string()));
-      }
-    }
-    if (complete) {
-      manifest["prepared"] = "already there";
-      return manifest;
-    }
-
-    const ListopsSample sample = generate_listops(options);
-    std::array<std::string, 3> texts;
-    manifest = {{"task", "listops"}, {"generator", generator}};
-    for (std::size_t i = 0; i < 3; ++i) {
-      texts[i] = to_tsv(sample.splits[i]);
-      manifest["files"][split_name(all_splits[i])] = file_entry(file_name(all_splits[i]), texts[i], sample.splits[i].size());
-    }
-    manifest["statistics"] = statistics(sample);
-    // The manifest goes first: after a crash between the files it tells the next call that those already there are ours.
-    write_json(folder / "manifest.json", manifest);
-    for (std::size_t i = 0; i < 3; ++i) write_file_atomically(folder / file_name(all_splits[i]), texts[i]);
-    manifest["prepared"] = "written";
-    return manifest;
+  Json reference_levels(const TaskConfig& config, const Dataset& train, const Dataset& test) const override {
+    Json key = {{"seq_len", config.seq_len}, {"limit", config.limit}, {"task_options", config.task_options}};
+    const Json info = data_info(config);
+    for (const Split split : all_splits) key[split_name(split)] = info.at(split_name(split)).at("sha256");
+    return remembered_levels(folder_of(config.data_dir), key, [&] { return listops_levels(train, test); });
   }
+
+  std::string how_to_prepare() const override { return "lra-run data prepare listops"; }
+
+  std::string show(const Example& example, bool) const override { return fmt::format("{} = {}\n", readable(example.tokens), example.label); }
+
+  Json prepare(const PrepareOptions& options) const override { return options.from.empty() ? generate(options) : import(options); }
 
   Json verify(const fs::path& data_dir) const override {
     const fs::path folder = folder_of(data_dir);
     const Json manifest = read_manifest(folder);
     Json summary = {{"folder", folder.string()}, {"manifest", manifest.is_null() ? "none: hashes and counts not checked" : "agrees"}};
+    std::array<std::unique_ptr<ListopsDataset>, 3> splits;
+    std::unordered_map<std::string_view, std::pair<Split, std::size_t>> seen;
     for (const Split split : all_splits) {
-      const auto data = read_split(data_dir, split, whole_sequence, no_limit);
+      auto& data = splits[static_cast<std::size_t>(split)];
+      data = read_split(data_dir, split, whole_sequence, no_limit);
       const fs::path file = folder / file_name(split);
       for (std::size_t i = 0; i < data->size(); ++i) {
         const auto fail = [&](const std::string& message) { throw Error(fmt::format("{}:{}: {}", file.string(), i + 2, message)); };
@@ -292,6 +306,8 @@ class ListopsTask : public Task {
           fail(error.what());
         }
         if (value != data->label(i)) fail(fmt::format("the Target is {}, but the Source evaluates to {}", data->label(i), value));
+        const auto& before = seen.emplace(data->tokens(i), std::pair(split, i)).first->second;
+        if (before.first != split) fail(fmt::format("the same expression as {}:{}: it leaks from one split into another", file_name(before.first), before.second + 2));
       }
       if (!manifest.is_null()) {
         const Json& entry = manifest.at("files").at(split_name(split));
@@ -318,8 +334,79 @@ class ListopsTask : public Task {
         info[split_name(split)] = file_entry(file_name(split), read_file(folder / file_name(split)), data->size());
       }
     }
-    if (manifest.is_object()) info["generator"] = manifest.at("generator");
+    if (manifest.is_object() && manifest.contains("generator")) info["generator"] = manifest["generator"];
     return info;
+  }
+
+ private:
+  static Json generate(const PrepareOptions& options) {
+    const auto sizes = from_json_object<ListopsGenerator>(options.generator, command_line_origin);
+    Json generator = {{"version", generator_version}};
+    generator.update(to_json_object(sizes));
+    const fs::path folder = folder_of(options.data_dir);
+    const FolderLock lock = lock_data_folder(folder);
+    Json manifest = read_manifest(folder);
+    const bool ours = manifest.is_object() && manifest.value("generator", Json()) == generator;
+    bool complete = ours;
+    for (const Split split : all_splits) {
+      const fs::path file = folder / file_name(split);
+      if (!fs::exists(file)) {
+        complete = false;
+      } else if (!ours || !size_agrees(folder, manifest.at("files").at(split_name(split)))) {
+        throw Error(fmt::format("{}: this file is there already and was not made with these options", file.string()),
+                    fmt::format("choose another --data-dir or delete {}", folder.string()));
+      }
+    }
+    if (complete) {
+      manifest["prepared"] = "already there";
+      return manifest;
+    }
+
+    const ListopsSample sample = generate_listops(sizes, options.threads);
+    std::array<std::string, 3> texts;
+    manifest = {{"task", "listops"}, {"generator", generator}};
+    for (std::size_t i = 0; i < 3; ++i) {
+      texts[i] = to_tsv(sample.splits[i]);
+      manifest["files"][split_name(all_splits[i])] = file_entry(file_name(all_splits[i]), texts[i], sample.splits[i].size());
+    }
+    manifest["statistics"] = statistics(sample);
+    // The manifest goes first: after a crash between the files it tells the next call that those already there are ours.
+    write_json(folder / "manifest.json", manifest);
+    for (std::size_t i = 0; i < 3; ++i) write_file_atomically(folder / file_name(all_splits[i]), texts[i]);
+    manifest["prepared"] = "written";
+    return manifest;
+  }
+
+  /// Official files, checked line by line and copied.
+  static Json import(const PrepareOptions& options) {
+    if (!options.generator.empty()) throw Error(fmt::format("--{} has no effect on files that are there already", options.generator.begin().key()), "leave it out");
+    const fs::path folder = folder_of(options.data_dir);
+    const FolderLock lock = lock_data_folder(folder);
+    const UnpackedSource source(options.from, folder / "unpacked", [](const std::string& entry) {
+      return std::any_of(all_splits.begin(), all_splits.end(), [&](Split split) { return fs::path(entry).filename() == file_name(split); });
+    });
+    const fs::path official = find_listops(source.folder());
+    Json manifest = {{"task", "listops"}, {"source", source.description()}};
+    std::array<std::string, 3> texts;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const std::string name = file_name(all_splits[i]);
+      const auto split = read_listops(official / name, whole_sequence, no_limit);
+      texts[i] = read_file(official / name);
+      manifest["files"][split_name(all_splits[i])] = file_entry(name, texts[i], split->size());
+      manifest["statistics"][split_name(all_splits[i])] = split_statistics(*split, 10, official_seq_len);
+    }
+    const Json there = read_manifest(folder);
+    const bool same = there.is_object() && there.at("files") == manifest.at("files");
+    for (const Split split : all_splits) {
+      if (!same && fs::exists(folder / file_name(split))) {
+        throw Error(fmt::format("{}: another file is there already", (folder / file_name(split)).string()),
+                    fmt::format("choose another --data-dir or delete {}", folder.string()));
+      }
+    }
+    write_json(folder / "manifest.json", manifest);
+    for (std::size_t i = 0; i < 3; ++i) write_file_atomically(folder / file_name(all_splits[i]), texts[i]);
+    manifest["prepared"] = "written";
+    return manifest;
   }
 };
 
@@ -352,6 +439,16 @@ std::unique_ptr<ListopsDataset> read_listops(const fs::path& file, std::size_t s
   }
   if (data->size() == 0) fail(2, "expected an expression, a tab and a digit, found the end of the file");
   return data;
+}
+
+void ListopsOptions::describe(FieldVisitor& fields) {
+  fields.choice("brackets", brackets, {"keep", "drop"}, "drop: no token closes a list, as in LRA's code before March 2021: the structure is lost");
+}
+
+Json listops_levels(const Dataset& train, const Dataset& test) {
+  Json levels = reference_levels(train, test, 10, token_close + 1);
+  levels["root_operator"] = root_operator_level(train, test);
+  return levels;
 }
 
 std::unique_ptr<Task> make_listops_task() { return std::make_unique<ListopsTask>(); }

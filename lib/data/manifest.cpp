@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 #include <utility>
@@ -39,11 +40,12 @@ Json read_manifest(const fs::path& folder) {
   std::error_code unknown;
   if (!fs::exists(file, unknown)) return {};
   Json manifest = read_json(file);
-  for (const char* key : {"generator", "files"}) {
-    if (!manifest.is_object() || !manifest.contains(key)) {
-      throw Error(fmt::format("{}: expected a manifest with the key \"{}\"", file.string(), key), "delete the folder and prepare the data again");
-    }
-  }
+  const auto files = manifest.is_object() ? manifest.find("files") : manifest.end();
+  const bool good = manifest.is_object() && files != manifest.end() && files->is_object() && std::all_of(files->begin(), files->end(), [](const Json& entry) {
+    return entry.is_object() && entry.contains("examples") && entry.contains("bytes") && entry["bytes"].is_number() && entry.contains("file") &&
+           entry["file"].is_string() && entry.contains("sha256") && entry["sha256"].is_string();
+  });
+  if (!good) throw Error(fmt::format("{}: expected a manifest whose \"files\" have file, bytes, sha256 and examples", file.string()), "delete the folder and prepare the data again");
   return manifest;
 }
 

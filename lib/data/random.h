@@ -3,6 +3,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
+#include <utility>
+#include <vector>
 
 namespace lra {
 
@@ -50,5 +53,14 @@ class Random {
 
   std::array<std::uint64_t, 4> state_{};
 };
+
+/// 0 .. size-1 in random order (Fisher-Yates), size < 2^32.
+inline std::vector<std::size_t> shuffled(std::size_t size, std::uint64_t seed, std::uint64_t stream) {
+  std::vector<std::size_t> order(size);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  Random random(seed, stream);
+  for (std::size_t i = size; i > 1; --i) std::swap(order[i - 1], order[random.below(static_cast<std::uint32_t>(i))]);
+  return order;
+}
 
 }  // namespace lra

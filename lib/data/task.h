@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -11,22 +12,17 @@
 namespace lra {
 
 enum class Split { train, valid, test };
+inline constexpr std::array<Split, 3> all_splits{Split::train, Split::valid, Split::test};
 
 /// "train", "valid" or "test".
 const char* split_name(Split split);
 
-/// What `lra-run data prepare` may be told. Tasks that are read, not generated, ignore the generator's part.
+/// What `lra-run data prepare` is told.
 struct PrepareOptions {
   std::string data_dir = default_data_dir();
-  std::int64_t seed = 0;
-  std::int64_t train = 96000;
-  std::int64_t valid = 2000;
-  std::int64_t test = 2000;
-  std::int64_t min_length = 500;   ///< kept when strictly longer
-  std::int64_t max_length = 2000;  ///< kept when strictly shorter
-  std::int64_t max_depth = 10;
-  std::int64_t max_args = 10;
-  std::int64_t threads = 0;        ///< 0: all cores; the output does not depend on it
+  std::string from;                  ///< folder or archive with the official files; empty: the task's generator
+  std::int64_t threads = 0;          ///< 0: all cores; the output does not depend on it
+  Json generator = Json::object();   ///< options of the task's generator, or of its random split
 };
 
 /// A task knows its files and what its scores mean; it holds no data.
@@ -40,24 +36,35 @@ class Task {
   /// Opens any file in the task's format. A bad line is an Error with file and line number.
   virtual std::unique_ptr<Dataset> open_file(const std::filesystem::path& file, const TaskConfig& config) const = 0;
 
-  /// Accuracies (fractions of 1) on `test` of predictors that need no model, fitted on `train`:
-  /// {"chance": .., "majority": .., ...}; ListOps adds "root_operator".
-  virtual Json reference_levels(const Dataset& train, const Dataset& test) const = 0;
+  /// Accuracies (fractions of 1) on `test` of predictors that need no encoder, fitted on `train`, both opened with `config`:
+  /// {"chance": .., "majority": .., "bag_of_tokens": .., ...}; ListOps adds "root_operator".
+  virtual Json reference_levels(const TaskConfig& config, const Dataset& train, const Dataset& test) const = 0;
 
-  /// Generates or converts the data and writes the manifest. Returns the manifest.
+  /// Generates or converts the data and writes the manifest. Returns the manifest. Throws Error.
   virtual Json prepare(const PrepareOptions& options) const = 0;
 
-  /// Checks the files against the manifest (sizes, hashes, counts). Returns a summary; throws Error for what is wrong.
+  /// Checks the files against the manifest (sizes, hashes, counts) and looks for examples twice. Returns a summary; throws Error for what is wrong.
   virtual Json verify(const std::filesystem::path& data_dir) const = 0;
 
   /// For the record: each split's file name, size, SHA-256 and example count. Takes the hashes from the manifest where
   /// sizes agree with it, else computes them.
   virtual Json data_info(const TaskConfig& config) const = 0;
+
+  /// One line: the command that gets the data.
+  virtual std::string how_to_prepare() const = 0;
+
+  /// An example as a person would read it: the expression with its value, the text, the picture (in grey shades of a terminal, or in letters).
+  virtual std::string show(const Example& example, bool colour) const = 0;
+
+  /// Width and height of the task's square pictures; 0: its tokens are no pixels.
+  virtual std::int64_t picture_side() const { return 0; }
 };
 
 struct TaskEntry {
-  std::string summary;
   std::unique_ptr<Task> (*make)();
+  /// As those of MixerEntry, for TaskConfig::task_options.
+  Json (*resolve)(const LayeredJson& source, const std::string& pointer);
+  Json (*schema)();
 };
 
 Registry<TaskEntry>& task_registry();

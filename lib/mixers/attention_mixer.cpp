@@ -53,6 +53,7 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
   const at::Tensor value_input = reads_input() ? value_x : at::Tensor();
   const bool same = value_x.is_same(x);
   const at::Tensor ids = reads_token_ids() ? layout.token_ids() : at::Tensor();
+  const at::Tensor& visible = layout.visible();
   const std::int64_t heads = spec_.num_heads;
   AttentionContext context;
   at::Tensor mixed;  // (T, d_qkv)
@@ -63,12 +64,14 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
     const auto inputs = split_sequences(input, layout);
     const auto value_inputs = split_sequences(value_input, layout);
     const auto sequence_ids = split_sequences(ids, layout);
+    const auto sequence_visible = split_sequences(visible, layout);
     std::vector<at::Tensor> parts;
     for (std::size_t b = 0; b < queries.size(); ++b) {
       context.lengths = {layout.lengths()[b]};
       if (reads_input()) context.x = inputs[b].unsqueeze(0);
       if (reads_input()) context.value_x = same ? context.x : value_inputs[b].unsqueeze(0);
       if (ids.defined()) context.token_ids = sequence_ids[b].unsqueeze(0);
+      if (visible.defined()) context.mask = sequence_visible[b].unsqueeze(0);
       parts.push_back(attend(heads_of(queries[b], 1, heads), heads_of(keys[b], 1, heads), heads_of(values[b], 1, heads), context)
                           .squeeze(0)
                           .transpose(0, 1));
@@ -80,6 +83,7 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
     if (reads_input()) context.x = x.view({batch, layout.max_length(), spec_.d_model});
     if (reads_input()) context.value_x = same ? context.x : value_x.view({batch, layout.max_length(), spec_.d_model});
     if (ids.defined()) context.token_ids = ids.view({batch, layout.max_length()});
+    if (visible.defined()) context.mask = visible.view({batch, layout.max_length()});
     mixed = attend(heads_of(q, batch, heads), heads_of(k, batch, heads), heads_of(v, batch, heads), context)
                 .transpose(1, 2)
                 .reshape({layout.tokens(), spec_.d_qkv});
@@ -88,11 +92,13 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
     const auto pad = [&](const at::Tensor& rows, std::int64_t h) { return rows.defined() ? ops::pad_sequences(rows, layout.lengths(), h, places) : rows; };
     context.lengths = layout.lengths();
     context.mask = layout.mask(x.device());
+    const auto in_rectangle = [&](const at::Tensor& rows, const at::Scalar& padding) {
+      return at::full({layout.batch() * layout.max_length()}, padding, rows.options()).index_copy_(0, layout.places(x.device()), rows).view(context.mask.sizes());
+    };
     if (reads_input()) context.x = pad(input, 1).squeeze(1);
     if (reads_input()) context.value_x = same ? context.x : pad(value_input, 1).squeeze(1);
-    if (ids.defined()) {
-      context.token_ids = at::full(context.mask.sizes(), -1, ids.options()).view({-1}).index_copy_(0, layout.places(x.device()), ids).view(context.mask.sizes());
-    }
+    if (ids.defined()) context.token_ids = in_rectangle(ids, -1);
+    if (visible.defined()) context.mask = in_rectangle(visible, false);
     mixed = ops::pack_sequences(attend(pad(q, heads), pad(k, heads), pad(v, heads), context), layout.lengths(), places);
   }
   return output->forward(mixed);

@@ -11,7 +11,7 @@ namespace lra {
 /// What a mixer may need beside Q, K and V. The rectangle (B', N) is either one sequence alone (no mask), sequences of equal length
 /// (no mask), or a padded batch with a mask.
 struct AttentionContext {
-  at::Tensor mask;                    ///< (B', N) bool, true at real tokens; undefined where no place is padding
+  at::Tensor mask;                    ///< (B', N) bool, true at the tokens that may be seen; undefined where all may
   std::vector<std::int64_t> lengths;  ///< B' real lengths
   at::Tensor x;                       ///< (B', N, d_model): the layer's input, zero at padding; only if reads_input()
   at::Tensor value_x;                 ///< the same tensor but in Mixer::mix_values: for values of its own

@@ -96,7 +96,7 @@ class BigBird : public AttentionMixer {
   at::Tensor random_order_;
 };
 
-const bool registered = register_mixer<BigBird, BigBirdOptions>("bigbird", {.rows_sum_to_one = true});
+const bool registered = register_mixer<BigBird, BigBirdOptions>("bigbird", {.rows_sum_to_one = true, .hides_keys = true});
 
 }  // namespace
 }  // namespace lra

@@ -25,7 +25,7 @@ class FlashAttention : public AttentionMixer {
   }
 };
 
-const bool registered = register_mixer<FlashAttention, NoOptions>("flash", {.rows_sum_to_one = true});
+const bool registered = register_mixer<FlashAttention, NoOptions>("flash", {.rows_sum_to_one = true, .hides_keys = true});
 
 }  // namespace
 }  // namespace lra

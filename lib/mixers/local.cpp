@@ -34,7 +34,7 @@ class LocalAttention : public AttentionMixer {
   const LocalOptions options_;
 };
 
-const bool registered = register_mixer<LocalAttention, LocalOptions>("local", {.rows_sum_to_one = true});
+const bool registered = register_mixer<LocalAttention, LocalOptions>("local", {.rows_sum_to_one = true, .hides_keys = true});
 
 }  // namespace
 }  // namespace lra

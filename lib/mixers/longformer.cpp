@@ -92,7 +92,7 @@ class Longformer : public AttentionMixer {
   torch::nn::Linear query_global_{nullptr}, key_global_{nullptr}, value_global_{nullptr};
 };
 
-const bool registered = register_mixer<Longformer, LongformerOptions>("longformer", {.rows_sum_to_one = true});
+const bool registered = register_mixer<Longformer, LongformerOptions>("longformer", {.rows_sum_to_one = true, .hides_keys = true});
 
 }  // namespace
 }  // namespace lra

@@ -73,6 +73,7 @@ struct MixerTraits {
   bool rows_sum_to_one = false;    ///< V = 1 everywhere gives 1 everywhere
   bool quadratic_memory = false;   ///< may make tensors that grow with n²
   bool fixed_length = false;       ///< has parameters or a transform tied to max_length
+  bool hides_keys = false;         ///< follows SequenceLayout::visible(), as the mixers do for which LRA's code uses its padding mask
   bool attention_dropout = false;  ///< weights are materialised, so attention dropout exists
 };
 
@@ -94,20 +95,8 @@ template <class MixerType, class Options>
 bool register_mixer(const std::string& name, std::function<MixerTraits(const Json& options)> traits) {
   MixerEntry entry;
   entry.traits = std::move(traits);
-  entry.resolve = [](const LayeredJson& source, const std::string& pointer) {
-    ConfigReader reader(source, pointer);
-    Options options;
-    options.describe(reader);
-    reader.finish();
-    return to_json_object(options);
-  };
-  entry.schema = [] {
-    Json properties = Json::object();
-    SchemaWriter writer(properties);
-    Options options;
-    options.describe(writer);
-    return properties;
-  };
+  entry.resolve = resolve_options<Options>;
+  entry.schema = options_schema<Options>;
   entry.make = [](const MixerSpec& spec, const Json& options) -> std::shared_ptr<Mixer> {
     return std::make_shared<MixerType>(spec, from_json_object<Options>(options, "mixer_options"));
   };
@@ -118,10 +107,5 @@ template <class MixerType, class Options>
 bool register_mixer(const std::string& name, MixerTraits traits) {
   return register_mixer<MixerType, Options>(name, [traits](const Json&) { return traits; });
 }
-
-/// For mixers without options.
-struct NoOptions {
-  void describe(FieldVisitor&) {}
-};
 
 }  // namespace lra

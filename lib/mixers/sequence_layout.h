@@ -27,6 +27,11 @@ class SequenceLayout {
   const at::Tensor& token_ids() const { return token_ids_; }
   void set_token_ids(at::Tensor ids) { token_ids_ = std::move(ids); }
 
+  /// (T) bool, false at real tokens that no query may see (black pixels as padding); undefined: all may be seen. Mixers without the trait
+  /// `hides_keys` ignore it.
+  const at::Tensor& visible() const { return visible_; }
+  void set_visible(at::Tensor visible) { visible_ = std::move(visible); }
+
   /// (T) int64, the place of each token in its own sequence, on `device`. Computed once for a device.
   at::Tensor positions(at::Device device) const;
   /// (T) int64, the place of each token in the padded rectangle read row by row: b * N + position. Computed once for a device.
@@ -39,7 +44,7 @@ class SequenceLayout {
   std::vector<std::int64_t> offsets_;  // B + 1
   std::int64_t max_length_ = 0;
   bool uniform_ = true;
-  at::Tensor token_ids_;
+  at::Tensor token_ids_, visible_;
   mutable at::Tensor positions_;
   mutable at::Tensor places_;
   mutable at::Tensor mask_;

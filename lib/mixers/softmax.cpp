@@ -32,7 +32,7 @@ class SoftmaxAttention : public AttentionMixer {
 };
 
 const bool registered = register_mixer<SoftmaxAttention, NoOptions>(
-    "softmax", {.rows_sum_to_one = true, .quadratic_memory = true, .attention_dropout = true});
+    "softmax", {.rows_sum_to_one = true, .quadratic_memory = true, .hides_keys = true, .attention_dropout = true});
 
 }  // namespace
 }  // namespace lra

@@ -116,7 +116,7 @@ class SparseAttention : public AttentionMixer {
 };
 
 // At a given block size the far heads cost N² / block, in time and in memory.
-const bool registered = register_mixer<SparseAttention, SparseOptions>("sparse", {.rows_sum_to_one = true, .quadratic_memory = true});
+const bool registered = register_mixer<SparseAttention, SparseOptions>("sparse", {.rows_sum_to_one = true, .quadratic_memory = true, .hides_keys = true});
 
 }  // namespace
 }  // namespace lra

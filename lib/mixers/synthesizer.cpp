@@ -127,7 +127,7 @@ class Synthesizer : public AttentionMixer {
 };
 
 const bool registered = register_mixer<Synthesizer, SynthesizerOptions>(
-    "synthesizer", {.rows_sum_to_one = true, .quadratic_memory = true, .fixed_length = true, .attention_dropout = true});
+    "synthesizer", {.rows_sum_to_one = true, .quadratic_memory = true, .fixed_length = true, .hides_keys = true, .attention_dropout = true});
 
 }  // namespace
 }  // namespace lra

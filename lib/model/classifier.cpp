@@ -2,6 +2,7 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/dropout.h>
+#include <ATen/ops/ne.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
@@ -54,7 +55,7 @@ void Classifier::initialise_as_lra() {
 }
 
 at::Tensor Classifier::pool(const at::Tensor& x, const SequenceLayout& layout) const {
-  if (model_.pooling == "cls") return x;  // the encoder has returned these tokens alone
+  if (reads_first()) return x;  // the encoder has returned these tokens alone
   const bool mean = model_.pooling == "mean";
   at::Tensor pooled;
   if (layout.uniform()) {
@@ -80,10 +81,11 @@ at::Tensor Classifier::forward(const at::Tensor& tokens, const SequenceLayout& l
 
 at::Tensor Classifier::score(const at::Tensor& tokens, SequenceLayout layout) {
   layout.set_token_ids(embedding_->with_cls(tokens, layout));
+  if (model_.black_pixels == "padding") layout.set_visible(layout.token_ids().ne(0));
   at::Tensor x = embedding_->forward(layout.token_ids(), layout);
   if (is_training() && model_.dropout > 0) x = at::dropout(x, model_.dropout, true);
-  at::Tensor first;  // pooling reads the first token of each sequence: CLS, or a document's first byte
-  if (model_.pooling == "cls") {
+  at::Tensor first;
+  if (reads_first()) {
     std::vector<std::int64_t> rows;
     for (std::int64_t b = 0; b < layout.batch(); ++b) rows.push_back(layout.offset(b));
     first = at::tensor(rows, at::kLong).to(tokens.device());
@@ -116,7 +118,7 @@ MixerCost Classifier::cost(std::int64_t n) const {
   MixerCost total;
   for (const auto& mixer : mixers()) {
     // Of the last block's feed-forward only what pooling reads is computed.
-    const double kept = model_.pooling == "cls" && mixer == mixers().back() ? 1.0 : tokens;
+    const double kept = reads_first() && mixer == mixers().back() ? 1.0 : tokens;
     total += mixer->cost(length);
     total.flops += 4 * kept * d_model * d_ff;
     // Mixer: norm's input and dropout noise (the mixer counts its own input). Feed-forward: norm's input and output, values before and after

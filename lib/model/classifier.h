@@ -37,7 +37,9 @@ class Classifier : public torch::nn::Module {
 
  private:
   bool pairs() const { return model_.pair_head != "none"; }
-  bool has_cls() const { return model_.pooling == "cls" && !pairs(); }
+  bool has_cls() const { return model_.pooling == "cls"; }
+  /// Does pooling read one token of each sequence, the first?
+  bool reads_first() const { return has_cls() || model_.pooling == "first"; }
   void initialise_as_lra();
   /// As `forward`, but `layout` counts CLS.
   at::Tensor score(const at::Tensor& tokens, SequenceLayout layout);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <torch/nn/module.h>
+#include <torch/nn/modules/linear.h>
 
 #include "core/config.h"
 #include "mixers/sequence_layout.h"
@@ -10,7 +11,7 @@ namespace lra {
 /// sin and cos of pos * 10000^(-2i/width) at even and odd features (arXiv 1706.03762): (length, width) float64.
 at::Tensor sinusoid_table(std::int64_t length, std::int64_t width);
 
-/// Token table plus positions, after putting a learned vector (initially zero) in front of every sequence if `prepend_cls`.
+/// Token table (of continuous pixels: a linear layer of their value) plus positions, after putting a learned vector (initially zero) in front of every sequence if `prepend_cls`.
 class Embedding : public torch::nn::Module {
  public:
   /// `max_length` counts CLS.
@@ -22,7 +23,13 @@ class Embedding : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& ids, const SequenceLayout& layout);
 
  private:
+  /// (vocab_size, d_model)
+  at::Tensor table();
+
   const bool prepend_cls_;
+  const std::int64_t vocab_size_;
+  torch::nn::Linear pixels_{nullptr};
+  at::Tensor pixel_values_;               // (vocab_size, 1), of continuous pixels
   at::Tensor tokens_, cls_, positions_;  // positions_: a parameter, or the sinusoid, which is no part of the state
 };
 

@@ -3,7 +3,6 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "core/error.h"
@@ -14,10 +13,14 @@ namespace {
 
 PackedBatch pack(const std::vector<Example>& examples) {
   std::vector<std::int64_t> lengths;
-  for (const auto& example : examples) lengths.push_back(static_cast<std::int64_t>(example.tokens.size()));
+  for (const auto& example : examples) {
+    const auto size = static_cast<std::int64_t>(example.tokens.size());
+    if (example.second > 0) lengths.push_back(example.second);
+    lengths.push_back(size - example.second);
+  }
   SequenceLayout layout(std::move(lengths));
   at::Tensor tokens = at::empty({layout.tokens()}, at::kLong);
-  at::Tensor labels = at::empty({layout.batch()}, at::kLong);
+  at::Tensor labels = at::empty({static_cast<std::int64_t>(examples.size())}, at::kLong);
   auto* token = tokens.mutable_data_ptr<std::int64_t>();
   auto* label = labels.mutable_data_ptr<std::int64_t>();
   for (const auto& example : examples) {
@@ -38,21 +41,14 @@ std::vector<Example> read_examples(const Dataset& dataset, const std::vector<std
 PackedBatch PackedBatch::to(at::Device device) const { return {tokens.to(device), layout, labels.to(device)}; }
 
 PackedBatch PackedBatch::slice(std::int64_t first, std::int64_t count) const {
-  const auto begin = layout.lengths().begin() + first;
-  SequenceLayout part({begin, begin + count});
+  const std::int64_t sequences = layout.batch() / examples();  // 2 of a pair
+  const auto begin = layout.lengths().begin() + first * sequences;
+  SequenceLayout part({begin, begin + count * sequences});
   const auto size = part.tokens();
-  return {tokens.narrow(0, layout.offset(first), size), std::move(part), labels.narrow(0, first, count)};
+  return {tokens.narrow(0, layout.offset(first * sequences), size), std::move(part), labels.narrow(0, first, count)};
 }
 
 PackedBatch pack(const Dataset& dataset, const std::vector<std::size_t>& indices) { return pack(read_examples(dataset, indices)); }
-
-std::vector<std::size_t> epoch_order(std::size_t size, std::uint64_t seed, std::uint64_t epoch) {
-  std::vector<std::size_t> order(size);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  Random random(seed, epoch);
-  for (std::size_t i = size; i > 1; --i) std::swap(order[i - 1], order[random.below(static_cast<std::uint32_t>(i))]);
-  return order;
-}
 
 BatchLoader::BatchLoader(const Dataset& dataset, std::int64_t batch_size, std::int64_t seed)
     : dataset_(dataset), batch_size_(batch_size), seed_(seed) {
@@ -64,7 +60,7 @@ std::int64_t BatchLoader::steps_per_epoch() const { return (static_cast<std::int
 std::vector<Example> BatchLoader::read(std::int64_t step) {
   const std::int64_t epoch = step / steps_per_epoch();
   if (epoch != epoch_) {
-    order_ = epoch_order(dataset_.size(), static_cast<std::uint64_t>(seed_), static_cast<std::uint64_t>(epoch));
+    order_ = shuffled(dataset_.size(), static_cast<std::uint64_t>(seed_), static_cast<std::uint64_t>(epoch));
     epoch_ = epoch;
   }
   const auto first = order_.begin() + step % steps_per_epoch() * batch_size_;

@@ -11,10 +11,10 @@
 
 namespace lra {
 
-/// Examples one after another, without padding.
+/// Examples one after another, without padding; of pairs both sequences, one after the other.
 struct PackedBatch {
   at::Tensor tokens;  ///< (T) int64
-  SequenceLayout layout;
+  SequenceLayout layout;  ///< of B sequences, 2B of pairs
   at::Tensor labels;  ///< (B) int64
 
   std::int64_t examples() const { return labels.size(0); }
@@ -26,10 +26,8 @@ struct PackedBatch {
 /// The examples `indices` of a dataset, in that order, on the CPU.
 PackedBatch pack(const Dataset& dataset, const std::vector<std::size_t>& indices);
 
-/// The order in which an epoch visits its examples: a permutation of 0 .. size-1 that depends on (seed, epoch) alone.
-std::vector<std::size_t> epoch_order(std::size_t size, std::uint64_t seed, std::uint64_t epoch);
-
-/// Batches of the training split. Each epoch visits every example once; its last batch may be smaller. The batch of a step depends on
+/// Batches of the training split. Each epoch visits every example once, in an order that depends on (seed, epoch)
+/// alone; its last batch may be smaller. The batch of a step depends on
 /// (seed, step) alone, so a step is all there is to know about the position.
 class BatchLoader {
  public:

@@ -123,7 +123,7 @@ class Trainer {
     train_data_ = task->open(Split::train, config_.task);
     valid_data_ = task->open(Split::valid, config_.task);
     test_data_ = task->open(Split::test, config_.task);
-    record_.reference_levels = task->reference_levels(*train_data_, *test_data_);
+    record_.reference_levels = task->reference_levels(config_.task, *train_data_, *test_data_);
     record_.data = task->data_info(config_.task);
     loader_ = std::make_unique<BatchLoader>(*train_data_, train_.batch_size, train_.seed);
   }

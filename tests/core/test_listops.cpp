@@ -27,9 +27,8 @@ struct Folder {
   fs::path path;
 };
 
-PrepareOptions small_options(const fs::path& folder = {}) {
-  PrepareOptions options;
-  options.data_dir = folder.string();
+ListopsGenerator small_options() {
+  ListopsGenerator options;
   options.seed = 7;
   options.train = 60;
   options.valid = 20;
@@ -37,6 +36,10 @@ PrepareOptions small_options(const fs::path& folder = {}) {
   options.min_length = 20;
   options.max_length = 100;
   return options;
+}
+
+PrepareOptions prepare_in(const fs::path& folder, const ListopsGenerator& options, std::int64_t threads = 0) {
+  return {.data_dir = folder.string(), .from = "", .threads = threads, .generator = to_json_object(options)};
 }
 
 std::string error_of(const std::function<void()>& call) {
@@ -185,7 +188,7 @@ TEST_CASE("ListOps: test vectors for tokens and values", "[listops]") {
 }
 
 TEST_CASE("ListOps: the generator's trees have the official statistics", "[listops]") {
-  PrepareOptions options;
+  ListopsGenerator options;
   options.seed = 1;
   options.train = 16000;
   options.valid = 2000;
@@ -278,7 +281,7 @@ TEST_CASE("ListOps: the generator's trees have the official statistics", "[listo
   CHECK(arity.agrees_with(6.02, 0.01));
   CHECK(digits.agrees_with(0.715, 0.001));
 
-  const Json levels = task_registry().at("listops").make()->reference_levels(sample.splits[0], sample.splits[2]);
+  const Json levels = listops_levels(sample.splits[0], sample.splits[2]);
   const auto near = [&](const char* name, double published) {
     return std::abs(levels.at(name).get<double>() - published) < 4 * std::sqrt(published * (1 - published) / 12000) + 0.0005;
   };
@@ -292,11 +295,10 @@ TEST_CASE("ListOps: the sample depends on the seed, not on the number of threads
   const Folder one("one"), many("many"), other("other");
   const auto task = task_registry().at("listops").make();
   const auto files = [&](const Folder& folder, std::int64_t seed, std::int64_t threads) {
-    PrepareOptions options = small_options(folder.path);
+    ListopsGenerator options = small_options();
     options.seed = seed;
-    options.threads = threads;
     options.train = 3000;
-    task->prepare(options);
+    task->prepare(prepare_in(folder.path, options, threads));
     std::string all;
     for (const char* name : {"basic_train.tsv", "basic_val.tsv", "basic_test.tsv", "manifest.json"}) all += read_file(folder.path / "listops" / name);
     return all;
@@ -313,7 +315,7 @@ TEST_CASE("ListOps: the sample depends on the seed, not on the number of threads
 }
 
 TEST_CASE("ListOps: length bounds are strict, trees distinct, impossible options an error", "[listops]") {
-  PrepareOptions options = small_options();
+  ListopsGenerator options = small_options();
   options.min_length = 5;
   options.max_length = 8;
   std::set<std::size_t> lengths;
@@ -344,8 +346,8 @@ TEST_CASE("ListOps: length bounds are strict, trees distinct, impossible options
   options.max_length = 4;  // an operator with two digits has length 4 already
   CHECK(error_of([&] { generate_listops(options); }).find("0 found") != std::string::npos);
 
-  for (const auto field : {&PrepareOptions::train, &PrepareOptions::max_args, &PrepareOptions::max_depth, &PrepareOptions::max_length}) {
-    PrepareOptions bad = small_options();
+  for (const auto field : {&ListopsGenerator::train, &ListopsGenerator::max_args, &ListopsGenerator::max_depth, &ListopsGenerator::max_length}) {
+    ListopsGenerator bad = small_options();
     bad.*field = 0;
     CHECK(error_of([&] { generate_listops(bad); }).find("expected a number from") != std::string::npos);
   }
@@ -397,7 +399,7 @@ TEST_CASE("ListOps: lines longer than the reader's buffer are read whole", "[lis
 TEST_CASE("ListOps: prepared, read again, verified", "[listops]") {
   const Folder folder("prepare");
   const auto task = task_registry().at("listops").make();
-  PrepareOptions options = small_options(folder.path);
+  PrepareOptions options = prepare_in(folder.path, small_options());
   TaskConfig config;
   config.data_dir = folder.path.string();
   const fs::path test_file = folder.path / "listops" / "basic_test.tsv";
@@ -428,9 +430,9 @@ TEST_CASE("ListOps: prepared, read again, verified", "[listops]") {
   fs::remove(test_file);
   CHECK(task->prepare(options).at("prepared") == "written");
   CHECK(read_file(test_file) == text);
-  options.seed = 8;
+  options.generator["seed"] = 8;
   CHECK(error_of([&] { task->prepare(options); }).find("was not made with these options") != std::string::npos);
-  options.seed = 7;
+  options.generator["seed"] = 7;
 
   // A flipped digit is found: in the Target by value with its line, in the Source at the latest by the hash.
   std::string flipped = text;

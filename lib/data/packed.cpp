@@ -1,0 +1,166 @@
+#include "data/packed.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "core/error.h"
+#include "data/random.h"
+
+static_assert(std::endian::native == std::endian::little, "packed files are read as they lie in memory");
+
+namespace lra {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::string_view magic = "LRAPACK1";
+constexpr std::size_t footer_bytes = 4 * sizeof(std::uint64_t);
+constexpr const char* prepare_again = "delete the folder and prepare the data again";
+
+constexpr std::uint64_t round_up(std::uint64_t bytes) { return (bytes + 7) / 8 * 8; }
+
+fs::path temporary(const fs::path& file) { return file.string() + ".tmp"; }
+
+}  // namespace
+
+PackedWriter::PackedWriter(fs::path file, std::size_t sequences) : file_(std::move(file)), sequences_(sequences) {
+  std::error_code code;
+  fs::create_directories(file_.parent_path(), code);
+  out_.open(temporary(file_), std::ios::binary | std::ios::trunc);
+  if (!out_) throw Error(fmt::format("{}: cannot be written ({})", temporary(file_).string(), std::strerror(errno)));
+  write(magic.data(), magic.size());
+}
+
+PackedWriter::~PackedWriter() {
+  if (!out_.is_open()) return;
+  out_.close();
+  std::error_code code;
+  fs::remove(temporary(file_), code);
+}
+
+void PackedWriter::write(const void* data, std::size_t bytes) {
+  if (bytes == 0) return;
+  const std::string_view view(static_cast<const char*>(data), bytes);
+  hash_.update(view);
+  if (!out_.write(view.data(), static_cast<std::streamsize>(bytes))) {
+    throw Error(fmt::format("{}: writing failed ({})", temporary(file_).string(), std::strerror(errno)), "is the disk full?");
+  }
+  written_ += bytes;
+}
+
+void PackedWriter::append(std::string_view sequence) {
+  places_.push_back({written_, sequence.size()});
+  write(sequence.data(), sequence.size());
+}
+
+void PackedWriter::add(std::int32_t label, std::string_view first, std::string_view second) {
+  append(first);
+  if (sequences_ == 2) append(second);
+  labels_.push_back(label);
+}
+
+Json PackedWriter::finish(std::uint64_t seed) {
+  std::vector<Place> places(places_.size());
+  std::vector<std::int32_t> labels(labels_.size());
+  const auto order = shuffled(labels_.size(), seed, 0);
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    labels[i] = labels_[order[i]];
+    for (std::size_t s = 0; s < sequences_; ++s) places[i * sequences_ + s] = places_[order[i] * sequences_ + s];
+  }
+  const std::uint64_t bytes = written_, zero = 0;
+  write(&zero, round_up(written_) - written_);
+  write(places.data(), places.size() * sizeof(Place));
+  write(labels.data(), labels.size() * sizeof(std::int32_t));
+  write(&zero, round_up(written_) - written_);
+  for (const std::uint64_t number : {std::uint64_t{labels.size()}, std::uint64_t{sequences_}, bytes}) write(&number, sizeof number);
+  write(magic.data(), magic.size());
+  out_.close();
+  const int descriptor = ::open(temporary(file_).c_str(), O_RDONLY | O_CLOEXEC);
+  const bool synced = out_ && descriptor >= 0 && ::fsync(descriptor) == 0;
+  if (descriptor >= 0) ::close(descriptor);
+  if (!synced) throw Error(fmt::format("{}: writing failed ({})", temporary(file_).string(), std::strerror(errno)), "is the disk full?");
+  fs::rename(temporary(file_), file_);
+  return {{"file", file_.filename().string()}, {"bytes", written_}, {"sha256", hash_.hex()}, {"examples", labels.size()}};
+}
+
+PackedDataset::PackedDataset(const fs::path& file, const PackedView& view)
+    : first_id_(view.first_id), longest_(view.seq_len == 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(view.seq_len)) {
+  const auto damaged = [&](const std::string& what) { throw Error(fmt::format("{}: {}", file.string(), what), prepare_again); };
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  struct stat facts {};
+  if (descriptor < 0 || ::fstat(descriptor, &facts) != 0) throw Error(fmt::format("{}: cannot be read ({})", file.string(), std::strerror(errno)));
+  mapped_ = static_cast<std::size_t>(facts.st_size);
+  void* mapping = mapped_ < magic.size() + footer_bytes ? MAP_FAILED : ::mmap(nullptr, mapped_, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  ::close(descriptor);
+  if (mapping == MAP_FAILED) damaged(fmt::format("expected a packed data set, found {} bytes that are none", mapped_));
+  data_ = static_cast<const char*>(mapping);
+  try {
+    std::array<std::uint64_t, 3> numbers{};
+    std::memcpy(numbers.data(), data_ + mapped_ - footer_bytes, sizeof numbers);
+    const auto [examples, sequences, bytes] = numbers;
+    if (std::string_view(data_, magic.size()) != magic || std::string_view(data_ + mapped_ - magic.size(), magic.size()) != magic) {
+      damaged("expected a packed data set, which begins and ends with LRAPACK1: the file is cut off or something else");
+    }
+    const std::uint64_t most = mapped_;  // keeps the products below in range
+    if ((sequences != 1 && sequences != 2) || examples > most || bytes > most || bytes < magic.size() ||
+        round_up(round_up(bytes) + examples * (sequences * 16 + 4)) + footer_bytes != mapped_) {
+      damaged(fmt::format("its last bytes name {} examples of {} sequences in {} bytes, which does not fit the file's {} bytes", examples, sequences, bytes, mapped_));
+    }
+    sequences_ = sequences;
+    places_ = reinterpret_cast<const std::uint64_t*>(data_ + round_up(bytes));
+    labels_ = reinterpret_cast<const std::int32_t*>(places_ + 2 * examples * sequences);
+    for (std::size_t i = 0; i < examples * sequences; ++i) {
+      if (places_[2 * i] < magic.size() || places_[2 * i] > bytes || places_[2 * i + 1] > bytes - places_[2 * i]) {
+        damaged(fmt::format("example {} lies outside of the file", i / sequences));
+      }
+    }
+    for (std::size_t i = 0; i < examples; ++i) {
+      if (labels_[i] < 0 || labels_[i] >= view.num_classes) {
+        damaged(fmt::format("example {} has the label {}, expected 0 to {}", i, labels_[i], view.num_classes - 1));
+      }
+    }
+    size_ = view.limit > 0 ? std::min<std::size_t>(examples, static_cast<std::size_t>(view.limit)) : examples;
+  } catch (...) {
+    ::munmap(mapping, mapped_);
+    throw;
+  }
+}
+
+PackedDataset::~PackedDataset() { ::munmap(const_cast<char*>(data_), mapped_); }
+
+std::string_view PackedDataset::bytes(std::size_t index, std::size_t sequence) const {
+  const std::uint64_t* place = places_ + 2 * (index * sequences_ + sequence);
+  return {data_ + place[0], place[1]};
+}
+
+std::int32_t PackedDataset::label(std::size_t index) const { return labels_[index]; }
+
+std::int64_t PackedDataset::length(std::size_t index) const {
+  std::size_t length = 0;
+  for (std::size_t s = 0; s < sequences_; ++s) length += std::max<std::size_t>(1, cut(index, s).size());
+  return static_cast<std::int64_t>(length);
+}
+
+Example PackedDataset::get(std::size_t index) const {
+  Example example;
+  example.label = labels_[index];
+  example.tokens.reserve(static_cast<std::size_t>(length(index)));
+  for (std::size_t s = 0; s < sequences_; ++s) {
+    if (s == 1) example.second = static_cast<std::int64_t>(example.tokens.size());
+    const std::string_view part = cut(index, s);
+    for (const char byte : part) example.tokens.push_back(first_id_ + static_cast<unsigned char>(byte));
+    if (part.empty()) example.tokens.push_back(0);
+  }
+  return example;
+}
+
+}  // namespace lra

@@ -1,0 +1,80 @@
+#include "data/pathfinder_task.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "data/packed_task.h"
+#include "data/pathfinder.h"
+#include "data/pathfinder_generator.h"
+
+namespace lra {
+namespace fs = std::filesystem;
+namespace {
+
+std::string task_name(int side) { return side == 32 ? "pathfinder" : side == 128 ? "pathx" : fmt::format("pathfinder{}", side); }
+
+std::vector<fs::path> read_pictures(const ExampleSource& source, int side) {
+  const auto entries = list_pathfinder(find_pathfinder(source.folder, side));
+  std::vector<Split> split_of(entries.size(), Split::test);
+  if (const auto [train, valid, test] = source.generated; train > 0) {  // every picture is drawn by itself: there is nothing to shuffle
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const auto place = static_cast<std::int64_t>(i);
+      split_of[i] = place < train ? Split::train : place < train + valid ? Split::valid : Split::test;
+    }
+  } else {
+    const auto splits = split_entries(entries.size(), source.seed);
+    for (const Split split : all_splits) {
+      for (const auto index : splits[static_cast<std::size_t>(split)]) split_of[index] = split;
+    }
+  }
+  read_pathfinder(entries, side, 0, [&](std::size_t index, std::int32_t label, std::string_view pixels) { source.sink(split_of[index], label, pixels, {}); });
+  std::vector<fs::path> files;
+  for (const auto& entry : entries) files.push_back(entry.file);
+  return files;
+}
+
+PackedTaskSpec pictures(int side, std::string name) {
+  PackedTaskSpec spec;
+  spec.name = std::move(name);
+  spec.picture_side = side;
+  spec.official_seq_len = std::int64_t{side} * side;
+  spec.classes = {"two paths", "one path"};
+  spec.random_split = true;
+  spec.wanted = [side](const std::string& entry) { return entry.find(fmt::format("pathfinder{}/curv_contour_length_14/", side)) != std::string::npos; };
+  spec.read = [side](const ExampleSource& source) { return read_pictures(source, side); };
+  return spec;
+}
+
+}  // namespace
+
+template <int side>
+std::unique_ptr<Task> make_pathfinder_task() {
+  PackedTaskSpec spec = pictures(side, task_name(side));
+  spec.how_to_prepare = fmt::format("lra-run data prepare {} --from lra_release.gz (scripts/fetch_data.sh lra_release)", spec.name);
+  return std::make_unique<PackedTask>(std::move(spec));
+}
+
+template <int side>
+std::unique_ptr<Task> make_pathfinder_standin_task() {
+  PackedTaskSpec spec = pictures(side, task_name(side) + "_standin");
+  spec.stand_in_for = task_name(side);
+  spec.how_to_prepare = fmt::format("lra-run data prepare {}", spec.name);
+  spec.generated = {{160000, 20000, 20000}};
+  spec.generate = [](const fs::path& folder, const GeneratorOptions& options) {
+    const auto [train, valid, test] = options.examples;
+    write_pathfinder(folder / fmt::format("pathfinder{}", side) / "curv_contour_length_14", side, static_cast<std::uint64_t>(options.seed), static_cast<std::uint64_t>(train + valid + test), static_cast<unsigned>(options.threads));
+  };
+  return std::make_unique<PackedTask>(std::move(spec));
+}
+
+template std::unique_ptr<Task> make_pathfinder_task<32>();
+template std::unique_ptr<Task> make_pathfinder_task<64>();
+template std::unique_ptr<Task> make_pathfinder_task<128>();
+template std::unique_ptr<Task> make_pathfinder_task<256>();
+template std::unique_ptr<Task> make_pathfinder_standin_task<32>();
+template std::unique_ptr<Task> make_pathfinder_standin_task<64>();
+template std::unique_ptr<Task> make_pathfinder_standin_task<128>();
+template std::unique_ptr<Task> make_pathfinder_standin_task<256>();
+
+}  // namespace lra
