@@ -31,6 +31,10 @@ lra_dependency(spdlog 1.10 https://github.com/gabime/spdlog/archive/v1.14.0.tar.
 lra_dependency(Catch2 3 https://github.com/catchorg/Catch2/archive/v3.6.0.tar.gz
                485932259a75c7c6b72d4b874242c489ea5155d17efa345eb8cc72159f49f356)
 
+# Archives and compressed files of the data sets.
+find_package(LibArchive 3 REQUIRED)
+find_package(ZLIB REQUIRED)
+
 # FMT_VERSION as the headers spell it, to assert that ours are the ones that are read.
 if(NOT fmt_VERSION)
   set(fmt_VERSION 10.2.1)

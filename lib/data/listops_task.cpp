@@ -1,16 +1,12 @@
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <limits>
 #include <unordered_map>
 
 #include "core/config_files.h"
 #include "core/error.h"
+#include "data/line_reader.h"
 #include "data/listops.h"
 #include "data/manifest.h"
 #include "data/reference_levels.h"
@@ -24,72 +20,11 @@ constexpr std::int64_t generator_version = 1;  // raise it when the same options
 constexpr std::string_view header = "Source\tTarget";
 constexpr std::int64_t official_seq_len = 2000;
 constexpr std::size_t no_limit = 0, whole_sequence = std::numeric_limits<std::size_t>::max();
+constexpr std::size_t longest_line = 8 << 20;  // a million tokens, the generator's longest, take seven bytes each
 
 fs::path folder_of(const fs::path& data_dir) { return data_dir / "listops"; }
 
 std::string file_name(Split split) { return split == Split::valid ? "basic_val.tsv" : fmt::format("basic_{}.tsv", split_name(split)); }
-
-/// Hands out the lines of a file, without LF or CRLF. A last line without a line end counts as one.
-class LineReader {
- public:
-  explicit LineReader(const fs::path& file) : file_(file), descriptor_(::open(file.c_str(), O_RDONLY | O_CLOEXEC)) {
-    struct stat facts {};
-    if (descriptor_ < 0 || ::fstat(descriptor_, &facts) != 0) fail();
-    file_size_ = static_cast<std::size_t>(facts.st_size);
-  }
-  ~LineReader() { ::close(descriptor_); }
-  LineReader(const LineReader&) = delete;
-  LineReader& operator=(const LineReader&) = delete;
-
-  std::size_t file_size() const { return file_size_; }
-
-  /// The next line, valid until the next call; *(line.end()) may be read and is '\n' or '\r'. False at the end of the file.
-  bool next(std::string_view& line) {
-    const char* end = find_newline(begin_);
-    while (end == nullptr && !at_end_) {
-      const std::size_t searched = end_ - begin_;
-      fill();
-      end = find_newline(begin_ + searched);
-    }
-    if (end == nullptr) {
-      if (begin_ == end_) return false;
-      buffer_[end_++] = '\n';  // fill() leaves room for it
-      end = &buffer_[end_ - 1];
-    }
-    const char* start = &buffer_[begin_];
-    begin_ = static_cast<std::size_t>(end - buffer_.data()) + 1;
-    line = {start, static_cast<std::size_t>(end - start)};
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    return true;
-  }
-
- private:
-  const char* find_newline(std::size_t from) const {
-    return from == end_ ? nullptr : static_cast<const char*>(std::memchr(&buffer_[from], '\n', end_ - from));
-  }
-
-  void fill() {
-    std::memmove(buffer_.data(), &buffer_[begin_], end_ - begin_);
-    end_ -= begin_;
-    begin_ = 0;
-    if (buffer_.size() < end_ + (1 << 20)) buffer_.resize(2 * buffer_.size());
-    ssize_t count;
-    do count = ::read(descriptor_, &buffer_[end_], buffer_.size() - end_ - 1);
-    while (count < 0 && errno == EINTR);
-    if (count < 0) fail();
-    end_ += static_cast<std::size_t>(count);
-    at_end_ = count == 0;
-  }
-
-  [[noreturn]] void fail() const { throw Error(fmt::format("{}: cannot be read ({})", file_.string(), std::strerror(errno))); }
-
-  fs::path file_;
-  int descriptor_;
-  std::size_t file_size_ = 0;
-  std::vector<char> buffer_ = std::vector<char>(4 << 20);
-  std::size_t begin_ = 0, end_ = 0;
-  bool at_end_ = false;
-};
 
 /// What a character is in a source text: a token, or one of these.
 constexpr char kind_parenthesis = 0, kind_operator = 100, kind_unknown = 101;
@@ -130,7 +65,8 @@ std::size_t tokenise(std::string_view source, char* out) {
     if (kind == kind_unknown || (p < end && *p != ' ')) {
       const std::string_view rest(symbol, static_cast<std::size_t>(end - symbol));
       throw Error(fmt::format("expected ( ) ] [MIN [MAX [MED [SM or a digit, separated by single spaces, found '{}' in column {}",
-                              rest.substr(0, std::min(std::max<std::size_t>(rest.find(' '), 1), std::size_t{12})), symbol - source.data() + 1));
+                              printable(rest.substr(0, std::min(std::max<std::size_t>(rest.find(' '), 1), std::size_t{12}))),
+                              symbol - source.data() + 1));
     }
     ++p;
     out[count] = kind;
@@ -413,7 +349,7 @@ class ListopsTask : public Task {
 }  // namespace
 
 std::unique_ptr<ListopsDataset> read_listops(const fs::path& file, std::size_t seq_len, std::size_t limit) {
-  LineReader reader(file);
+  LineReader reader(file, longest_line);
   const auto fail = [&](std::size_t number, const std::string& message) { throw Error(fmt::format("{}:{}: {}", file.string(), number, message)); };
   std::string_view line;
   if (!reader.next(line) || line != header) fail(1, "expected the header Source<tab>Target");
