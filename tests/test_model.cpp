@@ -7,6 +7,8 @@
 #include <cmath>
 #include <map>
 
+#include "cli/resolve.h"
+#include "core/config_files.h"
 #include "mixer_cases.h"
 #include "model/classifier.h"
 #include "model/embedding.h"
@@ -198,6 +200,80 @@ TEST_CASE("Parameter counts are those of the published models", "[model]") {
   CHECK(extrapolated(text) == 19'518'738);  // as the model itself, above
   CHECK(extrapolated(listops) == 137'076'778);
   CHECK(extrapolated(text_4000) == 259'614'738);
+}
+
+TEST_CASE("The profiles have the published parameter counts for every task", "[model]") {
+  const auto count = [](const std::string& profile, const std::string& task, const std::string& mixer) {
+    const RunConfig config = resolve(layer_run({{"task", task}, {"mixer", mixer}, {"profile", profile}}, "the test", Json::object()));
+    return Classifier(config.task, config.model, 0).parameter_count();
+  };
+  const std::map<std::string, std::map<std::string, std::int64_t>> lra_config = {
+      {"listops", {{"softmax", 8'948'746}, {"linformer", 9'076'810}, {"longformer", 12'094'474}}},
+      {"text", {{"softmax", 3'486'722}, {"linformer", 3'550'786}, {"longformer", 4'273'154}}},
+      {"retrieval", {{"softmax", 1'087'618}, {"linformer", 1'343'618}, {"longformer", 1'284'226}}},
+      {"image",
+       {{"softmax", 248'458}, {"linformer", 264'858}, {"longformer", 545'418}, {"local", 248'202}, {"bigbird", 248'458}, {"sparse", 248'458}, {"linear", 248'458},
+        {"performer", 248'458}, {"synthesizer", 8'653'458}}},
+      {"pathfinder",
+       {{"softmax", 26'530}, {"bigbird", 87'874}, {"linear", 116'098}, {"linformer", 30'050}, {"local", 54'338}, {"longformer", 21'026}, {"performer", 26'530},
+        {"sparse", 13'666}, {"synthesizer", 8'442'946}}},
+      {"pathfinder64", {{"softmax", 153'186}}},
+      {"pathx", {{"softmax", 537'954}}},
+      {"pathfinder256", {{"softmax", 2'119'266}}}};
+  for (const auto& [task, counts] : lra_config) {
+    for (const auto& [mixer, published] : counts) {
+      INFO(task << " " << mixer);
+      CHECK(count("lra-config", task, mixer) == published);
+    }
+  }
+  CHECK(count("lra-paper", "listops", "softmax") == 19'983'370);
+  CHECK(count("lra-paper", "retrieval", "softmax") == 1'218'690);
+  for (const auto& [task, published] : std::map<std::string, std::int64_t>{{"listops", 209'802}, {"text", 370'562}, {"retrieval", 395'138}, {"image", 174'986}, {"pathfinder", 173'954}}) {
+    INFO(task);
+    CHECK(count("small", task, "softmax") == published);
+  }
+  // A stand-in has the settings of its task.
+  for (const std::string task : {"text", "retrieval", "image", "pathfinder", "pathx"}) CHECK(count("lra-config", task + "_standin", "linformer") == count("lra-config", task, "linformer"));
+}
+
+TEST_CASE("Continuous pixels are a linear layer of their normalised value", "[model]") {
+  const at::NoGradGuard guard;
+  Sizes how = sizes(9, 256, 3, 1, 2, 8, 8, 12, "cls", "sinusoid");
+  how.model.pixels = "continuous";
+  how.model.pixel_mean = 0.25;
+  how.model.pixel_std = 0.5;
+  TaskConfig task = how.task;
+  Embedding embedding(task, how.model, 10, true);
+  embedding.to(at::kDouble);
+  const at::Tensor pixels = at::tensor({0, 255, 51, 7}, at::kLong);
+  SequenceLayout layout({5});
+  const at::Tensor out = embedding.forward(embedding.with_cls(pixels, layout), layout);
+  const at::Tensor weight = embedding.named_parameters()["pixels.weight"].squeeze(1), bias = embedding.named_parameters()["pixels.bias"];
+  const at::Tensor positions = sinusoid_table(10, 8);
+  CHECK(largest_difference(out[0], positions[0]) < 1e-9);  // CLS is zero at first
+  for (std::int64_t i = 0; i < 4; ++i) {
+    const double value = (static_cast<double>(pixels[i].item<std::int64_t>()) / 255 - 0.25) / 0.5;
+    CHECK(largest_difference(out[i + 1], weight * value + bias + positions[i + 1]) < 1e-6);
+  }
+  CHECK_FALSE(embedding.named_parameters().contains("tokens"));
+}
+
+TEST_CASE("Black pixels as padding are seen by no query, and CLS is no pixel", "[model]") {
+  const at::NoGradGuard guard;
+  Sizes how = sizes(12, 256, 3, 1, 2, 8, 8, 12, "cls", "sinusoid");
+  how = with_mixer(how, "softmax");
+  at::Tensor tokens = at::tensor({0, 3, 0, 0, 9, 200, 0, 4}, at::kLong);
+  const auto logits = [&](const std::string& black, bool move_black) {
+    how.model.black_pixels = black;
+    const auto classifier = make(how);
+    // What a black pixel looks like: another row of the table.
+    if (move_black) classifier->named_parameters()["embedding.tokens"][0].add_(3);
+    return classifier->forward(tokens, SequenceLayout({8}));
+  };
+  // The last block's output is read at CLS alone, so with one block a hidden pixel has no way to it.
+  CHECK(largest_difference(logits("padding", false), logits("padding", true)) < 1e-12);
+  CHECK(largest_difference(logits("tokens", false), logits("tokens", true)) > 1e-3);
+  CHECK(largest_difference(logits("tokens", false), logits("padding", false)) > 1e-4);
 }
 
 TEST_CASE("Packed and padded batches give the logits of each sequence alone, for every mixer", "[model]") {

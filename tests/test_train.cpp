@@ -130,10 +130,21 @@ struct Numbered : lra::Dataset {
   explicit Numbered(std::size_t count) : size_(count) {}
   std::size_t size() const override { return size_; }
   lra::Example get(std::size_t index) const override {
-    return {std::vector<std::int32_t>(static_cast<std::size_t>(length(index)), static_cast<std::int32_t>(index % 16)), static_cast<std::int32_t>(index)};
+    return {std::vector<std::int32_t>(static_cast<std::size_t>(length(index)), static_cast<std::int32_t>(index % 16)), static_cast<std::int32_t>(index), 0};
   }
   std::int64_t length(std::size_t index) const override { return 1 + static_cast<std::int64_t>(index * 7 % 5); }
+  std::int32_t label(std::size_t index) const override { return static_cast<std::int32_t>(index); }
   std::size_t size_;
+};
+
+/// Pair i: i + 1 tokens i, then two tokens 9.
+struct Pairs : Numbered {
+  using Numbered::Numbered;
+  lra::Example get(std::size_t index) const override {
+    std::vector<std::int32_t> tokens(index + 1, static_cast<std::int32_t>(index));
+    tokens.insert(tokens.end(), {9, 9});
+    return {tokens, static_cast<std::int32_t>(index), static_cast<std::int64_t>(index) + 1};
+  }
 };
 
 std::vector<std::int64_t> labels_of(const lra::PackedBatch& batch) {
@@ -171,6 +182,13 @@ TEST_CASE("the loader visits every example once an epoch, in an order that depen
     CHECK(epoch == all);
   }
   CHECK(lra::shuffled(22, 3, 0) != lra::shuffled(22, 4, 0));
+  const lra::PackedBatch pairs = lra::pack(Pairs(3), {2, 0, 1});
+  CHECK(pairs.examples() == 3);
+  CHECK(pairs.layout.lengths() == std::vector<std::int64_t>{3, 2, 1, 2, 2, 2});
+  const lra::PackedBatch last_two = pairs.slice(1, 2);
+  CHECK(last_two.layout.lengths() == std::vector<std::int64_t>{1, 2, 2, 2});
+  CHECK(labels_of(last_two) == std::vector<std::int64_t>{0, 1});
+  CHECK(last_two.tokens.eq(at::tensor({0, 9, 9, 1, 1, 9, 9}, at::kLong)).all().item<bool>());
   const Numbered nothing(0);
   CHECK_THROWS_AS(lra::BatchLoader(nothing, 4, 3), lra::Error);
 }
@@ -461,6 +479,7 @@ TEST_CASE("bench measures full-length batches and says their length only when th
   CHECK(record.sequence_length == 40);
   CHECK(record.train_steps_per_second->samples.size() == 3);
   CHECK(record.inference_examples_per_second->count == 3);
+  CHECK(record.loading_examples_per_second->count == 3);
   CHECK(record.train_examples_per_second->median == Approx(4 * record.train_steps_per_second->median));
   CHECK(*record.peak_tensor_bytes > 16 * *record.parameters);
 }

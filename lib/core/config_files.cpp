@@ -199,11 +199,16 @@ std::vector<LayeredJson> expand_config(const Json& config, const std::string& or
 
   std::vector<LayeredJson> runs;
   const Json seeds = as_list(suite.value("seeds", Json::array({0})), origin, "seeds");
-  for (const auto& task : as_list(suite["tasks"], origin, "tasks")) {
-    for (const auto& mixer : as_list(suite["mixers"], origin, "mixers")) {
+  for (const auto& entry : as_list(suite["tasks"], origin, "tasks")) {
+    Json task = entry_object(entry, origin, "task");
+    // A task of the suite may have a list of mixers for itself; one from the command line holds for all.
+    const bool own = task.contains("mixers") && !overrides.contains("mixers");
+    const Json mixers = as_list(own ? task["mixers"] : suite["mixers"], origin, "mixers");
+    task.erase("mixers");
+    for (const auto& mixer : mixers) {
       for (const auto& seed : seeds) {
         Json run = common;
-        run.merge_patch(entry_object(task, origin, "task"));
+        run.merge_patch(task);
         run.merge_patch(entry_object(mixer, origin, "mixer"));
         run["seed"] = seed;
         runs.push_back(layer_run(run, origin, run_overrides));

@@ -27,7 +27,7 @@ std::vector<fs::path> read_cifar10(const ExampleSource& source) {
     files.push_back(folder / fmt::format("data_batch_{}.bin", batch));
     bytes += fs::file_size(files.back());
   }
-  const ExampleSink training = split_last_tenth(source.sink, bytes / cifar10_record_bytes);
+  const ExampleSink training = split_last_tenth(source.sink, bytes / 3073);
   for (const auto& file : files) read_cifar10_batch(file, training);
   files.push_back(folder / "test_batch.bin");
   read_cifar10_batch(files.back(), [&](std::int32_t label, std::string_view pixels, std::string_view) { source.sink(Split::test, label, pixels, {}); });

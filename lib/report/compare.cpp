@@ -13,9 +13,17 @@
 namespace lra::report {
 namespace {
 
-const std::vector<std::pair<std::string, std::string>> task_names = {{"listops", "ListOps"}, {"text", "Text"},
-                                                                     {"retrieval", "Retrieval"}, {"image", "Image"},
-                                                                     {"pathfinder", "Pathfinder"}, {"pathx", "Path-X"}};
+using TaskNames = std::vector<std::pair<std::string, std::string>>;
+/// The tasks of the averages.
+const TaskNames task_names = {{"listops", "ListOps"}, {"text", "Text"},
+                              {"retrieval", "Retrieval"}, {"image", "Image"},
+                              {"pathfinder", "Pathfinder"}, {"pathx", "Path-X"}};
+/// Those that never count in them: stand-ins, and sizes of Pathfinder that the paper has no numbers for.
+const TaskNames other_task_names = {{"text_standin", "Text stand-in (generated documents)"}, {"retrieval_standin", "Retrieval stand-in (generated pairs)"},
+                                    {"image_standin", "Image stand-in (Fashion-MNIST)"}, {"pathfinder_standin", "Pathfinder stand-in (own generator)"},
+                                    {"pathx_standin", "Path-X stand-in (own generator)"}, {"pathfinder64", "Pathfinder 64"},
+                                    {"pathfinder64_standin", "Pathfinder 64 stand-in (own generator)"}, {"pathfinder256", "Pathfinder 256"},
+                                    {"pathfinder256_standin", "Pathfinder 256 stand-in (own generator)"}};
 
 // Keys that neither change what is computed nor how fast a step is.
 const std::set<std::string> bookkeeping_keys = {"seed", "suite", "variant", "display_name", "data_dir", "out", "checkpoint_every",
@@ -232,8 +240,10 @@ std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& gr
 }  // namespace
 
 std::string task_name(const std::string& task) {
-  for (const auto& [key, name] : task_names) {
-    if (key == task) return name;
+  for (const TaskNames* names : {&task_names, &other_task_names}) {
+    for (const auto& [key, name] : *names) {
+      if (key == task) return name;
+    }
   }
   return task;
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "data/random.h"
 #include "data/task.h"
 #include "model/classifier.h"
 #include "train/batch_loader.h"
@@ -82,6 +83,17 @@ void measure(const RunConfig& config, RunRecord& record) {
     end_if_asked(train, seconds_since(start));
   }
   record.inference_examples_per_second = measured(inference);
+
+  std::vector<double> loading;
+  const auto order = shuffled(data->size(), static_cast<std::uint64_t>(train.seed), 0);
+  for (std::int64_t step = 0; step < steps; ++step) {
+    std::vector<std::size_t> indices;
+    for (std::int64_t i = 0; i < train.batch_size; ++i) indices.push_back(order[static_cast<std::size_t>(step * train.batch_size + i) % order.size()]);
+    const auto load_start = Clock::now();
+    pack(*data, indices);
+    if (step >= config.measure.measure_warmup_steps) loading.push_back(static_cast<double>(train.batch_size) / seconds_since(load_start));
+  }
+  record.loading_examples_per_second = measured(loading);
 }
 
 }  // namespace

@@ -1,0 +1,282 @@
+#include <algorithm>
+#include <catch2/catch_test_macros.hpp>
+#include <cmath>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/data_files.h"
+#include "core/json_file.h"
+#include "data/packed.h"
+#include "data/random.h"
+#include "data/reference_levels.h"
+#include "data/task.h"
+
+namespace fs = std::filesystem;
+using namespace lra;
+
+namespace {
+
+/// The task's options at their defaults, with `given` over them.
+TaskConfig config_of(const std::string& task, const fs::path& data_dir, std::int64_t seq_len, const Json& given = Json::object()) {
+  TaskConfig config;
+  config.task = task;
+  config.data_dir = data_dir.string();
+  config.seq_len = seq_len;
+  config.vocab_size = 257;
+  config.num_classes = 10;
+  LayeredJson layers;
+  layers.merge({{"task_options", given}}, "the test");
+  config.task_options = task_registry().at(task).resolve(layers, "/task_options");
+  return config;
+}
+
+struct Prepared {
+  Prepared(const std::string& name, const fs::path& from, const Json& generator = Json::object()) : folder("task_" + name), task(task_registry().at(name).make()) {
+    manifest = task->prepare({.data_dir = folder.path.string(), .from = from.string(), .threads = 1, .generator = generator});
+  }
+  TestFolder folder;
+  std::unique_ptr<Task> task;
+  Json manifest;
+};
+
+/// The tokens of all examples of a split, by label.
+std::multimap<std::int32_t, std::vector<std::int32_t>> tokens_of(const Dataset& data) {
+  std::multimap<std::int32_t, std::vector<std::int32_t>> all;
+  for (std::size_t i = 0; i < data.size(); ++i) all.emplace(data.get(i).label, data.get(i).tokens);
+  return all;
+}
+
+bool contains(const std::multimap<std::int32_t, std::vector<std::int32_t>>& all, std::int32_t label, const std::vector<std::int32_t>& tokens) {
+  const auto [begin, end] = all.equal_range(label);
+  return std::any_of(begin, end, [&](const auto& entry) { return entry.second == tokens; });
+}
+
+std::vector<std::int32_t> bytes_plus_one(std::string_view text) {
+  std::vector<std::int32_t> tokens;
+  for (const char byte : text) tokens.push_back(static_cast<unsigned char>(byte) + 1);
+  return tokens;
+}
+
+}  // namespace
+
+TEST_CASE("Text: bytes + 1 of the first seq_len bytes; valid is test, or a tenth of train", "[tasks]") {
+  const Prepared text("text", fixtures / "imdb");
+  const auto open = [&](Split split, std::int64_t seq_len, const Json& options = Json::object()) { return text.task->open(split, config_of("text", text.folder.path, seq_len, options)); };
+  const auto train = tokens_of(*open(Split::train, 1000));
+  CHECK(train.size() == 6);
+  CHECK(contains(train, 0, {67, 98, 101, 47}));  // "Bad."
+  CHECK(contains(train, 1, bytes_plus_one("Am\xc3\xa9lie is a delight \xe2\x80\x94 see it!")));
+  CHECK(contains(train, 1, std::vector<std::int32_t>(1000, 'x' + 1)));
+  CHECK(contains(tokens_of(*open(Split::train, 3)), 0, {67, 98, 101}));
+  CHECK(tokens_of(*open(Split::valid, 1000)) == tokens_of(*open(Split::test, 1000)));
+  CHECK(text.manifest.at("files").contains("valid") == false);
+  CHECK(text.manifest.at("statistics").at("train").at("classes") == Json({3, 3}));
+  CHECK(text.manifest.at("statistics").at("train").at("truncated") == Json({{"seq_len", 1000}, {"share", 1.0 / 6}}));
+  CHECK(text.task->verify(text.folder.path).at("examples") == Json({{"train", 6}, {"test", 4}}));
+
+  // 40 reviews: a tenth of them held out, the same for every limit, none twice.
+  const TestFolder many("many_reviews");
+  for (const char* part : {"train/neg", "train/pos", "test/neg", "test/pos"}) {
+    for (int i = 0; i < 20; ++i) write_file_atomically(many.path / part / (std::to_string(i) + "_1.txt"), std::string(part) + " " + std::to_string(i));
+  }
+  const Prepared large("text", many.path);
+  const Json from_train = {{"valid", "train"}};
+  const auto split = [&](Split which) { return tokens_of(*large.task->open(which, config_of("text", large.folder.path, 1000, from_train))); };
+  auto valid = split(Split::valid);
+  const auto rest = split(Split::train);
+  CHECK(valid.size() == 4);
+  CHECK(rest.size() == 36);
+  CHECK(split(Split::test).size() == 40);
+  valid.insert(rest.begin(), rest.end());
+  CHECK(valid == tokens_of(*large.task->open(Split::train, config_of("text", large.folder.path, 1000))));
+  TaskConfig few = config_of("text", large.folder.path, 1000, from_train);
+  few.limit = 3;
+  const auto three = tokens_of(*large.task->open(Split::valid, few));
+  CHECK(three.size() == 3);
+  for (const auto& [label, tokens] : three) CHECK(contains(split(Split::valid), label, tokens));
+}
+
+TEST_CASE("Retrieval: two documents, one after the other; an empty one is one padding token", "[tasks]") {
+  const Prepared aan("retrieval", fixtures / "aan");
+  const TestFolder archive("aan_archive");
+  REQUIRE(std::system(("tar -czf " + (archive.path / "lra_release.gz").string() + " -C " + fixtures.string() + " --transform 's,^aan,lra_release/tsv_data,' aan").c_str()) == 0);
+  const Prepared unpacked("retrieval", archive.path / "lra_release.gz");
+  CHECK(unpacked.manifest.at("source").at("archive") == "lra_release.gz");
+  CHECK(unpacked.manifest.at("files") == aan.manifest.at("files"));
+  CHECK_FALSE(fs::exists(unpacked.folder.path / "retrieval/unpacked"));
+
+  const auto data = aan.task->open(Split::train, config_of("retrieval", aan.folder.path, 4000));
+  bool quoted = false, empty = false;
+  for (std::size_t i = 0; i < data->size(); ++i) {
+    const Example example = data->get(i);
+    REQUIRE(example.second > 0);
+    const auto second = static_cast<std::ptrdiff_t>(example.second);
+    const std::vector<std::int32_t> a(example.tokens.begin(), example.tokens.begin() + second), b(example.tokens.begin() + second, example.tokens.end());
+    CHECK(static_cast<std::size_t>(data->length(i)) == a.size() + b.size());
+    quoted = quoted || (example.label == 1 && a == bytes_plus_one("We parse \"text\" well.") && b == bytes_plus_one("A \"quote"));
+    empty = empty || (example.label == 0 && a == std::vector<std::int32_t>{0} && b == bytes_plus_one("the first text is empty"));
+    CHECK(a.size() <= 4000);
+  }
+  CHECK(quoted);
+  CHECK(empty);
+}
+
+TEST_CASE("Image: grey pixels as ids, the last tenth of train is valid", "[tasks]") {
+  const Prepared image("image", fixtures / "cifar10");
+  TaskConfig config = config_of("image", image.folder.path, 1024);
+  config.vocab_size = 256;
+  std::size_t examples = 0;
+  for (const Split split : all_splits) {
+    const auto data = image.task->open(split, config);
+    examples += data->size();
+    for (std::size_t i = 0; i < data->size(); ++i) {
+      const Example example = data->get(i);
+      CHECK(example.tokens.size() == 1024);
+      CHECK(std::all_of(example.tokens.begin(), example.tokens.end(), [](auto token) { return token >= 0 && token < 256; }));
+    }
+  }
+  CHECK(image.manifest.at("files").at("train").at("examples") == 9);
+  CHECK(image.manifest.at("files").at("valid").at("examples") == 1);
+  CHECK(image.manifest.at("files").at("test").at("examples") == 2);
+  CHECK(image.task->show(image.task->open(Split::test, config)->get(0), false).size() > 32 * 16);
+}
+
+TEST_CASE("Pathfinder: a seeded split of the official pictures, and generated ones that stand in for them", "[tasks]") {
+  const Prepared made("pathfinder_standin", "", {{"train", 24}, {"valid", 6}, {"test", 10}, {"seed", 5}});
+  CHECK(made.manifest.at("stand_in_for") == "pathfinder");
+  TaskConfig config = config_of("pathfinder_standin", made.folder.path, 1024);
+  config.num_classes = 2;
+  CHECK(made.task->open(Split::train, config)->size() == 24);
+  CHECK(made.task->open(Split::valid, config)->size() == 6);
+  CHECK(made.task->open(Split::test, config)->size() == 10);
+  CHECK(made.task->data_info(config).at("stand_in_for") == "pathfinder");
+
+  // Its files are in the official form: the reader of the real task takes them and splits them by the seed.
+  const fs::path official = made.folder.path / "pathfinder_standin/official";
+  const auto train_hash = [&](std::int64_t seed) {
+    const Prepared split("pathfinder", official, {{"seed", seed}});
+    CHECK(split.manifest.at("files").at("train").at("examples") == 32);
+    CHECK(split.manifest.at("files").at("valid").at("examples") == 4);
+    CHECK(split.manifest.at("files").at("test").at("examples") == 4);
+    return split.manifest.at("files").at("train").at("sha256").get<std::string>();
+  };
+  const std::string first = train_hash(1);
+  CHECK(first == train_hash(1));
+  CHECK(first != train_hash(2));
+}
+
+TEST_CASE("Data that are there are used, others refused", "[tasks]") {
+  const Prepared text("text", fixtures / "imdb");
+  const auto again = [&](const fs::path& from, const Json& generator = Json::object()) {
+    return text.task->prepare({.data_dir = text.folder.path.string(), .from = from.string(), .threads = 1, .generator = generator}).at("prepared").get<std::string>();
+  };
+  CHECK(again(fixtures / "imdb") == "already there");
+  CHECK(error_of([&] { again(fixtures / "imdb/aclImdb"); }).find("the data there were made otherwise") != std::string::npos);
+  CHECK(error_of([&] { again(fixtures / "imdb", {{"seed", 1}}); }) == "--seed has no effect on official files of the task 'text'");
+  CHECK(error_of([&] { again(""); }).find("expected --from FOLDER or --from ARCHIVE") != std::string::npos);
+  CHECK(error_of([&] { again(fixtures / "nowhere"); }).find("there is no such folder or archive") != std::string::npos);
+  const auto standin = task_registry().at("text_standin").make();
+  CHECK(error_of([&] { standin->prepare({.data_dir = text.folder.path.string(), .from = "", .threads = 1, .generator = {{"max_depth", 3}}}); }).find("/max_depth: unknown key") != std::string::npos);
+
+  const TaskConfig config = config_of("text", text.folder.path, 1000);
+  const fs::path file = text.folder.path / "text/train.packed";
+  const std::string good = read_file(file);
+  std::string flipped = good;
+  flipped[20] = static_cast<char>(flipped[20] + 1);
+  write_file_atomically(file, flipped);
+  CHECK(error_of([&] { text.task->verify(text.folder.path); }).find("its SHA-256 is") != std::string::npos);
+  write_file_atomically(file, good.substr(0, good.size() - 1));
+  CHECK(error_of([&] { text.task->open(Split::train, config); }).find("bytes, the manifest says") != std::string::npos);
+  fs::remove(file);
+  CHECK(again(fixtures / "imdb") == "written");
+  CHECK(read_file(file) == good);
+  CHECK(error_of([&] { task_registry().at("image").make()->open(Split::train, config); }).find("the data of the task 'image' are not there") != std::string::npos);
+
+  // The same text in train and in test is counted.
+  const TestFolder twice("twice");
+  for (const char* part : {"train/neg", "train/pos", "test/neg", "test/pos"}) write_file_atomically(twice.path / part / "0_1.txt", part == std::string("test/pos") ? "train/neg" : part);
+  const Prepared leaking("text", twice.path);
+  CHECK(leaking.task->verify(leaking.folder.path).at("examples_twice") == Json({{"train and test", 1}}));
+}
+
+TEST_CASE("ListOps: official files are checked and copied; brackets can be dropped", "[tasks][listops]") {
+  const TestFolder official("official_listops");
+  const fs::path inner = official.path / "lra_release/lra_release/listops-1000";
+  const std::string text = "Source\tTarget\r\n( ( ( [MAX 4 ) 7 ) ] )\t7\r\n( ( ( [MIN ( ( ( [SM 9 ) 8 ) ] ) ) 9 ) ] )\t7\r\n";
+  const auto write = [&](const fs::path& folder, const std::string& train) {
+    write_file_atomically(folder / "basic_train.tsv", train);
+    write_file_atomically(folder / "basic_val.tsv", "Source\tTarget\n3\t3\n");
+    write_file_atomically(folder / "basic_test.tsv", "Source\tTarget\n4\t4\n");
+  };
+  write(official.path / "lra_release/listops-1000", "Source\tTarget\n5\t5\n");
+  write(inner, text);
+  const Prepared listops("listops", official.path);
+  CHECK(read_file(listops.folder.path / "listops/basic_train.tsv") == text);
+  TaskConfig config = config_of("listops", listops.folder.path, 2000);
+  CHECK(listops.task->open(Split::train, config)->get(1).tokens == std::vector<std::int32_t>{11, 14, 10, 9, 15, 10, 15});
+  CHECK(listops.task->show(listops.task->open(Split::train, config)->get(1), false) == "MIN(SM(9, 8), 9) = 7\n");
+  const TaskConfig dropped = config_of("listops", listops.folder.path, 2000, {{"brackets", "drop"}});
+  CHECK(listops.task->open(Split::train, dropped)->get(1).tokens == std::vector<std::int32_t>{11, 14, 10, 9, 10});
+  CHECK(listops.task->verify(listops.folder.path).at("examples").at("train") == 2);
+  CHECK(error_of([&] { config_of("listops", listops.folder.path, 10, {{"bracket", "drop"}}); }).find("/task_options/bracket: unknown key") != std::string::npos);
+
+  // The same expression in two splits.
+  write_file_atomically(listops.folder.path / "listops/basic_test.tsv", "Source\tTarget\n( ( ( [MAX 4 ) 7 ) ] )\t7\n");
+  CHECK(error_of([&] { listops.task->verify(listops.folder.path); }).find("basic_test.tsv:2: the same expression as basic_train.tsv:2") != std::string::npos);
+}
+
+TEST_CASE("Reference levels: what counts of tokens tell, and no more", "[levels]") {
+  // Label 1: "aab", label 0: "abb" and noise; and the same with the order as the only difference.
+  const TestFolder folder("levels");
+  Random random(1, 0);
+  const auto write = [&](const char* name, std::size_t examples, bool counts_tell) {
+    PackedWriter writer(folder.path / name, 1);
+    for (std::size_t i = 0; i < examples; ++i) {
+      const std::int32_t label = random.below(3) == 0;
+      std::string text;
+      for (int k = 0; k < 30; ++k) text += static_cast<char>('a' + random.below(26));
+      writer.add(label, text + (counts_tell ? (label ? "AAAAB" : "ABBBB") : (label ? "AB" : "BA")));
+    }
+    writer.finish(0);
+    return folder.path / name;
+  };
+  const PackedView view{.seq_len = 0, .first_id = 1, .num_classes = 2, .limit = 0};
+  for (const bool counts_tell : {true, false}) {
+    const PackedDataset train(write("train", 2000, counts_tell), view), test(write("test", 1000, counts_tell), view);
+    const Json levels = reference_levels(train, test, 2, 257);
+    CHECK(levels.at("chance") == 0.5);
+    CHECK(std::abs(levels.at("majority").get<double>() - 2.0 / 3) < 0.06);
+    const auto bag = levels.at("bag_of_tokens").get<double>();
+    CHECK((counts_tell ? bag > 0.99 : std::abs(bag - 2.0 / 3) < 0.06));
+    CHECK(reference_levels(train, test, 2, 257) == levels);
+  }
+  int computed = 0;
+  const auto compute = [&] { return Json(++computed); };
+  CHECK(remembered_levels(folder.path, "one", compute) == 1);
+  CHECK(remembered_levels(folder.path, "two", compute) == 2);
+  CHECK(remembered_levels(folder.path, "one", compute) == 1);
+  write_file_atomically(folder.path / "reference_levels.json", "[1, {");
+  CHECK(remembered_levels(folder.path, "one", compute) == 3);
+}
+
+TEST_CASE("Statistics of a split are those of its sequences", "[levels]") {
+  const TestFolder folder("statistics");
+  PackedWriter writer(folder.path / "x", 2);
+  writer.add(0, "aaaa", "bb");
+  writer.add(1, "a", std::string(25, 'c'));
+  writer.finish(0);
+  const Json facts = split_statistics(PackedDataset(folder.path / "x", {.seq_len = 0, .first_id = 1, .num_classes = 2, .limit = 0}), 2, 4);
+  CHECK(facts.at("classes") == Json({1, 1}));
+  CHECK(facts.at("length").at("mean") == 8.0);
+  CHECK(facts.at("length").at("0%") == 1);
+  CHECK(facts.at("length").at("50%") == 2);
+  CHECK(facts.at("length").at("100%") == 25);
+  CHECK(facts.at("truncated").at("share") == 0.25);
+  CHECK(facts.at("token_ids") == 3);
+  const auto bin = facts.at("length_histogram").at("bin").get<std::size_t>();
+  const auto counts = facts.at("length_histogram").at("counts").get<std::vector<int>>();
+  CHECK(bin == 2);
+  CHECK(counts == std::vector<int>{1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+}
