@@ -1,4 +1,5 @@
-"""Writes the tiny data sets in the official formats into tests/fixtures/{imdb,aan,cifar10,idx,archive}: the same bytes at every call.
+"""Writes the tiny data sets in the official formats into tests/fixtures/{imdb,aan,cifar10,idx,archive}, and first inputs for
+scripts/fuzz.sh into tests/fuzz/seeds: the same bytes at every call.
 
     .venv/bin/python scripts/reference/write_data_fixtures.py
 
@@ -139,6 +140,27 @@ def write_archives():
     write("archive/no_archive.gz", gzip.compress(b"just a text\n", mtime=0))
 
 
+def write_seeds():
+    def seed(name, content):
+        write(f"../fuzz/seeds/{name}", content)
+
+    seed("listops/good", b"( ( ( [MAX 4 ) ( ( ( ( [MED 7 ) 1 ) 2 ) ] ) ) ] )\t4\r\n7\t7\n( ( ( [SM 9 ) 9 ) ] )\t8\n")
+    seed("listops/bad", b"( [MIN ] )\t1\n1 2\t1\n\n\xff\t1\n")
+    seed("aan/good", b"1.0\ta\tb\tone \"text\ttwo\r\n0\t\t\t\t\n")
+    seed("aan/bad", b"1e-0\ta\tb\tc\td\n2.0\ta\tb\tc\n")
+    seed("cifar10/good", bytes([9]) + bytes(range(256)) * 12)
+    images = np.array([0x803, 1, 28, 28], ">u4").tobytes() + bytes(784)
+    labels = np.array([0x801, 1], ">u4").tobytes() + b"\x09"
+    seed("idx/plain", len(images).to_bytes(2, "big") + images + labels)
+    images, labels = gzip.compress(images, mtime=0), gzip.compress(labels, mtime=0)
+    seed("idx/gzip", len(images).to_bytes(2, "big") + images + labels)
+    seed("config/task", b'{"task": "listops", "seq_len": 2000, "vocab_size": 17, "num_classes": 10}\0{"limit": 5, "task": "x"}')
+    seed("config/model", b'{"num_layers": 4, "dropout": 1e-1, "pooling": "cls", "mixer_options": {"k": [1, -2]}, "attention_bias": true}')
+    seed("config/train", b'{"seed": 1, "learning_rate": 0.05, "schedule": "rsqrt", "cycle_momentum": false, "memory_limit_gb": 1e300}')
+    seed("config/nested", b'{"a": {"measure_steps": 20}, "b": [[[[{"c": null}]]]]}\0{"a": {"a/b~0": "\\u00e9\xc3\xa9"}}')
+
+
+write_seeds()
 write_imdb()
 write_aan()
 write_cifar10()
