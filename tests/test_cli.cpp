@@ -201,6 +201,41 @@ TEST_CASE("bench takes overrides after its lists", "[cli]") {
   CHECK(result_in(out / "bench/bytes/small/none")["config"]["measure_steps"] == 2);
 }
 
+TEST_CASE("a stand-in is made, shown, verified, trained on and named; the real task says how to get it", "[cli]") {
+  const std::string where = " --data-dir " + (workspace() / "standins").string();
+  REQUIRE(lra_run("data prepare pathfinder_standin --seed 3 --train 20 --valid 10 --test 10" + where).code == 0);
+  const auto status = lra_run("data status" + where);
+  CHECK(status.code == 0);
+  CHECK_THAT(status.out, ContainsSubstring("ready: 20 train, 10 valid, 10 test (generated, seed 3, a stand-in for pathfinder)"));
+  CHECK_THAT(status.out, ContainsSubstring("not there: lra-run data prepare image --from cifar-10-binary.tar.gz"));
+  const auto text = lra_run("data show pathfinder_standin 4" + where);
+  CHECK(std::count(text.out.begin(), text.out.end(), '\n') == 17);
+  CHECK_THAT(text.out, ContainsSubstring("label "));
+  const fs::path png = workspace() / "picture.png";
+  CHECK(lra_run("data show pathfinder_standin 4 --split train --png " + png.string() + where).code == 0);
+  CHECK(lra::read_file(png).starts_with("\x89PNG"));
+  CHECK(Json::parse(lra_run("data verify pathfinder_standin" + where).out)["examples"] == Json({{"train", 20}, {"valid", 10}, {"test", 10}}));
+  check_user_error(lra_run("data show pathfinder_standin 10" + where), "expected an example from 0 to 9 of the test split, found 10");
+  check_user_error(lra_run("data prepare pathfinder_standin --max-depth 4" + where), "/max_depth: unknown key");
+  check_user_error(lra_run("data prepare text" + where), "expected --from FOLDER or --from ARCHIVE");
+  check_user_error(lra_run("data prepare image --from " LRA_SOURCE_DIR "/tests/fixtures/imdb" + where), "data_batch_1.bin");
+  check_user_error(lra_run("data verify text" + where), "the data of the task 'text' are not there");
+
+  const fs::path out = workspace() / "standin_runs";
+  const Json run = {{"task", "pathfinder_standin"}, {"data_dir", (workspace() / "standins").string()}, {"seq_len", 1024}, {"batch_size", 4}, {"train_steps", 3}};
+  CHECK(lra_run("--config " + small_run("standin", run).string() + " --out " + out.string() + " mixer=softmax").code == 0);
+  const Json record = result_in(out / "pathfinder_standin/small/softmax");
+  CHECK(record["status"] == "ok");
+  CHECK(record["config"]["black_pixels"] == "padding");  // as LRA's code does for its Transformer
+  CHECK(record["data"]["stand_in_for"] == "pathfinder");
+  CHECK(record["metrics"]["reference_levels"].contains("bag_of_tokens"));
+  check_user_error(lra_run("--config " + small_run("standin", run).string() + " --out " + out.string() + " mixer=fnet black_pixels=padding"), "the mixer 'fnet' cannot hide tokens");
+  check_user_error(lra_run("--config " + small_run("standin", run).string() + " --out " + out.string() + " pair_head=nli"), "expected none");
+  check_user_error(lra_run("--config " + small_run("pixels").string() + " pixels=continuous"), "are no pixels");
+  check_user_error(lra_run("--config " + small_run("pixels").string() + " task_options.bracket=drop"), "/task_options/bracket: unknown key");
+  check_user_error(lra_run("--config " + small_run("pair").string() + " task=retrieval_standin pair_head=none"), "pairs: expected concat or nli");
+}
+
 TEST_CASE("lists, version, help, schema and doctor answer", "[cli]") {
   CHECK_THAT(lra_run("ls mixers").out, ContainsSubstring("linformer"));
   CHECK_THAT(lra_run("ls tasks").out, ContainsSubstring("listops"));

@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <map>
 #include <numbers>
-#include <cstdio>
 #include <set>
 
 #include "mixer_cases.h"
@@ -76,8 +75,8 @@ TEST_CASE("Padding and neighbours are invisible, at any length", "[mixers]") {
 }
 
 TEST_CASE("A hidden token reaches no other token", "[mixers]") {
-  std::set<std::string> hiding;
   for (const auto& one : mixer_cases()) {
+    if (!one.traits().hides_keys) continue;
     for (const auto& how : layouts) {
       MixerSpec spec = small_spec();
       spec.layout = how;
@@ -89,13 +88,12 @@ TEST_CASE("A hidden token reaches no other token", "[mixers]") {
       const at::Tensor before_all = forward(*mixer, x, layout);
       layout.set_visible(visible);
       const at::Tensor before = forward(*mixer, x, layout), after = forward(*mixer, changed, layout);
-      const bool hides = largest_difference(before.index({visible}), after.index({visible})) < exact && largest_difference(before, before_all) > 1e-3;
       INFO(one.name() << ", " << how);
-      fprintf(stderr, "%d %s %s\n", hides, one.name().c_str(), how.c_str());
-      CHECK(hides >= one.traits().hides_keys);
+      CHECK(largest_difference(before.index({visible}), after.index({visible})) < exact);
+      CHECK(largest_difference(before, before_all) > 1e-3);
       // With everything visible nothing changes.
       layout.set_visible(at::ones({layout.tokens()}, at::kBool));
-      if (one.traits().hides_keys) CHECK(largest_difference(forward(*mixer, x, layout), before_all) < exact);
+      CHECK(largest_difference(forward(*mixer, x, layout), before_all) < exact);
     }
   }
 }

@@ -267,7 +267,7 @@ TEST_CASE("Black pixels as padding are seen by no query, and CLS is no pixel", "
     how.model.black_pixels = black;
     const auto classifier = make(how);
     // What a black pixel looks like: another row of the table.
-    if (move_black) classifier->named_parameters()["embedding.tokens"][0].add_(3);
+    if (move_black) classifier->named_parameters()["embedding.tokens"][0].add_(at::arange(8, at::kDouble));
     return classifier->forward(tokens, SequenceLayout({8}));
   };
   // The last block's output is read at CLS alone, so with one block a hidden pixel has no way to it.

@@ -38,13 +38,16 @@ RunConfig resolve(const LayeredJson& layers) {
   };
   const bool hides_keys = mixer_registry().at(config.model.mixer).traits(config.model.mixer_options).hides_keys;
   if (config.model.black_pixels == "official") config.model.black_pixels = hides_keys ? "padding" : "tokens";
-  const bool pixels = task.make()->picture_side() > 0;
+  const auto made = task.make();
+  const bool pixels = made->picture_side() > 0;
   const ModelConfig& model = config.model;
   const TrainConfig& train = config.train;
   require(model.qkv_width() % model.num_heads == 0, "num_heads",
           fmt::format("{} heads do not divide the width {} of queries and keys; choose a divisor of it", model.num_heads, model.qkv_width()));
   require(model.black_pixels == "tokens" || (pixels && hides_keys), "black_pixels",
           fmt::format("{}; use tokens", pixels ? fmt::format("the mixer '{}' cannot hide tokens", model.mixer) : fmt::format("the tokens of the task '{}' are no pixels", config.task.task)));
+  require((model.pair_head != "none") == made->pairs(), "pair_head",
+          fmt::format("the examples of the task '{}' are {}", config.task.task, made->pairs() ? "pairs: expected concat or nli" : "single sequences: expected none"));
   require(model.pixels == "discrete" || pixels, "pixels", fmt::format("the tokens of the task '{}' are no pixels; use discrete", config.task.task));
   require(train.micro_batch_size <= train.batch_size, "micro_batch_size", fmt::format("expected at most batch_size, which is {}", train.batch_size));
   require(train.schedule != "one_cycle" || train.warmup_steps < train.train_steps, "warmup_steps",

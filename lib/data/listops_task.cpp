@@ -177,6 +177,20 @@ std::string readable(const std::vector<std::int32_t>& tokens) {
   return text;
 }
 
+/// Readers have no use for parentheses; a file in which they do not balance was damaged or made by something else. Throws Error "FILE:LINE: ...".
+void check_parentheses(const fs::path& file) {
+  LineReader reader(file, longest_line);
+  std::string_view line;
+  while (reader.next(line)) {
+    std::int64_t depth = 0;
+    for (std::size_t column = 0; column < line.size(); ++column) {
+      if (line[column] == '(') ++depth;
+      if (line[column] == ')' && --depth < 0) reader.fail(fmt::format("the parenthesis in column {} closes none that was opened", column + 1));
+    }
+    if (depth > 0) reader.fail(fmt::format("{} parentheses are opened and not closed", depth));
+  }
+}
+
 /// The folder at or below `from` with the three files; of several the innermost, as the release archive holds the task twice.
 fs::path find_listops(const fs::path& from) {
   const auto complete = [](const fs::path& folder) {
@@ -233,6 +247,7 @@ class ListopsTask : public Task {
       auto& data = splits[static_cast<std::size_t>(split)];
       data = read_split(data_dir, split, whole_sequence, no_limit);
       const fs::path file = folder / file_name(split);
+      check_parentheses(file);
       for (std::size_t i = 0; i < data->size(); ++i) {
         const auto fail = [&](const std::string& message) { throw Error(fmt::format("{}:{}: {}", file.string(), i + 2, message)); };
         int value = 0;

@@ -87,7 +87,7 @@ Json PackedTask::manifest_of(const fs::path& data_dir) const {
   Json manifest = read_manifest(folder);
   if (manifest.is_null()) {
     throw Error(fmt::format("{}: the data of the task '{}' are not there", (folder / "manifest.json").string(), spec_.name),
-                fmt::format("{} --data-dir {}", spec_.how_to_prepare, data_dir.string()));
+                fmt::format("{}, with --data-dir {}", spec_.how_to_prepare, data_dir.string()));
   }
   return manifest;
 }
@@ -163,6 +163,7 @@ Json PackedTask::prepare(const PrepareOptions& options) const {
       throw Error(fmt::format("--{} has no effect on official files of the task '{}'", options.generator.begin().key(), spec_.name), "leave it out");
     }
     seed = static_cast<std::uint64_t>(from_json_object<SplitOptions>(options.generator, command_line_origin).seed);
+    if (!fs::exists(from)) throw Error(fmt::format("--from {}: there is no such folder or archive", from.string()));
     request = {{"from", (from / "").parent_path().filename().string()}};
     if (spec_.random_split) request["split_seed"] = seed;
   }

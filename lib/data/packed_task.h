@@ -70,6 +70,7 @@ class PackedTask : public Task {
   Json data_info(const TaskConfig& config) const override;
   std::string how_to_prepare() const override { return spec_.how_to_prepare; }
   std::string show(const Example& example, bool colour) const override;
+  bool pairs() const override { return spec_.sequences == 2; }
   std::int64_t picture_side() const override { return spec_.picture_side; }
 
  protected:

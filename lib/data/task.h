@@ -56,6 +56,9 @@ class Task {
   /// An example as a person would read it: the expression with its value, the text, the picture (in grey shades of a terminal, or in letters).
   virtual std::string show(const Example& example, bool colour) const = 0;
 
+  /// Are the examples pairs of sequences?
+  virtual bool pairs() const { return false; }
+
   /// Width and height of the task's square pictures; 0: its tokens are no pixels.
   virtual std::int64_t picture_side() const { return 0; }
 };

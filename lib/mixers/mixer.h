@@ -73,7 +73,7 @@ struct MixerTraits {
   bool rows_sum_to_one = false;    ///< V = 1 everywhere gives 1 everywhere
   bool quadratic_memory = false;   ///< may make tensors that grow with n²
   bool fixed_length = false;       ///< has parameters or a transform tied to max_length
-  bool hides_keys = false;         ///< follows SequenceLayout::visible(), as the mixers do for which LRA's code uses its padding mask
+  bool hides_keys = false;         ///< follows SequenceLayout::visible(), as the mixers for which LRA's code uses its padding mask (but Sinkhorn, which sorts by all)
   bool attention_dropout = false;  ///< weights are materialised, so attention dropout exists
 };
 

@@ -145,7 +145,7 @@ class Sinkhorn : public AttentionMixer {
   std::uint64_t step_ = 0, sequences_ = 0;  // of training
 };
 
-const bool registered = register_mixer<Sinkhorn, SinkhornOptions>("sinkhorn", {.rows_sum_to_one = true, .hides_keys = true});
+const bool registered = register_mixer<Sinkhorn, SinkhornOptions>("sinkhorn", {.rows_sum_to_one = true});
 
 }  // namespace
 }  // namespace lra

@@ -2,7 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 #include <cstdlib>
-#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,17 +41,16 @@ struct Prepared {
   Json manifest;
 };
 
-/// The tokens of all examples of a split, by label.
-std::multimap<std::int32_t, std::vector<std::int32_t>> tokens_of(const Dataset& data) {
-  std::multimap<std::int32_t, std::vector<std::int32_t>> all;
+/// Labels and tokens of all examples of a split, whatever their order.
+using Contents = std::multiset<std::pair<std::int32_t, std::vector<std::int32_t>>>;
+
+Contents tokens_of(const Dataset& data) {
+  Contents all;
   for (std::size_t i = 0; i < data.size(); ++i) all.emplace(data.get(i).label, data.get(i).tokens);
   return all;
 }
 
-bool contains(const std::multimap<std::int32_t, std::vector<std::int32_t>>& all, std::int32_t label, const std::vector<std::int32_t>& tokens) {
-  const auto [begin, end] = all.equal_range(label);
-  return std::any_of(begin, end, [&](const auto& entry) { return entry.second == tokens; });
-}
+bool contains(const Contents& all, std::int32_t label, const std::vector<std::int32_t>& tokens) { return all.contains({label, tokens}); }
 
 std::vector<std::int32_t> bytes_plus_one(std::string_view text) {
   std::vector<std::int32_t> tokens;
@@ -222,6 +221,15 @@ TEST_CASE("ListOps: official files are checked and copied; brackets can be dropp
   CHECK(listops.task->verify(listops.folder.path).at("examples").at("train") == 2);
   CHECK(error_of([&] { config_of("listops", listops.folder.path, 10, {{"bracket", "drop"}}); }).find("/task_options/bracket: unknown key") != std::string::npos);
 
+  // Parentheses, which the reader has no use for.
+  const auto verify_error = [&](const std::string& source) {
+    write_file_atomically(listops.folder.path / "listops/basic_val.tsv", "Source\tTarget\n3\t3\n" + source + "\t7\n");
+    return error_of([&] { listops.task->verify(listops.folder.path); });
+  };
+  CHECK(verify_error("( ( ( [MAX 4 ) 7 ) ]").find("basic_val.tsv:3: 1 parentheses are opened and not closed") != std::string::npos);
+  CHECK(verify_error("( ( [MAX 4 ) 7 ) ) ]").find("basic_val.tsv:3: the parenthesis in column 18 closes none that was opened") != std::string::npos);
+  CHECK(verify_error("( ( ( [MAX 4 ) 7 ) )").find("basic_val.tsv:3: ") != std::string::npos);
+  write_file_atomically(listops.folder.path / "listops/basic_val.tsv", "Source\tTarget\n3\t3\n");
   // The same expression in two splits.
   write_file_atomically(listops.folder.path / "listops/basic_test.tsv", "Source\tTarget\n( ( ( [MAX 4 ) 7 ) ] )\t7\n");
   CHECK(error_of([&] { listops.task->verify(listops.folder.path); }).find("basic_test.tsv:2: the same expression as basic_train.tsv:2") != std::string::npos);
