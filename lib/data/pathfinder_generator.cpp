@@ -502,8 +502,11 @@ PathfinderPicture draw_pathfinder(int size, std::uint64_t seed, std::uint64_t in
   for (const Snake& snake : distractors) {
     for (const Drawn& drawn : snake.paddles) draw(drawn.paddle->line, drawn.at, style.distractor_contrast);
   }
-  draw(tools.disc, pair[first].start, 100);
-  draw(tools.disc, pair[last].end, 100);
+  const std::array<Place, 2> discs{pair[first].start, pair[last].end};
+  for (std::size_t i = 0; i < 2; ++i) {
+    draw(tools.disc, discs[i], 100);
+    picture.discs[i] = {discs[i].y, discs[i].x};
+  }
 
   const int brightest = *std::max_element(light.begin(), light.end());
   picture.pixels.reserve(light.size());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <vector>
@@ -10,6 +11,7 @@ namespace lra {
 struct PathfinderPicture {
   std::vector<std::uint8_t> pixels;  ///< size x size, row by row
   std::int32_t label = 0;            ///< 1: both discs sit on the same long snake
+  std::array<std::array<int, 2>, 2> discs{};  ///< rows and columns of their centres: the one on a start, the one on an end
   int margin = 0;                    ///< half the gap between the paddles of a snake, in pixels
   int restarts = 0;                  ///< pairs of long snakes that were given up before this one
 };

@@ -131,13 +131,21 @@ TEST_CASE("Pathfinder: the pictures of this version of the generator", "[pathfin
   }
 }
 
-TEST_CASE("Pathfinder: each picture has two discs apart", "[pathfinder]") {
+TEST_CASE("Pathfinder: each picture has two discs, apart and where it says", "[pathfinder]") {
   for (const auto& [size, around] : {std::pair(64, 1), {128, 1}, {256, 3}}) {
     for (std::uint64_t index = 0; index < 10; ++index) {
       const PathfinderPicture picture = draw_pathfinder(size, 11, index);
       CAPTURE(size, index);
-      CHECK(groups_of(bright(picture, size, 240, around), 1.5).size() == 2);
+      const auto found = groups_of(bright(picture, size, 240, around), 1.5);
+      CHECK(found.size() == 2);
+      for (const auto& [y, x] : picture.discs) {
+        CHECK(std::any_of(found.begin(), found.end(), [y = y, x = x](const auto& group) { return std::hypot(group[0].y - y, group[0].x - x) < 4; }));
+      }
     }
+  }
+  for (std::uint64_t index = 0; index < 500; ++index) {
+    const auto discs = draw_pathfinder(32, 11, index).discs;
+    CHECK(std::hypot(discs[0][0] - discs[1][0], discs[0][1] - discs[1][1]) >= 4);
   }
 }
 
@@ -146,14 +154,12 @@ TEST_CASE("Pathfinder: the label says whether paddles lead from disc to disc", "
   int connected_0 = 0, count_0 = 0;
   for (std::uint64_t index = 0; index < 60; ++index) {
     const PathfinderPicture picture = draw_pathfinder(256, 21, index);
-    const auto discs = groups_of(bright(picture, 256, 240, 3), 1.5);
-    REQUIRE(discs.size() == 2);
-    const auto group_of = [groups = groups_of(bright(picture, 256, 100, 0), 8.0)](Pixel pixel) {
+    const auto group_of = [groups = groups_of(bright(picture, 256, 100, 0), 8.0)](std::array<int, 2> disc) {
       return std::find_if(groups.begin(), groups.end(), [&](const auto& group) {
-               return std::any_of(group.begin(), group.end(), [&](Pixel p) { return p.y == pixel.y && p.x == pixel.x; });
+               return std::any_of(group.begin(), group.end(), [&](Pixel p) { return p.y == disc[0] && p.x == disc[1]; });
              }) - groups.begin();
     };
-    const bool connected = group_of(discs[0][0]) == group_of(discs[1][0]);
+    const bool connected = group_of(picture.discs[0]) == group_of(picture.discs[1]);
     CAPTURE(index);
     if (picture.label == 1) {
       CHECK(connected);
@@ -276,6 +282,17 @@ TEST_CASE("Pathfinder: the official layout of another program", "[pathfinder]") 
   CHECK(empty == 1);
   CHECK(indices == std::vector<std::size_t>{0, 1, 3});
   CHECK(labels == std::vector<std::int32_t>{1, 0, 1});
+
+  // More than are decoded at a time.
+  std::vector<PathfinderEntry> many;
+  for (int i = 0; i < 600; ++i) many.insert(many.end(), entries.begin(), entries.end());
+  indices.clear();
+  CHECK(read_pathfinder(many, 32, 2, [&](std::size_t index, std::int32_t, std::string_view) { indices.push_back(index); }) == 600);
+  std::vector<std::size_t> expected;
+  for (std::size_t i = 0; i < many.size(); ++i) {
+    if (i % 4 != 2) expected.push_back(i);
+  }
+  CHECK(indices == expected);
 }
 
 TEST_CASE("Pathfinder: the folder is found from every level, the inner of two nested releases first", "[pathfinder]") {
@@ -299,7 +316,7 @@ TEST_CASE("Pathfinder: malformed metadata and pictures are errors in one sentenc
   const Folder folder("malformed");
   const auto message = [&](const std::string& text) {
     fs::remove_all(folder.path);
-    write_text(folder.path / "metadata/0.npy", "imgs/0 sample_0.png 0 1 1.0\r\nimgs/0 sample_1.png 1 0.0\n");
+    write_text(folder.path / "metadata/0.npy", "imgs/0 sample_0.png 0 1\r\nimgs/0 sample_1.png 1 0.0\n");
     CHECK(list_pathfinder(folder.path).size() == 2);
     write_text(folder.path / "metadata/3.npy", "imgs/0 sample_0.png 0 1 1.0\n" + text);
     return error_of(folder.path, [&] { list_pathfinder(folder.path); });
