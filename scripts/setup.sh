@@ -29,7 +29,7 @@ command -v python3 >/dev/null || missing+=(python3)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 
 if command -v apt-get >/dev/null; then
-  for package in nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev libarchive-dev zlib1g-dev; do
+  for package in nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev libpng-dev libarchive-dev zlib1g-dev; do
     installed "$package" || missing+=("$package")
   done
   if [ ${#missing[@]} -gt 0 ] || ! has_catch2; then
