@@ -138,6 +138,10 @@ def write_archives():
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
     write("archive/parent.tar.gz", gzip.compress(tar([("ok.txt", b"ok"), ("x/../../evil.txt", b"evil")]), mtime=0))
     write("archive/absolute.tar.gz", gzip.compress(tar([("/tmp/lra_evil.txt", b"evil")]), mtime=0))
+    # The wrong checksum lies far behind the last file.
+    padded = bytearray(gzip.compress(plain + bytes(3 << 20), mtime=0))
+    padded[-8] ^= 1
+    write("archive/wrong_checksum.tar.gz", padded)
     write("archive/no_archive.gz", gzip.compress(b"just a text\n", mtime=0))
 
 

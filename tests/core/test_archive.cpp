@@ -112,6 +112,12 @@ TEST_CASE("archives: damaged bytes of a .tar.gz or .zip never come out as data",
   }
 }
 
+TEST_CASE("archives: the checksum behind the last file counts", "[archive]") {
+  const TestFolder folder("archive_checksum");
+  const fs::path archive = fixtures / "archive/wrong_checksum.tar.gz";
+  CHECK(error_of([&] { extract_archive(archive, folder.path, all); }) == archive.string() + ": the compressed data is damaged");
+}
+
 TEST_CASE("archives: other files, missing files and places that cannot be written are named", "[archive]") {
   const TestFolder folder("archive_errors");
   const auto error = [&](const fs::path& archive, const fs::path& into) { return error_of([&] { extract_archive(archive, into, all); }); };
