@@ -18,8 +18,10 @@ namespace lra {
 namespace fs = std::filesystem;
 
 Json parse_json(std::string_view text, const std::string& origin) {
+  constexpr int deepest = 100;  // copying and writing recurse, and would end in a stack overflow
   std::vector<std::set<std::string>> keys_of_open_objects;
-  const auto reject_duplicates = [&](int, Json::parse_event_t event, Json& parsed) {
+  const auto reject_bad_parts = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth > deepest) throw Error(fmt::format("{}: objects and lists are nested more than {} deep", origin, deepest));
     if (event == Json::parse_event_t::object_start) keys_of_open_objects.emplace_back();
     if (event == Json::parse_event_t::object_end) keys_of_open_objects.pop_back();
     if (event == Json::parse_event_t::key && !keys_of_open_objects.back().insert(parsed.get<std::string>()).second) {
@@ -28,7 +30,7 @@ Json parse_json(std::string_view text, const std::string& origin) {
     return true;
   };
   try {
-    return Json::parse(text, reject_duplicates);
+    return Json::parse(text, reject_bad_parts);
   } catch (const Json::parse_error& error) {
     const std::string_view before = text.substr(0, error.byte == 0 ? 0 : error.byte - 1);
     const auto line = 1 + std::count(before.begin(), before.end(), '\n');

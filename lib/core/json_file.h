@@ -10,7 +10,8 @@ namespace lra {
 /// Keeps the order of keys, so that what a person wrote or reads comes out in the order it was meant.
 using Json = nlohmann::ordered_json;
 
-/// Reads a JSON file. Throws Error naming the file, and the line and column of a syntax error or of a key given twice.
+/// Reads a JSON file. Throws Error naming the file, and the line and column of a syntax error, or a key given twice, or that it is nested more
+/// than 100 deep.
 Json read_json(const std::filesystem::path& file);
 
 /// Parses JSON text; `origin` names it in errors (a file, or "the command line").

@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "core/json_file.h"
+#include "data/line_reader.h"
 #include "data/png.h"
 #include "data/random.h"
 
@@ -53,14 +54,14 @@ PathfinderEntry parse_line(std::string_view line, const fs::path& folder) {
   if (columns.size() < 4) throw Error(fmt::format("expected at least 4 columns separated by single spaces, found {}", columns.size()));
   const fs::path batch = columns[0], name = columns[1];
   if (batch.empty() || batch.is_absolute() || std::find(batch.begin(), batch.end(), "..") != batch.end()) {
-    throw Error(fmt::format("expected a folder such as imgs/0 in the first column, found \"{}\"", columns[0]));
+    throw Error(fmt::format("expected a folder such as imgs/0 in the first column, found \"{}\"", printable(columns[0].substr(0, 40))));
   }
   if (name.empty() || name.filename() != name || name == "..") {
-    throw Error(fmt::format("expected the name of a picture in the second column, found \"{}\"", columns[1]));
+    throw Error(fmt::format("expected the name of a picture in the second column, found \"{}\"", printable(columns[1].substr(0, 40))));
   }
   const std::string_view label = columns[3];
   if (label != "0" && label != "1" && label != "0.0" && label != "1.0") {
-    throw Error(fmt::format("expected the label 0 or 1 in the fourth column, found \"{}\"", label));
+    throw Error(fmt::format("expected the label 0 or 1 in the fourth column, found \"{}\"", printable(label.substr(0, 40))));
   }
   return {folder / batch / name, label[0] - '0'};
 }

@@ -12,6 +12,7 @@ import io
 import random
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,21 @@ def write_archives():
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
     write("archive/parent.tar.gz", gzip.compress(tar([("ok.txt", b"ok"), ("x/../../evil.txt", b"evil")]), mtime=0))
     write("archive/absolute.tar.gz", gzip.compress(tar([("/tmp/lra_evil.txt", b"evil")]), mtime=0))
+    # The wrong checksum lies far behind the last file.
+    padded = bytearray(gzip.compress(plain + bytes(3 << 20), mtime=0))
+    padded[-8] ^= 1
+    write("archive/wrong_checksum.tar.gz", padded)
     write("archive/no_archive.gz", gzip.compress(b"just a text\n", mtime=0))
+
+
+def png(side):
+    """A grey picture."""
+    def chunk(kind, content):
+        return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+    rows = b"".join(b"\0" + bytes((row * column) % 256 for column in range(side)) for row in range(side))
+    header = side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def write_seeds():
@@ -154,6 +169,10 @@ def write_seeds():
     seed("idx/plain", len(images).to_bytes(2, "big") + images + labels)
     images, labels = gzip.compress(images, mtime=0), gzip.compress(labels, mtime=0)
     seed("idx/gzip", len(images).to_bytes(2, "big") + images + labels)
+    seed("pathfinder/good", b"imgs/0 sample_0.png 0 1 1.8 14 4 5 1.5 3 1\nimgs/0 sample_1.png 1 0.0 1.8 14 4 5 1.5 3 1\r\n")
+    seed("pathfinder/bad", b"/x a 0 1\n../y b 0 1\nimgs a/b 0 2\n\n")
+    seed("png/side_2", png(2))
+    seed("png/side_32", png(32))
     seed("config/task", b'{"task": "listops", "seq_len": 2000, "vocab_size": 17, "num_classes": 10}\0{"limit": 5, "task": "x"}')
     seed("config/model", b'{"num_layers": 4, "dropout": 1e-1, "pooling": "cls", "mixer_options": {"k": [1, -2]}, "attention_bias": true}')
     seed("config/train", b'{"seed": 1, "learning_rate": 0.05, "schedule": "rsqrt", "cycle_momentum": false, "memory_limit_gb": 1e300}')

@@ -56,6 +56,7 @@ TEST_CASE("archives: regular files that are wanted come out of .tar.gz, .tar and
 
 TEST_CASE("archives: a file that would be written elsewhere is refused", "[archive]") {
   const TestFolder folder("archive_escape");
+  fs::remove("/tmp/lra_evil.txt");
   const auto error = [&](const char* name) { return error_of([&] { extract_archive(fixtures / "archive" / name, folder.path / "a/b", all); }); };
   const auto refused = [&](const char* name, const char* file) {
     return (fixtures / "archive" / name).string() + ": refused, because its file " + file + " would be written outside the folder it is unpacked into";
@@ -110,6 +111,12 @@ TEST_CASE("archives: damaged bytes of a .tar.gz or .zip never come out as data",
       CHECK(message.starts_with(damaged.string() + ": "));
     }
   }
+}
+
+TEST_CASE("archives: the checksum behind the last file counts", "[archive]") {
+  const TestFolder folder("archive_checksum");
+  const fs::path archive = fixtures / "archive/wrong_checksum.tar.gz";
+  CHECK(error_of([&] { extract_archive(archive, folder.path, all); }) == archive.string() + ": the compressed data is damaged");
 }
 
 TEST_CASE("archives: other files, missing files and places that cannot be written are named", "[archive]") {

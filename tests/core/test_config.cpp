@@ -91,6 +91,8 @@ TEST_CASE("broken JSON is said with line and column", "[config]") {
   CHECK(message_of([] { parse_json("{\n  \"a\": 1,\n  \"b\" 2\n}", "f.json"); }).rfind("f.json:3:7: broken JSON", 0) == 0);
   CHECK(message_of([] { parse_json("", "f.json"); }).rfind("f.json:1:1: broken JSON", 0) == 0);
   CHECK(message_of([] { parse_json("{\"a\": 1, \"a\": 2}", "f.json"); }).rfind("f.json: the key \"a\" is given twice", 0) == 0);
+  CHECK(message_of([] { parse_json(std::string(1'000'000, '['), "f.json"); }) == "f.json: objects and lists are nested more than 100 deep | ");
+  CHECK(parse_json(std::string(99, '[') + "{\"a\": 1}" + std::string(99, ']'), "f.json").dump().size() == 205);
   CHECK_THAT(message_of([] { read_json("/nowhere/f.json"); }), ContainsSubstring("/nowhere/f.json: cannot be read"));
 }
 

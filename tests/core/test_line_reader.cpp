@@ -1,3 +1,5 @@
+#include <sys/resource.h>
+
 #include <catch2/catch_test_macros.hpp>
 #include <string>
 #include <vector>
@@ -74,6 +76,24 @@ TEST_CASE("LineReader: a line may have the longest length and not one byte more"
             file.string() + ":2: expected a line of at most " + std::to_string(longest) + " bytes, found a longer one");
     }
   }
+}
+
+TEST_CASE("LineReader: the longest line with its CR at the end of the buffer", "[line_reader]") {
+  const TestFolder folder("buffer_end");
+  const std::string line((4 << 20) - 2, 'x');  // the first read takes 4 MiB less one byte
+  write_file_atomically(folder.path / "x.txt", line + "\r\nz");
+  CHECK((lines_of(folder.path / "x.txt", line.size()) == std::vector<std::string>{line, "z"}));
+}
+
+TEST_CASE("LineReader: a line that is far too long is not held in memory", "[line_reader]") {
+  const TestFolder folder("huge_line");
+  write_file_atomically(folder.path / "x.txt", "");
+  std::filesystem::resize_file(folder.path / "x.txt", std::uintmax_t{512} << 20);  // all zeros, no blocks on the disk
+  struct rusage before {}, after {};
+  ::getrusage(RUSAGE_SELF, &before);
+  CHECK(error_of([&] { lines_of(folder.path / "x.txt", 1 << 20); }).ends_with(":1: expected a line of at most 1048576 bytes, found a longer one"));
+  ::getrusage(RUSAGE_SELF, &after);
+  CHECK(after.ru_maxrss - before.ru_maxrss < 64 << 10);  // KiB
 }
 
 TEST_CASE("LineReader: a file that is missing or a folder is an error that names it", "[line_reader]") {

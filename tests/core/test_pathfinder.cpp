@@ -331,6 +331,7 @@ TEST_CASE("Pathfinder: malformed metadata and pictures are errors in one sentenc
   CHECK(message(" a.png 0 1\n") == "metadata/3.npy:2: expected a folder such as imgs/0 in the first column, found \"\"");
   CHECK(message("/etc a.png 0 1\n") == "metadata/3.npy:2: expected a folder such as imgs/0 in the first column, found \"/etc\"");
   CHECK(message("imgs/../.. a.png 0 1\n") == "metadata/3.npy:2: expected a folder such as imgs/0 in the first column, found \"imgs/../..\"");
+  CHECK(message("/\xff a.png 0 1\n") == "metadata/3.npy:2: expected a folder such as imgs/0 in the first column, found \"/\\xff\"");
   CHECK(message("imgs/0 ../a.png 0 1\n") == "metadata/3.npy:2: expected the name of a picture in the second column, found \"../a.png\"");
   CHECK(message("imgs/0  0 1\n") == "metadata/3.npy:2: expected the name of a picture in the second column, found \"\"");
 
