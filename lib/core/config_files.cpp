@@ -172,6 +172,19 @@ Json entry_object(const Json& entry, const std::string& origin, const std::strin
   throw Error(fmt::format("{}: /{}s: expected a name or an object with \"{}\", found {}", origin, key, key, entry.dump()));
 }
 
+/// The command line's tasks or mixers: a name that the suite has entries of (by name or variant) stands for these, with their settings.
+Json chosen_entries(const Json& chosen, const Json& own, const std::string& key) {
+  Json entries = Json::array();
+  for (const auto& entry : as_list(chosen, command_line_origin, (key + "s").c_str())) {
+    const std::size_t before = entries.size();
+    for (const auto& known : own) {
+      if (known == entry || (known.is_object() && (known.value(key, Json()) == entry || known.value("variant", Json()) == entry))) entries.push_back(known);
+    }
+    if (entries.size() == before) entries.push_back(entry);
+  }
+  return entries;
+}
+
 }  // namespace
 
 std::vector<LayeredJson> expand_config(const Json& config, const std::string& origin, const Json& overrides) {
@@ -185,6 +198,8 @@ std::vector<LayeredJson> expand_config(const Json& config, const std::string& or
     if (!overrides.contains(key)) continue;
     if (key == "bench" && suite.contains(key)) {
       suite[key].merge_patch(overrides[key]);
+    } else if ((key == "tasks" || key == "mixers") && suite.contains(key) && suite[key].is_array()) {
+      suite[key] = chosen_entries(overrides[key], suite[key], key == "tasks" ? "task" : "mixer");
     } else {
       suite[key] = overrides[key];
     }

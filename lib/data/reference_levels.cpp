@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -17,70 +17,55 @@ namespace {
 
 constexpr std::size_t fitted_examples = 20000, passes = 5, batch = 50;
 
-/// Rows of features, standardised by the first call of standardise().
+/// How often each token id occurs in an example. Features are made anew whenever they are needed: kept, those of a large split would show in the
+/// memory of the run that asks first.
 class BagOfTokens {
  public:
-  BagOfTokens(std::int64_t vocab_size, bool pairs) : vocab_(static_cast<std::size_t>(vocab_size)), width_(vocab_ * (pairs ? 3 : 1)) {}
+  BagOfTokens(std::int64_t vocab_size, bool pairs) : vocab_(static_cast<std::size_t>(vocab_size)), features_(vocab_ * (pairs ? 3 : 1)) {}
 
-  std::size_t width() const { return width_; }
+  std::size_t width() const { return features_.size(); }
 
-  /// Writes the `width()` features of an example: the share of each id among its tokens.
-  void count(const Example& example, float* out) const {
-    std::fill(out, out + width_, 0.0f);
+  /// The shares of the ids among the example's tokens, of a pair in either sequence and their difference. Valid until the next call.
+  const std::vector<float>& count(const Example& example) {
+    std::fill(features_.begin(), features_.end(), 0.0f);
     const std::size_t second = example.second > 0 ? static_cast<std::size_t>(example.second) : example.tokens.size();
     for (std::size_t i = 0; i < example.tokens.size(); ++i) {
       const bool first = i < second;
       const auto id = static_cast<std::size_t>(example.tokens[i]);
-      if (id < vocab_) out[first ? id : vocab_ + id] += 1.0f / static_cast<float>(first ? second : example.tokens.size() - second);
+      if (id < vocab_) features_[first ? id : vocab_ + id] += 1.0f / static_cast<float>(first ? second : example.tokens.size() - second);
     }
-    for (std::size_t id = 0; width_ > vocab_ && id < vocab_; ++id) out[2 * vocab_ + id] = std::abs(out[id] - out[vocab_ + id]);
+    for (std::size_t id = 0; width() > vocab_ && id < vocab_; ++id) features_[2 * vocab_ + id] = std::abs(features_[id] - features_[vocab_ + id]);
+    return features_;
   }
 
  private:
-  std::size_t vocab_, width_;
+  std::size_t vocab_;
+  std::vector<float> features_;
 };
 
-std::vector<float> features(const BagOfTokens& bag, const Dataset& data, std::size_t first, std::size_t count) {
-  std::vector<float> rows(count * bag.width());
-  for (std::size_t i = 0; i < count; ++i) bag.count(data.get(first + i), &rows[i * bag.width()]);
-  return rows;
-}
-
-/// Multinomial logistic regression: `classes` rows of weights, the last column the bias.
+/// Multinomial logistic regression on standardised counts: `classes` rows of weights, the last column the bias.
 class Regression {
  public:
-  Regression(std::size_t width, std::size_t classes) : width_(width), classes_(classes), weights_(classes * (width + 1)) {}
+  Regression(BagOfTokens bag, std::size_t classes) : bag_(std::move(bag)), width_(bag_.width()), classes_(classes), weights_(classes * (width_ + 1)), x_(width_), p_(classes) {}
 
-  void standardise_by(const std::vector<float>& rows) {
-    const std::size_t count = rows.size() / width_;
-    mean_.assign(width_, 0);
-    scale_.assign(width_, 0);
-    for (std::size_t i = 0; i < rows.size(); ++i) mean_[i % width_] += rows[i] / static_cast<float>(count);
-    for (std::size_t i = 0; i < rows.size(); ++i) scale_[i % width_] += (rows[i] - mean_[i % width_]) * (rows[i] - mean_[i % width_]) / static_cast<float>(count);
-    for (auto& scale : scale_) scale = scale > 0 ? 1 / std::sqrt(scale) : 0.0f;
-  }
-
-  void apply_standard(std::vector<float>& rows) const {
-    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = (rows[i] - mean_[i % width_]) * scale_[i % width_];
-  }
-
-  void fit(const std::vector<float>& rows, const std::vector<std::int32_t>& labels) {
-    const std::size_t steps = passes * ((labels.size() + batch - 1) / batch);
-    std::vector<float> gradient(weights_.size()), first(weights_.size()), second(weights_.size()), p(classes_);
+  /// On the first `examples` of `data`.
+  void fit(const Dataset& data, std::size_t examples) {
+    standardise_by(data, examples);
+    const std::size_t steps = passes * ((examples + batch - 1) / batch);
+    std::vector<float> gradient(weights_.size()), first(weights_.size()), second(weights_.size());
     std::size_t step = 0;
     for (std::size_t pass = 0; pass < passes; ++pass) {
-      const auto order = shuffled(labels.size(), 0, pass);
-      for (std::size_t begin = 0; begin < order.size(); begin += batch) {
-        const std::size_t end = std::min(order.size(), begin + batch);
+      const auto order = shuffled(examples, 0, pass);
+      for (std::size_t begin = 0; begin < examples; begin += batch) {
+        const std::size_t end = std::min(examples, begin + batch);
         std::fill(gradient.begin(), gradient.end(), 0.0f);
         for (std::size_t i = begin; i < end; ++i) {
-          const float* x = &rows[order[i] * width_];
-          probabilities(x, p.data());
-          p[static_cast<std::size_t>(labels[order[i]])] -= 1;
+          look_at(data.get(order[i]));
+          p_[static_cast<std::size_t>(data.label(order[i]))] -= 1;
           for (std::size_t c = 0; c < classes_; ++c) {
             float* row = &gradient[c * (width_ + 1)];
-            for (std::size_t j = 0; j < width_; ++j) row[j] += p[c] * x[j];
-            row[width_] += p[c];
+            for (std::size_t j = 0; j < width_; ++j) row[j] += p_[c] * x_[j];
+            row[width_] += p_[c];
           }
         }
         ++step;
@@ -96,44 +81,53 @@ class Regression {
     }
   }
 
-  std::size_t best(const float* x) const {
-    std::vector<float> p(classes_);
-    probabilities(x, p.data());
-    return static_cast<std::size_t>(std::max_element(p.begin(), p.end()) - p.begin());
+  std::size_t best(const Example& example) {
+    look_at(example);
+    return static_cast<std::size_t>(std::max_element(p_.begin(), p_.end()) - p_.begin());
   }
 
  private:
-  void probabilities(const float* x, float* p) const {
-    for (std::size_t c = 0; c < classes_; ++c) {
-      const float* row = &weights_[c * (width_ + 1)];
-      p[c] = std::inner_product(x, x + width_, row, row[width_]);
+  void standardise_by(const Dataset& data, std::size_t examples) {
+    std::vector<double> sum(width_), squares(width_);
+    for (std::size_t i = 0; i < examples; ++i) {
+      const auto& features = bag_.count(data.get(i));
+      for (std::size_t j = 0; j < width_; ++j) {
+        sum[j] += static_cast<double>(features[j]);
+        squares[j] += static_cast<double>(features[j]) * static_cast<double>(features[j]);
+      }
     }
-    const float largest = *std::max_element(p, p + classes_);
-    float sum = 0;
-    for (std::size_t c = 0; c < classes_; ++c) sum += p[c] = std::exp(p[c] - largest);
-    for (std::size_t c = 0; c < classes_; ++c) p[c] /= sum;
+    const auto count = static_cast<double>(examples);
+    for (std::size_t j = 0; j < width_; ++j) {
+      const double mean = sum[j] / count, variance = squares[j] / count - mean * mean;
+      mean_.push_back(static_cast<float>(mean));
+      scale_.push_back(variance > 1e-12 ? static_cast<float>(1 / std::sqrt(variance)) : 0.0f);
+    }
   }
 
+  /// Fills x_ and p_, the probabilities of the classes.
+  void look_at(const Example& example) {
+    const auto& features = bag_.count(example);
+    for (std::size_t j = 0; j < width_; ++j) x_[j] = (features[j] - mean_[j]) * scale_[j];
+    for (std::size_t c = 0; c < classes_; ++c) {
+      const float* row = &weights_[c * (width_ + 1)];
+      p_[c] = std::inner_product(x_.begin(), x_.end(), row, row[width_]);
+    }
+    const float largest = *std::max_element(p_.begin(), p_.end());
+    float total = 0;
+    for (float& p : p_) total += p = std::exp(p - largest);
+    for (float& p : p_) p /= total;
+  }
+
+  BagOfTokens bag_;
   std::size_t width_, classes_;
-  std::vector<float> weights_, mean_, scale_;
+  std::vector<float> weights_, mean_, scale_, x_, p_;
 };
 
 double bag_of_tokens(const Dataset& train, const Dataset& test, std::size_t classes, std::int64_t vocab_size) {
-  const BagOfTokens bag(vocab_size, train.get(0).second > 0);
-  const std::size_t count = std::min(train.size(), fitted_examples);
-  std::vector<float> rows = features(bag, train, 0, count);
-  std::vector<std::int32_t> labels;
-  for (std::size_t i = 0; i < count; ++i) labels.push_back(train.label(i));
-  Regression regression(bag.width(), classes);
-  regression.standardise_by(rows);
-  regression.apply_standard(rows);
-  regression.fit(rows, labels);
+  Regression regression(BagOfTokens(vocab_size, train.get(0).second > 0), classes);
+  regression.fit(train, std::min(train.size(), fitted_examples));
   std::size_t hits = 0;
-  for (std::size_t i = 0; i < test.size(); ++i) {
-    std::vector<float> row = features(bag, test, i, 1);
-    regression.apply_standard(row);
-    hits += static_cast<std::size_t>(test.label(i)) == regression.best(row.data());
-  }
+  for (std::size_t i = 0; i < test.size(); ++i) hits += static_cast<std::size_t>(test.label(i)) == regression.best(test.get(i));
   return static_cast<double>(hits) / static_cast<double>(test.size());
 }
 

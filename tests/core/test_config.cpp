@@ -142,6 +142,27 @@ TEST_CASE("a suite is the product of tasks, mixers and seeds, then its bench", "
   CHECK(seen == std::set<std::string>{"listops linear 99 3", "listops wide 99 3", "bytes linear 64 0", "bytes wide 64 0", "bytes linear 128 0", "bytes wide 128 0"});
 }
 
+TEST_CASE("a task of a suite may have mixers of its own; names on the command line choose the suite's entries", "[config]") {
+  setenv("LRA_CONFIGS", LRA_SOURCE_DIR "/configs", 1);
+  const Json suite = Json::parse(R"({"suite": "s", "profile": "small", "mixers": ["linear", {"mixer": "local", "variant": "wide", "mixer_options": {"window": 9}}],
+    "tasks": [{"task": "listops", "seq_len": 99}, {"task": "text_standin", "seq_len": 77, "mixers": ["fnet"]}]})");
+  const auto runs = [&](const std::vector<std::string>& overrides) {
+    std::set<std::string> seen;
+    for (const auto& run : expand_config(suite, "s.json", parse_overrides(overrides))) {
+      const Json& json = run.json();
+      CHECK_FALSE(json.contains("mixers"));
+      seen.insert(json["task"].get<std::string>() + " " + json["variant"].get<std::string>() + " " + json["seq_len"].dump());
+    }
+    return seen;
+  };
+  using Names = std::set<std::string>;
+  CHECK(runs({}) == Names{"listops linear 99", "listops wide 99", "text_standin fnet 77"});
+  CHECK(runs({"tasks=listops"}) == Names{"listops linear 99", "listops wide 99"});
+  CHECK(runs({"mixers=local,none"}) == Names{"listops wide 99", "listops none 99", "text_standin wide 77", "text_standin none 77"});
+  CHECK(runs({"mixers=wide", "tasks=text_standin,image_standin"}) == Names{"text_standin wide 77", "image_standin wide 1024"});
+  unsetenv("LRA_CONFIGS");
+}
+
 TEST_CASE("median and interquartile range", "[config]") {
   const Measured m = measured({4, 1, 3, 2, 5});
   CHECK(m.median == 3);
