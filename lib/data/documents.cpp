@@ -18,11 +18,16 @@ constexpr std::uint32_t plain_percent = 57;
 
 using Votes = std::array<int, clauses>;
 
-/// Consonants of the words that vote 1 and of those that vote -1.
-struct Dialect {
-  std::string_view for_it, against_it;
+/// Letters of a kind of words.
+struct Letters {
+  std::string_view consonants;
+  char vowel;
 };
-constexpr Dialect opinion{"bdg", "kpt"}, tone{"mnr", "vwz"};
+/// The words that vote 1 and those that vote -1.
+struct Dialect {
+  Letters for_it, against_it;
+};
+constexpr Dialect opinion{{"bdg", 'a'}, {"kpt", 'o'}}, tone{{"mnr", 'e'}, {"vwz", 'i'}};
 
 Votes draw_votes(Random& random, int stance) {
   std::array<int, quarters> sums{};
@@ -39,12 +44,11 @@ Votes draw_votes(Random& random, int stance) {
   return votes;
 }
 
-void append_word(Random& random, std::string_view consonants, std::string& text) {
-  constexpr std::string_view vowels = "aeiou";
+void append_word(Random& random, const Letters& letters, std::string& text) {
   const std::uint32_t length = 2 + random.below(4), turn = random.below(2);
   for (std::uint32_t i = 0; i < length; ++i) {
-    const std::string_view letters = (i + turn) % 2 == 0 ? consonants : vowels;
-    text += letters[random.below(static_cast<std::uint32_t>(letters.size()))];
+    const bool vowel = (i + turn) % 2 == 1;
+    text += vowel ? letters.vowel : letters.consonants[random.below(static_cast<std::uint32_t>(letters.consonants.size()))];
   }
 }
 

@@ -36,7 +36,7 @@ Stances read_stances(std::string_view text) {
     ++result.clauses;
     count = {};
   };
-  constexpr std::array<std::string_view, 4> letters{"bdg", "kpt", "mnr", "vwz"};
+  constexpr std::array<std::string_view, 4> letters{"bdga", "kpto", "mnre", "vwzi"};
   for (const char c : text) {
     for (std::size_t kind = 0; kind < 4; ++kind) count[kind] += letters[kind].find(c) != std::string_view::npos ? 1 : 0;
     if (c == '.' || c == ',') end_clause();
@@ -46,7 +46,7 @@ Stances read_stances(std::string_view text) {
 }
 
 bool is_text(std::string_view text) {
-  return text.size() >= 700 && text.size() <= 1024 && text.find_first_not_of("aeioubdgkptmnrvwz ,.") == std::string_view::npos;
+  return text.size() >= 700 && text.size() <= 1024 && text.find_first_not_of("aeiobdgkptmnrvwz ,.") == std::string_view::npos;
 }
 
 /// Right answers of the best guess from `key` alone, learnt on the even and scored on the odd ones of the (key, label) two by two.
@@ -78,8 +78,8 @@ TEST_CASE("A document and a pair depend on seed and index alone", "[documents]")
   CHECK(write_document(7, 3).text != write_document(7, 5).text);
   CHECK(write_document(7, 3).text != write_document(8, 3).text);
   CHECK(write_document(7, 3).text != write_document_pair(7, 3).first);
-  CHECK(write_document(7, 3).text.substr(0, 64) == "GOLDEN_A");
-  CHECK(write_document_pair(7, 3).second.substr(0, 64) == "GOLDEN_B");
+  CHECK(write_document(7, 3).text.substr(0, 64) == "otoko iwiv opo iviz kok wiw opo iwi koto ziz op iwiz otok wiwi, ");
+  CHECK(write_document_pair(7, 3).second.substr(0, 64) == "ziwi iwiv vi wiv iz iv ivi izi iziz izi viwi, iv iw wiziw wiz iz");
 }
 
 TEST_CASE("A document's label is what its whole text says", "[documents]") {
@@ -155,7 +155,7 @@ TEST_CASE("No byte's share by itself tells the classes apart", "[documents]") {
     const double difference = (sum[1][b] - sum[0][b]) / each / deviation;
     INFO(b);
     // Plain tones are 57 %, so the opinion's letters lean by at most 2 (2 * 0.57 - 1) = 0.28 deviations; the others by noise of 0.03.
-    CHECK(std::abs(difference) < (std::string_view("bdgkpt").find(static_cast<char>(b)) != std::string_view::npos ? 0.36 : 0.13));
+    CHECK(std::abs(difference) < (std::string_view("bdgakpto").find(static_cast<char>(b)) != std::string_view::npos ? 0.36 : 0.13));
     lean = std::max(lean, std::abs(difference));
   }
   CHECK(lean > 0.05);
