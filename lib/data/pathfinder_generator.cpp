@@ -31,7 +31,6 @@ namespace {
 constexpr int generator_version = 1;  // raise it when the same arguments begin to give other pictures
 constexpr std::uint64_t pictures_per_batch = 1000;
 constexpr const char* unfinished = "metadata.unfinished";  // its folder until all batches are there
-constexpr int contour_length = 14, distractor_length = 4;  // paddles of a long and of a short snake
 constexpr int paddle_retrials = 2, distractor_retrials = 4;
 constexpr int scale = 2;             // lines and discs are drawn this much larger, then reduced
 constexpr int touching = 459;        // two masks overlap where their sum reaches 1.8 x 255
@@ -46,12 +45,12 @@ struct Style {
   int size, padding, seed_distance, paddle_length;
   double thickness, marker_radius, continuity;
   std::array<int, 2> margins;
-  int distractors, contrast, distractor_contrast;
+  int distractor_paddles, contrast, distractor_contrast;  // the paddles of all short snakes together
 };
-constexpr std::array<Style, 4> styles{{{32, 1, 7, 2, 0.5, 1.5, 1.0, {1, 1}, 5, 150, 200},
-                                       {64, 1, 12, 5, 1.0, 2.5, 1.8, {1, 1}, 5, 80, 80},
-                                       {128, 1, 20, 5, 1.5, 3.0, 1.8, {2, 3}, 8, 90, 90},
-                                       {256, 22, 27, 5, 2.0, 5.0, 1.8, {3, 3}, 7, 100, 100}}};
+constexpr std::array<Style, 4> styles{{{32, 1, 7, 2, 0.5, 1.5, 1.0, {1, 1}, 20, 150, 200},
+                                       {64, 1, 12, 5, 1.0, 2.5, 1.8, {1, 1}, 22, 80, 80},
+                                       {128, 1, 20, 5, 1.5, 3.0, 1.8, {2, 3}, 35, 90, 90},
+                                       {256, 22, 27, 5, 2.0, 5.0, 1.8, {3, 3}, 30, 100, 100}}};
 
 struct Place {
   int y = 0, x = 0;
@@ -269,6 +268,14 @@ const Tools& tools_for(int size) {
   }
 }
 
+void check(int contour_length) {
+  if (contour_length >= 3 && contour_length <= 14) return;
+  throw Error(fmt::format("Pathfinder: expected a contour length of 3 to 14, found {}", contour_length));
+}
+
+/// Paddles of a short snake.
+int distractor_length(int contour_length) { return contour_length / 3; }
+
 using Mask = std::vector<std::uint8_t>;  // size x size; 0: free, 255: taken
 
 struct Drawn {
@@ -286,8 +293,8 @@ struct Snake {
 /// Draws the snakes of one picture.
 class Artist {
  public:
-  Artist(const Tools& tools, Random& random)
-      : tools_(tools), style_(tools.style), random_(random), brushes_(tools.brushes[random.below(static_cast<std::uint32_t>(tools.brushes.size()))]) {}
+  Artist(const Tools& tools, int contour_length, Random& random)
+      : tools_(tools), style_(tools.style), contour_length_(contour_length), random_(random), brushes_(tools.brushes[random.below(static_cast<std::uint32_t>(tools.brushes.size()))]) {}
 
   int margin() const { return style_.margins[static_cast<std::size_t>(&brushes_ - tools_.brushes.data())]; }
 
@@ -306,7 +313,7 @@ class Artist {
     if (touches(masks[1], pair[1].paddles.back())) return false;
     block(masks[0], pair[1].paddles.back());
 
-    for (int i = 1; i < contour_length; ++i) {
+    for (int i = 1; i < contour_length_; ++i) {
       for (std::size_t s = 0; s < 2; ++s) {
         const Drawn last = pair[s].paddles.back();
         if (!extend(masks[s], pair[s])) return false;
@@ -332,14 +339,15 @@ class Artist {
       for (const Drawn& drawn : snake.paddles) block(mask, drawn);
     }
     std::vector<Snake> snakes;
-    for (int i = 0; i < style_.distractors; ++i) {
+    const int length = distractor_length(contour_length_);
+    for (int i = 0; i < style_.distractor_paddles / length; ++i) {
       for (int trial = 0; trial <= distractor_retrials; ++trial) {
         const auto free = std::count_if(mask.begin(), mask.end(), [](std::uint8_t m) { return m < occupied; });
         if (100 * free < style_.size * style_.size) return snakes;
         Snake snake;
         Mask others = mask;
         bool good = place_first(others, 1, snake);
-        for (int k = 1; good && k < distractor_length; ++k) {
+        for (int k = 1; good && k < length; ++k) {
           const Drawn last = snake.paddles.back();
           good = extend(others, snake);
           block(others, last);
@@ -437,6 +445,7 @@ class Artist {
 
   const Tools& tools_;
   const Style& style_;
+  int contour_length_;
   Random& random_;
   const Brushes& brushes_;
   std::vector<std::uint32_t> weights_;
@@ -446,7 +455,7 @@ class Artist {
   throw Error(fmt::format("{}: {} ({})", path.string(), what, std::strerror(code)), "check the permissions and the free space there");
 }
 
-void write_batch(const fs::path& folder, int size, std::uint64_t seed, std::uint64_t count, std::uint64_t batch) {
+void write_batch(const fs::path& folder, int size, std::uint64_t seed, std::uint64_t count, int contour_length, std::uint64_t batch) {
   const fs::path list = folder / unfinished / fmt::format("{}.npy", batch), images = folder / "imgs" / std::to_string(batch);
   std::error_code code;
   if (fs::exists(list, code)) return;
@@ -456,14 +465,14 @@ void write_batch(const fs::path& folder, int size, std::uint64_t seed, std::uint
   std::string lines;
   const std::uint64_t first = batch * pictures_per_batch;
   for (std::uint64_t number = 0; number < std::min(pictures_per_batch, count - first); ++number) {
-    const PathfinderPicture picture = draw_pathfinder(size, seed, first + number);
+    const PathfinderPicture picture = draw_pathfinder(size, seed, first + number, contour_length);
     const fs::path file = images / fmt::format("sample_{}.png", number);
     std::ofstream out(file, std::ios::binary);
     out << png_grey(picture.pixels.data(), size, size);
     out.close();
     if (!out) fail(file, "cannot be written", errno);
     lines += fmt::format("imgs/{} sample_{}.png {} {} {:.1f} {} {} {} {:.1f} {} 1\n", batch, number, number, picture.label, style.continuity, contour_length,
-                         distractor_length, style.paddle_length, style.thickness, picture.margin);
+                         distractor_length(contour_length), style.paddle_length, style.thickness, picture.margin);
   }
   // One sync for all pictures of the batch, before its list says that they are there.
   const int descriptor = ::open(images.c_str(), O_RDONLY | O_CLOEXEC);
@@ -476,11 +485,12 @@ void write_batch(const fs::path& folder, int size, std::uint64_t seed, std::uint
 
 }  // namespace
 
-PathfinderPicture draw_pathfinder(int size, std::uint64_t seed, std::uint64_t index) {
+PathfinderPicture draw_pathfinder(int size, std::uint64_t seed, std::uint64_t index, int contour_length) {
+  check(contour_length);
   const Tools& tools = tools_for(size);
   const Style& style = tools.style;
   Random random(seed, index);
-  Artist artist(tools, random);
+  Artist artist(tools, contour_length, random);
   PathfinderPicture picture;
   picture.margin = artist.margin();
   std::array<Snake, 2> pair;
@@ -514,10 +524,11 @@ PathfinderPicture draw_pathfinder(int size, std::uint64_t seed, std::uint64_t in
   return picture;
 }
 
-void write_pathfinder(const fs::path& folder, int size, std::uint64_t seed, std::uint64_t count, unsigned threads) {
+void write_pathfinder(const fs::path& folder, int size, std::uint64_t seed, std::uint64_t count, unsigned threads, int contour_length) {
   tools_for(size);  // throws for a size that there is not
+  check(contour_length);
   if (count == 0) throw Error("Pathfinder: expected at least 1 picture to write, found 0");
-  const Json arguments = {{"generator", "pathfinder"}, {"version", generator_version}, {"size", size}, {"seed", seed}, {"count", count}};
+  const Json arguments = {{"generator", "pathfinder"}, {"version", generator_version}, {"size", size}, {"seed", seed}, {"count", count}, {"contour_length", contour_length}};
   const fs::path note = folder / "generator.json", metadata = folder / "metadata";
   std::error_code code;
   if (fs::exists(note, code) ? read_json(note) != arguments : fs::exists(metadata, code) || fs::exists(folder / "imgs", code)) {
@@ -531,7 +542,7 @@ void write_pathfinder(const fs::path& folder, int size, std::uint64_t seed, std:
   const auto work = [&] {
     for (std::uint64_t batch = next_batch++; batch < batches; batch = next_batch++) {
       try {
-        write_batch(folder, size, seed, count, batch);
+        write_batch(folder, size, seed, count, contour_length, batch);
       } catch (...) {
         next_batch = batches;  // nothing more to begin
         throw;

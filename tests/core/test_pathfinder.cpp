@@ -149,6 +149,31 @@ TEST_CASE("Pathfinder: each picture has two discs, apart and where it says", "[p
   }
 }
 
+TEST_CASE("Pathfinder: a contour length makes shorter snakes, short ones too; 14 is the default", "[pathfinder]") {
+  CHECK(draw_pathfinder(32, 3, 5, 14).pixels == draw_pathfinder(32, 3, 5).pixels);
+  // Bright pixels in groups at 256, where paddles are apart: a paddle is one group, a disc is one with the paddle it sits on. No more
+  // than the paddles of two long snakes and of 30 / (length / 3) short ones, and no fewer than the long ones' less a few that touch.
+  for (const auto& [length, most] : {std::pair(6, 12 + 30), {9, 18 + 30}, {14, 28 + 28}}) {
+    for (std::uint64_t index = 0; index < 10; ++index) {
+      const auto groups = groups_of(bright(draw_pathfinder(256, 13, index, length), 256, 100, 0), 1.5);
+      CAPTURE(length, index, groups.size());
+      CHECK(groups.size() <= static_cast<std::size_t>(most));
+      CHECK(groups.size() >= static_cast<std::size_t>(2 * length));
+    }
+  }
+  // The discs of a connected picture are no further apart than a straight snake is long: a paddle of 2 and twice a margin of 1 each.
+  for (const int length : {3, 6}) {
+    for (std::uint64_t index = 0; index < 300; ++index) {
+      const PathfinderPicture picture = draw_pathfinder(32, 13, index, length);
+      const auto& discs = picture.discs;
+      if (picture.label == 1) CHECK(std::hypot(discs[0][0] - discs[1][0], discs[0][1] - discs[1][1]) <= 4 * length);
+    }
+  }
+  for (const int length : {2, 15}) {
+    CHECK(error_of({}, [&] { draw_pathfinder(32, 0, 0, length); }) == "Pathfinder: expected a contour length of 3 to 14, found " + std::to_string(length));
+  }
+}
+
 TEST_CASE("Pathfinder: the label says whether paddles lead from disc to disc", "[pathfinder]") {
   // At 256 the gaps between the paddles of a snake are about 6 pixels, and strangers are rarely so near.
   int connected_0 = 0, count_0 = 0;
@@ -238,6 +263,13 @@ TEST_CASE("Pathfinder: what is written is read again, whatever the threads and i
   });
   CHECK(empty == 0);
   CHECK(next == count);
+
+  const fs::path easy = folder.path / "pathfinder32/curv_baseline";
+  write_pathfinder(easy, 32, 5, 2, 1, 6);
+  const PathfinderPicture second = draw_pathfinder(32, 5, 1, 6);
+  CHECK(read_file(easy / "metadata/0.npy").ends_with("imgs/0 sample_1.png 1 " + std::to_string(second.label) + " 1.0 6 2 2 0.5 1 1\n"));
+  CHECK(error_of(folder.path, [&] { write_pathfinder(easy, 32, 5, 2, 1, 9); }) ==
+        "pathfinder32/curv_baseline: holds pictures that were not made with these options");
 
   // Interrupted: one batch has its list, the other one has some pictures and a part of one.
   fs::rename(one / "metadata", one / "metadata.unfinished");
