@@ -1,9 +1,9 @@
 #include "data/documents.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <numeric>
-#include <string_view>
 #include <utility>
 
 #include "data/random.h"
@@ -11,69 +11,61 @@
 namespace lra {
 namespace {
 
-constexpr std::size_t clauses = 16, quarters = 4, clauses_per_quarter = 4;
-constexpr int margin = 4;
+constexpr std::uint32_t subjects = 4;
 constexpr std::size_t min_length = 700, max_length = 1024;
-constexpr std::uint32_t plain_percent = 57;
+constexpr std::size_t words = 200;  // about
+constexpr std::uint32_t lean_percent = 57;
+// Of a document for Retrieval.
+constexpr std::size_t quarters = 4, clauses_per_quarter = 4;
+constexpr int margin = 4;
 
-using Votes = std::array<int, clauses>;
+enum Kind : std::size_t { opinion, tone };
 
-/// Letters of a kind of words.
-struct Letters {
-  std::string_view consonants;
-  char vowel;
-};
-/// The words that vote 1 and those that vote -1.
-struct Dialect {
-  Letters for_it, against_it;
-};
-constexpr Dialect opinion{{"bdg", 'a'}, {"kpt", 'o'}}, tone{{"mnr", 'e'}, {"vwz", 'i'}};
-
-Votes draw_votes(Random& random, int stance) {
-  std::array<int, quarters> sums{};
-  do {
-    for (int& sum : sums) sum = 2 * static_cast<int>(random.below(5)) - 4;
-  } while (std::accumulate(sums.begin(), sums.end(), 0) != margin * stance);
-  Votes votes{};
-  for (std::size_t q = 0; q < quarters; ++q) {
-    const std::size_t first = q * clauses_per_quarter;
-    const auto in_favour = static_cast<std::size_t>((sums[q] + 4) / 2);
-    for (std::size_t i = 0; i < clauses_per_quarter; ++i) votes[first + i] = i < in_favour ? 1 : -1;
-    for (std::size_t i = clauses_per_quarter; i > 1; --i) std::swap(votes[first + i - 1], votes[first + random.below(static_cast<std::uint32_t>(i))]);
-  }
-  return votes;
+char letter(Kind kind, std::uint32_t subject, int vote) {
+  return static_cast<char>('a' + (2 * kind + (vote > 0 ? 0 : 1)) * subjects + subject);
 }
 
-void append_word(Random& random, const Letters& letters, std::string& text) {
-  const std::uint32_t length = 2 + random.below(4), turn = random.below(2);
-  for (std::uint32_t i = 0; i < length; ++i) {
-    const bool vowel = (i + turn) % 2 == 1;
-    text += vowel ? letters.vowel : letters.consonants[random.below(static_cast<std::uint32_t>(letters.consonants.size()))];
-  }
+template <class T, std::size_t size>
+void shuffle(Random& random, std::array<T, size>& items) {
+  for (std::size_t i = size; i > 1; --i) std::swap(items[i - 1], items[random.below(static_cast<std::uint32_t>(i))]);
 }
 
-/// Words take turns between the two dialects, each with its votes.
-std::string write_clauses(Random& random, const Dialect& even, const Votes& even_votes, const Dialect& odd, const Votes& odd_votes) {
+int leaning_vote(Random& random) { return random.below(100) < lean_percent ? 1 : -1; }
+
+/// One clause for each of `clauses`; letter_of(clause) is the next letter of it.
+template <class Clauses, class LetterOf>
+std::string write_clauses(Random& random, const Clauses& clauses, const LetterOf& letter_of) {
+  const auto usual = static_cast<std::uint32_t>(words / clauses.size());
   std::string text;
   do {
     text.clear();
-    for (std::size_t c = 0; c < clauses; ++c) {
-      const std::uint32_t words = 9 + random.below(8), turn = random.below(2);
-      for (std::uint32_t i = 0; i < words; ++i) {
-        if (!text.empty()) text += ' ';
-        const bool is_even = (i + turn) % 2 == 0;
-        const Dialect& dialect = is_even ? even : odd;
-        append_word(random, (is_even ? even_votes : odd_votes)[c] > 0 ? dialect.for_it : dialect.against_it, text);
+    for (const auto& clause : clauses) {
+      if (!text.empty()) text += random.below(2) == 0 ? ". " : ", ";
+      const std::uint32_t count = usual * 3 / 4 + random.below(usual / 2 + 1);
+      for (std::uint32_t word = 0; word < count; ++word) {
+        if (word > 0) text += ' ';
+        for (std::uint32_t length = 2 + random.below(4); length > 0; --length) text += letter_of(clause);
       }
-      text += c + 1 == clauses || random.below(2) == 0 ? '.' : ',';
     }
+    text += '.';
   } while (text.size() < min_length || text.size() > max_length);
   return text;
 }
 
-std::string write_in_dialect(Random& random, const Dialect& dialect, int stance) {
-  const Votes votes = draw_votes(random, stance);
-  return write_clauses(random, dialect, votes, dialect, votes);
+/// Sixteen votes of one kind that sum to the margin on the side of `stance`, about any subject.
+std::string write_stance(Random& random, Kind kind, int stance) {
+  std::array<int, quarters> sums{};
+  do {
+    for (int& sum : sums) sum = 2 * static_cast<int>(random.below(5)) - 4;
+  } while (std::accumulate(sums.begin(), sums.end(), 0) != margin * stance);
+  std::array<int, quarters * clauses_per_quarter> votes{};
+  for (std::size_t q = 0; q < quarters; ++q) {
+    std::array<int, clauses_per_quarter> part{};
+    for (std::size_t i = 0; i < clauses_per_quarter; ++i) part[i] = 2 * static_cast<int>(i) < sums[q] + 4 ? 1 : -1;
+    shuffle(random, part);
+    for (std::size_t i = 0; i < clauses_per_quarter; ++i) votes[q * clauses_per_quarter + i] = part[i];
+  }
+  return write_clauses(random, votes, [&](int vote) { return letter(kind, random.below(subjects), vote); });
 }
 
 }  // namespace
@@ -81,20 +73,30 @@ std::string write_in_dialect(Random& random, const Dialect& dialect, int stance)
 Document write_document(std::uint64_t seed, std::uint64_t index) {
   Random random(seed, 2 * index);
   const auto label = static_cast<std::int32_t>(index % 2);
-  const int plain = random.below(100) < plain_percent ? 1 : -1;
-  const Votes opinions = draw_votes(random, label == 1 ? plain : -plain);
-  const Votes tones = draw_votes(random, plain);
-  return {label, write_clauses(random, opinion, opinions, tone, tones)};
+  std::array<int, subjects> agreement{1, label == 1 ? 1 : -1, label == 1 ? 1 : -1, -1};
+  shuffle(random, agreement);
+  std::array<char, subjects> opinions{}, tones{};
+  for (std::uint32_t s = 0; s < subjects; ++s) {
+    const int plain = leaning_vote(random);
+    tones[s] = letter(tone, s, plain);
+    opinions[s] = letter(opinion, s, plain * agreement[s]);
+  }
+  shuffle(random, opinions);
+  shuffle(random, tones);
+  std::array<char, 2 * subjects> clauses{};
+  const bool opinions_first = random.below(2) == 0;
+  std::copy(opinions.begin(), opinions.end(), clauses.begin() + (opinions_first ? 0 : subjects));
+  std::copy(tones.begin(), tones.end(), clauses.begin() + (opinions_first ? subjects : 0));
+  return {label, write_clauses(random, clauses, [](char clause) { return clause; })};
 }
 
 DocumentPair write_document_pair(std::uint64_t seed, std::uint64_t index) {
   Random random(seed, 2 * index + 1);
   const auto label = static_cast<std::int32_t>(index % 2);
-  const int stance = random.below(2) == 0 ? 1 : -1;
-  const bool first_in_tone = random.below(2) == 0;
-  const bool second_in_tone = first_in_tone != (random.below(8) != 0);
-  std::string first = write_in_dialect(random, first_in_tone ? tone : opinion, stance);
-  std::string second = write_in_dialect(random, second_in_tone ? tone : opinion, label == 1 ? stance : -stance);
+  const int stance = leaning_vote(random);
+  const Kind kind = random.below(2) == 0 ? opinion : tone;
+  std::string first = write_stance(random, kind, stance);
+  std::string second = write_stance(random, kind == opinion ? tone : opinion, label == 1 ? stance : -stance);
   return {label, std::move(first), std::move(second)};
 }
 

@@ -6,11 +6,9 @@
 /// Made-up documents, so that the two byte-level tasks can be run by who has downloaded nothing. Stand-ins for IMDB reviews and for
 /// pairs of papers (AAN): scores on them say that a model reads a whole document, and nothing about language.
 ///
-/// A document is 16 clauses of 9 to 16 pseudo-words, 700 to 1,024 bytes in lower-case letters, spaces, commas and full stops. Each
-/// of the four kinds of words has letters of its own: praise b d g a, blame k p t o, plain m n r e, ironic v w z i.
-/// All words of a kind in a clause agree, which is the clause's vote, 1 or -1. The 16 votes sum to 4 or to -4, ten against six: the
-/// document's stance. Each quarter's sum is drawn uniformly from -4, -2, 0, 2, 4, and all four are drawn anew until the total is right: the
-/// quarters differ among themselves more than the stances do, so a prefix tells little and the sum over the whole length is needed.
+/// A document is 700 to 1,024 bytes: letters, spaces, commas and full stops, in clauses of pseudo-words. Each letter votes 1 or -1 on one of four
+/// subjects, in one of two kinds: a to d are opinions 1 on subjects 0 to 3, e to h opinions -1, i to l tones 1, m to p tones -1. All
+/// letters of a clause vote alike.
 namespace lra {
 
 struct Document {
@@ -24,15 +22,18 @@ struct DocumentPair {
   std::string second;
 };
 
-/// For Text. Words are in turn about opinion (praise or blame) and tone (plain or ironic), each with a stance of its own. Label 1: praise in
-/// a plain tone or blame in an ironic one. Neither stance alone says more than that 57 % of the tones are plain, so a linear
-/// model on byte counts ends below 60 %; one that multiplies both counts (a bag of bytes with a hidden layer, the mixer `none`) can know all.
+/// For Text. Eight clauses: an opinion on each of the four subjects, in random order, and a tone on each, in another; either kind may come first,
+/// so partners stand half a document apart. Label 1: opinion and tone agree on three of the four subjects; label 0: on one. A byte
+/// by itself says no more than that 57 % of the tones are 1, so a linear model on byte counts ends below 60 %, and the first quarter
+/// of a document holds no two partners. Attention finds the partner by what it is about; a bag of bytes needs a hidden layer that
+/// multiplies four pairs of counts (the mixer `none` learns that too, more slowly).
 /// The label is 1 for odd indices, a pure function like the text; splits take disjoint ranges of indices.
 Document write_document(std::uint64_t seed, std::uint64_t index);
 
-/// For Retrieval. Each document has one stance, written in a dialect: that of opinion (b d g a against k p t o) or that of tone (m n r e against v w z i).
-/// Label 1 (odd indices): both have the same stance. In seven pairs of eight the dialects differ and no byte that carries a stance
-/// occurs in both, so products and differences of byte counts know the label in one pair of eight only.
+/// For Retrieval. One document is all opinion, the other all tone; each has 16 clauses whose votes sum to 4 or to -4, its stance. Label 1 (odd
+/// indices): both have the same stance. Each quarter's sum is drawn uniformly from -4, -2, 0, 2, 4, and all four are drawn anew until the total is
+/// right: the quarters differ among themselves more than the stances do, so a prefix tells little. 57 % of the first documents have the
+/// stance 1, which is all that a linear model on byte counts can use.
 DocumentPair write_document_pair(std::uint64_t seed, std::uint64_t index);
 
 }  // namespace lra
