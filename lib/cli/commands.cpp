@@ -101,20 +101,25 @@ ExitCode bench_command(const BenchArguments& arguments) {
   const auto runs = resolve_all(layers);
   const ExitCode code = run_suite(runs, arguments.out);
 
-  fmt::print("{:<14} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12}  {}\n", "mixer", "length", "batch", "steps/s", "examples/s", "spread %", "peak MB", "status");
+  // loading x: how many times as fast as it trains one thread reads and packs the examples.
+  fmt::print("{:<18} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", "mixer", "length", "batch", "steps/s", "examples/s", "spread %", "peak MB", "loading x", "status");
   for (const auto& run : runs) {
     const fs::path file = run_folder(arguments.out, run) / "result.json";
     if (!fs::exists(file)) continue;
     Json record = read_json(file);
-    std::string steps = "-", examples = "-", spread = "-", peak = "-";
+    std::string steps = "-", examples = "-", spread = "-", peak = "-", loading = "-";
     if (record["speed"].contains("train_steps_per_second")) {
       const Json& speed = record["speed"]["train_steps_per_second"];
       steps = fmt::format("{:.4g}", speed["median"].get<double>());
       spread = fmt::format("{:.1f}", 100 * speed["spread"].get<double>() / speed["median"].get<double>());
-      examples = fmt::format("{:.4g}", record["speed"]["train_examples_per_second"]["median"].get<double>());
+      const double trained = record["speed"]["train_examples_per_second"]["median"].get<double>();
+      examples = fmt::format("{:.4g}", trained);
+      if (record["speed"].contains("loading_examples_per_second")) {
+        loading = fmt::format("{:.3g}", record["speed"]["loading_examples_per_second"]["median"].get<double>() / trained);
+      }
     }
     if (record["memory"].contains("peak_tensor_bytes")) peak = fmt::format("{:.1f}", record["memory"]["peak_tensor_bytes"].get<double>() / 1e6);
-    fmt::print("{:<14} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12}  {}\n", run.variant, run.task.seq_len, run.train.batch_size, steps, examples, spread, peak,
+    fmt::print("{:<18} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", run.variant, run.task.seq_len, run.train.batch_size, steps, examples, spread, peak, loading,
                record.value("status", "?"));
   }
   fmt::print("records: {}\n", fs::absolute(arguments.out).string());

@@ -26,7 +26,7 @@ struct DocumentPair {
 /// so partners stand half a document apart. Label 1: opinion and tone agree on three of the four subjects; label 0: on one. A byte
 /// by itself says no more than that 57 % of the tones are 1, so a linear model on byte counts ends below 60 %, and the first quarter
 /// of a document holds no two partners. Attention finds the partner by what it is about; a bag of bytes needs a hidden layer that
-/// multiplies four pairs of counts (the mixer `none` learns that too, more slowly).
+/// multiplies four pairs of counts (the mixer `none` learns that too, but slowly).
 /// The label is 1 for odd indices, a pure function like the text; splits take disjoint ranges of indices.
 Document write_document(std::uint64_t seed, std::uint64_t index);
 

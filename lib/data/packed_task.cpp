@@ -273,11 +273,13 @@ Json PackedTask::data_info(const TaskConfig& config) const {
 std::string PackedTask::show(const Example& example, bool colour) const {
   std::string text = fmt::format("label {}: {}\n", example.label, spec_.classes.at(static_cast<std::size_t>(example.label)));
   if (spec_.picture_side > 0) return text + draw(example.tokens, spec_.picture_side, colour);
-  std::string bytes;
-  for (const auto token : example.tokens) bytes += static_cast<char>(token - spec_.first_id);
-  if (example.second == 0) return text + readable(bytes) + "\n";
-  const auto second = static_cast<std::size_t>(example.second);
-  return text + "first: " + readable(bytes.substr(0, second)) + "\nsecond: " + readable(bytes.substr(second)) + "\n";
+  std::array<std::string, 2> bytes;
+  for (std::size_t i = 0; i < example.tokens.size(); ++i) {
+    const bool second = example.second > 0 && i >= static_cast<std::size_t>(example.second);
+    if (const auto token = example.tokens[i]; token >= spec_.first_id) bytes[second] += static_cast<char>(token - spec_.first_id);  // not the padding of an empty one
+  }
+  if (example.second == 0) return text + readable(bytes[0]) + "\n";
+  return text + "first: " + readable(bytes[0]) + "\nsecond: " + readable(bytes[1]) + "\n";
 }
 
 }  // namespace lra
