@@ -57,7 +57,7 @@ int run(int argc, char** argv) {
   const std::pair<const char*, const char*> numbers[] = {
       {"seed", "of the generator, or of Pathfinder's random split"}, {"train", "training examples"}, {"valid", "validation examples"}, {"test", "test examples"},
       {"min_length", "ListOps: expressions are longer"}, {"max_length", "ListOps: expressions are shorter"}, {"max_depth", "ListOps: of an expression"},
-      {"max_args", "ListOps: of an operator"}};
+      {"max_args", "ListOps: of an operator"}, {"contour_length", "Pathfinder: paddles of a long curve (6 easy, 9 intermediate, 14 hard)"}};
   for (const auto& [key, text] : numbers) {
     std::string option = std::string("--") + key;
     std::replace(option.begin(), option.end(), '_', '-');

@@ -80,6 +80,7 @@ void GeneratorOptions::describe(FieldVisitor& fields) {
   fields.integer("train", examples[0], {1, 10'000'000}, "training examples");
   fields.integer("valid", examples[1], {1, 10'000'000}, "validation examples");
   fields.integer("test", examples[2], {1, 10'000'000}, "test examples");
+  if (contour_length) fields.integer("contour_length", *contour_length, {3, 14}, "paddles of a long curve: 6 is the release's easy, 9 its intermediate, 14 its hard version");
 }
 
 Json PackedTask::manifest_of(const fs::path& data_dir) const {
@@ -146,7 +147,7 @@ Json PackedTask::prepare(const PrepareOptions& options) const {
       throw Error(fmt::format("the task '{}' is read from its official files: expected --from FOLDER or --from ARCHIVE", spec_.name),
                   fmt::format("{}; without a download there is the task '{}_standin'", spec_.how_to_prepare, spec_.name));
     }
-    generator.examples = *spec_.generated;
+    generator = *spec_.generated;
     LayeredJson given;
     given.merge(options.generator, command_line_origin);
     ConfigReader reader(given);

@@ -28,6 +28,7 @@ struct ExampleSource {
 struct GeneratorOptions {
   std::int64_t seed = 0;
   std::array<std::int64_t, 3> examples{};  ///< train, valid, test
+  std::optional<std::int64_t> contour_length{};  ///< of Pathfinder's pictures; others have none
   std::int64_t threads = 0;
 
   void describe(FieldVisitor& fields);
@@ -50,8 +51,8 @@ struct PackedTaskSpec {
   std::function<bool(const std::string& entry)> wanted;
   /// Hands every example to the sink, in an order that depends on the source alone. Returns the files that it has read. Throws Error.
   std::function<std::vector<std::filesystem::path>(const ExampleSource&)> read;
-  /// How many examples the generator makes where nobody says; empty: there is none.
-  std::optional<std::array<std::int64_t, 3>> generated;
+  /// What the generator is told where nobody says more; empty: there is none.
+  std::optional<GeneratorOptions> generated;
   /// Writes generated examples into the folder in the official layout, for `read`.
   std::function<void(const std::filesystem::path& folder, const GeneratorOptions&)> generate;
 };

@@ -12,12 +12,17 @@ namespace lra {
 namespace fs = std::filesystem;
 namespace {
 
+/// The release's name for pictures whose long curves have so many paddles.
+std::string contour_folder(int length) { return length == 6 ? "curv_baseline" : fmt::format("curv_contour_length_{}", length); }
+
 std::string task_name(int side) { return side == 32 ? "pathfinder" : side == 128 ? "pathx" : fmt::format("pathfinder{}", side); }
 
 std::vector<fs::path> read_pictures(const ExampleSource& source, int side) {
-  const auto entries = list_pathfinder(find_pathfinder(source.folder, side));
+  const auto [train, valid, test] = source.generated;
+  const bool generated = train > 0;
+  const auto entries = list_pathfinder(generated ? fs::directory_iterator(source.folder / fmt::format("pathfinder{}", side))->path() : find_pathfinder(source.folder, side));
   std::vector<Split> split_of(entries.size(), Split::test);
-  if (const auto [train, valid, test] = source.generated; train > 0) {  // every picture is drawn by itself: there is nothing to shuffle
+  if (generated) {  // every picture is drawn by itself: there is nothing to shuffle
     for (std::size_t i = 0; i < entries.size(); ++i) {
       const auto place = static_cast<std::int64_t>(i);
       split_of[i] = place < train ? Split::train : place < train + valid ? Split::valid : Split::test;
@@ -60,10 +65,12 @@ std::unique_ptr<Task> make_pathfinder_standin_task() {
   PackedTaskSpec spec = pictures(side, task_name(side) + "_standin");
   spec.stand_in_for = task_name(side);
   spec.how_to_prepare = fmt::format("lra-run data prepare {}", spec.name);
-  spec.generated = {{160000, 20000, 20000}};
+  spec.generated = {.examples = {160000, 20000, 20000}, .contour_length = 14};
   spec.generate = [](const fs::path& folder, const GeneratorOptions& options) {
     const auto [train, valid, test] = options.examples;
-    write_pathfinder(folder / fmt::format("pathfinder{}", side) / "curv_contour_length_14", side, static_cast<std::uint64_t>(options.seed), static_cast<std::uint64_t>(train + valid + test), static_cast<unsigned>(options.threads));
+    const auto length = static_cast<int>(*options.contour_length);
+    write_pathfinder(folder / fmt::format("pathfinder{}", side) / contour_folder(length), side, static_cast<std::uint64_t>(options.seed),
+                     static_cast<std::uint64_t>(train + valid + test), static_cast<unsigned>(options.threads), length);
   };
   return std::make_unique<PackedTask>(std::move(spec));
 }

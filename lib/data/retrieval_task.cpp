@@ -66,7 +66,7 @@ std::unique_ptr<Task> make_retrieval_standin_task() {
   PackedTaskSpec spec = pairs("retrieval_standin");
   spec.stand_in_for = "retrieval";
   spec.how_to_prepare = "lra-run data prepare retrieval_standin";
-  spec.generated = {{20000, 2000, 4000}};
+  spec.generated = {.examples = {20000, 2000, 4000}};
   spec.generate = write_pairs;
   return std::make_unique<PackedTask>(std::move(spec));
 }

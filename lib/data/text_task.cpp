@@ -92,7 +92,7 @@ std::unique_ptr<Task> make_text_standin_task() {
   PackedTaskSpec spec = reviews("text_standin");
   spec.stand_in_for = "text";
   spec.how_to_prepare = "lra-run data prepare text_standin";
-  spec.generated = {{20000, 2000, 4000}};
+  spec.generated = {.examples = {20000, 2000, 4000}};
   spec.generate = write_reviews;
   return std::make_unique<PackedTask>(std::move(spec));
 }

@@ -155,6 +155,8 @@ TEST_CASE("Pathfinder: a seeded split of the official pictures, and generated on
   CHECK(made.task->open(Split::test, config)->size() == 10);
   CHECK(made.task->data_info(config).at("stand_in_for") == "pathfinder");
 
+  CHECK(made.task->data_info(config).at("generator").at("contour_length") == 14);
+
   // Its files are in the official form: the reader of the real task takes them and splits them by the seed.
   const fs::path official = made.folder.path / "pathfinder_standin/official";
   const auto train_hash = [&](std::int64_t seed) {
@@ -167,6 +169,13 @@ TEST_CASE("Pathfinder: a seeded split of the official pictures, and generated on
   const std::string first = train_hash(1);
   CHECK(first == train_hash(1));
   CHECK(first != train_hash(2));
+
+  // An easier version is written under its official name; other tasks know no contours.
+  const Prepared easy("pathfinder_standin", "", {{"train", 8}, {"valid", 1}, {"test", 1}, {"contour_length", 6}});
+  CHECK(fs::exists(easy.folder.path / "pathfinder_standin/official/pathfinder32/curv_baseline/metadata"));
+  CHECK(easy.task->data_info(config_of("pathfinder_standin", easy.folder.path, 1024)).at("generator").at("contour_length") == 6);
+  const auto text = task_registry().at("text_standin").make();
+  CHECK(error_of([&] { text->prepare({.data_dir = easy.folder.path.string(), .from = "", .threads = 1, .generator = {{"contour_length", 6}}}); }).find("/contour_length: unknown key") != std::string::npos);
 }
 
 TEST_CASE("Data that are there are used, others refused", "[tasks]") {
