@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches data sets from their official addresses, goes on where an earlier call stopped, and checks them.
 #
-#   scripts/fetch_data.sh [imdb|cifar10|lra_release|all] [DIR]     default: all, into $LRA_DATA/downloads or data/downloads
+#   scripts/fetch_data.sh [imdb|cifar10|lra_release|all] [DIR]     default: all, into $LRA_DATA/downloads or data/downloads; DIR from the repository's root
 #
 # lra_release is 7.7 GB. Environment: LRA_MIRROR (an address that has files of the same names, used in place of the official ones).
 set -euo pipefail

@@ -276,16 +276,18 @@ class ListopsTask : public Task {
     const fs::path folder = folder_of(config.data_dir);
     const Json manifest = read_manifest(folder);
     Json info = Json::object();
+    bool as_made = manifest.is_object();
     for (const Split split : all_splits) {
-      const Json known = manifest.is_object() ? manifest.at("files").at(split_name(split)) : Json();
+      const Json known = manifest.is_object() ? manifest.at("files").value(split_name(split), Json()) : Json();
       if (known.is_object() && size_agrees(folder, known)) {
         info[split_name(split)] = known;
       } else {
+        as_made = false;
         const auto data = read_split(config.data_dir, split, whole_sequence, no_limit);
         info[split_name(split)] = file_entry(file_name(split), read_file(folder / file_name(split)), data->size());
       }
     }
-    if (manifest.is_object() && manifest.contains("generator")) info["generator"] = manifest["generator"];
+    if (as_made && manifest.contains("generator")) info["generator"] = manifest["generator"];
     return info;
   }
 

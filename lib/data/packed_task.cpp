@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/sha256.h"
+#include "data/archive.h"
 #include "data/manifest.h"
 #include "data/reference_levels.h"
 #include "data/unpacked_source.h"
@@ -90,6 +91,9 @@ Json PackedTask::manifest_of(const fs::path& data_dir) const {
     throw Error(fmt::format("{}: the data of the task '{}' are not there", (folder / "manifest.json").string(), spec_.name),
                 fmt::format("{}, with --data-dir {}", spec_.how_to_prepare, data_dir.string()));
   }
+  if (manifest.value("task", "") != spec_.name) {
+    throw Error(fmt::format("{}: expected the data of the task '{}', found those of '{}'", folder.string(), spec_.name, manifest.value("task", "")));
+  }
   return manifest;
 }
 
@@ -114,17 +118,21 @@ std::unique_ptr<Dataset> PackedTask::open(Split split, const TaskConfig& config)
   const auto entry = manifest.at("files").find(split_name(split));
   if (entry == manifest.at("files").end()) throw Error(fmt::format("{}: names no {} split", (folder / "manifest.json").string(), split_name(split)));
   if (!size_agrees(folder, *entry)) check_file(folder, *entry);
-  auto data = std::make_unique<PackedDataset>(folder / file_name(split), view);
-  if (data->sequences() != spec_.sequences) {
-    throw Error(fmt::format("{}: has {} sequence(s) an example, the task '{}' has {}", (folder / file_name(split)).string(), data->sequences(), spec_.name, spec_.sequences));
-  }
-  return data;
+  return open_packed(folder / file_name(split), view);
 }
 
-std::unique_ptr<Dataset> PackedTask::open_file(const fs::path& file, const TaskConfig& config) const {
-  auto data = std::make_unique<PackedDataset>(file, view_of(config));
+std::unique_ptr<Dataset> PackedTask::open_file(const fs::path& file, const TaskConfig& config) const { return open_packed(file, view_of(config)); }
+
+std::unique_ptr<PackedDataset> PackedTask::open_packed(const fs::path& file, const PackedView& view) const {
+  auto data = std::make_unique<PackedDataset>(file, view);
   if (data->sequences() != spec_.sequences) {
     throw Error(fmt::format("{}: has {} sequence(s) an example, the task '{}' has {}", file.string(), data->sequences(), spec_.name, spec_.sequences));
+  }
+  const auto pixels = static_cast<std::size_t>(spec_.picture_side * spec_.picture_side);
+  for (std::size_t i = 0; pixels > 0 && i < data->size(); ++i) {
+    if (const auto size = data->bytes(i, 0).size(); size != pixels) {
+      throw Error(fmt::format("{}: example {} has {} bytes, a picture of the task '{}' has {}", file.string(), i, size, spec_.name, pixels));
+    }
   }
   return data;
 }
@@ -165,7 +173,8 @@ Json PackedTask::prepare(const PrepareOptions& options) const {
     }
     seed = static_cast<std::uint64_t>(from_json_object<SplitOptions>(options.generator, command_line_origin).seed);
     if (!fs::exists(from)) throw Error(fmt::format("--from {}: there is no such folder or archive", from.string()));
-    request = {{"from", (from / "").parent_path().filename().string()}};
+    request = {{"from", fs::weakly_canonical(from / "").parent_path().string()}};
+    if (is_archive(from)) request["bytes"] = fs::file_size(from);
     if (spec_.random_split) request["split_seed"] = seed;
   }
   request["version"] = cache_version;
@@ -195,7 +204,7 @@ Json PackedTask::prepare(const PrepareOptions& options) const {
   std::array<std::unique_ptr<PackedWriter>, 3> writers;
   std::size_t count = 0;
   auto said = std::chrono::steady_clock::now();
-  const auto files = spec_.read({.folder = unpacked.folder(), .seed = seed, .generated = generator.examples, .sink = [&](Split split, std::int32_t label, std::string_view first, std::string_view second) {
+  const auto files = spec_.read({.folder = unpacked.folder(), .seed = seed, .generated = from.empty() ? &generator : nullptr, .sink = [&](Split split, std::int32_t label, std::string_view first, std::string_view second) {
     auto& writer = writers[static_cast<std::size_t>(split)];
     if (!writer) writer = std::make_unique<PackedWriter>(folder / file_name(split), spec_.sequences);
     writer->add(label, first, second);
@@ -205,6 +214,14 @@ Json PackedTask::prepare(const PrepareOptions& options) const {
       said = now;
     }
   }});
+  for (const Split split : all_splits) {
+    const auto& writer = writers[static_cast<std::size_t>(split)];
+    const auto found = static_cast<std::int64_t>(writer ? writer->size() : 0), made = generator.examples[static_cast<std::size_t>(split)];
+    if (from.empty() && found != made) {
+      throw Error(fmt::format("{}: expected {} generated {} examples, found {}", official.string(), made, split_name(split), found), fmt::format("delete {} and prepare again", folder.string()));
+    }
+    if (found == 0 && split != Split::valid) throw Error(fmt::format("{}: there are no {} examples", from.string(), split_name(split)));
+  }
   Json manifest = {{"task", spec_.name}};
   if (!spec_.stand_in_for.empty()) manifest["stand_in_for"] = spec_.stand_in_for;
   manifest["request"] = request;
@@ -235,7 +252,8 @@ Json PackedTask::verify(const fs::path& data_dir) const {
     const auto entry = manifest.at("files").find(split_name(split));
     if (entry == manifest.at("files").end()) continue;
     check_file(folder, *entry);
-    const PackedDataset data(folder / file_name(split), {.seq_len = 0, .first_id = 0, .num_classes = static_cast<std::int64_t>(spec_.classes.size()), .limit = 0});
+    const auto opened = open_packed(folder / file_name(split), {.seq_len = 0, .first_id = 0, .num_classes = static_cast<std::int64_t>(spec_.classes.size()), .limit = 0});
+    const PackedDataset& data = *opened;
     if (entry->at("examples") != data.size()) {
       throw Error(fmt::format("{}: has {} examples, the manifest says {}", (folder / file_name(split)).string(), data.size(), entry->at("examples").dump()));
     }

@@ -16,14 +16,6 @@ namespace lra {
 /// Takes the examples of a source: the split they belong to, then as ExampleSink.
 using SplitSink = std::function<void(Split split, std::int32_t label, std::string_view first, std::string_view second)>;
 
-/// Where a task's examples come from.
-struct ExampleSource {
-  std::filesystem::path folder;  ///< `--from`, an archive already unpacked; or what the generator made
-  std::uint64_t seed = 0;        ///< of a random split
-  std::array<std::int64_t, 3> generated{};  ///< train, valid, test; zeros: nothing was generated
-  SplitSink sink;
-};
-
 /// What a generator of stand-in data is told.
 struct GeneratorOptions {
   std::int64_t seed = 0;
@@ -32,6 +24,14 @@ struct GeneratorOptions {
   std::int64_t threads = 0;
 
   void describe(FieldVisitor& fields);
+};
+
+/// Where a task's examples come from.
+struct ExampleSource {
+  std::filesystem::path folder;  ///< `--from`, an archive already unpacked; or what the generator made
+  std::uint64_t seed = 0;        ///< of a random split
+  const GeneratorOptions* generated = nullptr;  ///< what the generator was told; null: these are official files
+  SplitSink sink;
 };
 
 /// A task whose examples are sequences of bytes: everything that differs from task to task.
@@ -53,7 +53,7 @@ struct PackedTaskSpec {
   std::function<std::vector<std::filesystem::path>(const ExampleSource&)> read;
   /// What the generator is told where nobody says more; empty: there is none.
   std::optional<GeneratorOptions> generated;
-  /// Writes generated examples into the folder in the official layout, for `read`.
+  /// Writes generated examples into the folder in the official layout, for `read`; what an earlier call with other options left there is not read.
   std::function<void(const std::filesystem::path& folder, const GeneratorOptions&)> generate;
 };
 
@@ -83,6 +83,8 @@ class PackedTask : public Task {
   /// The manifest. Throws Error where there is none.
   Json manifest_of(const std::filesystem::path& data_dir) const;
   PackedView view_of(const TaskConfig& config) const;
+  /// Throws Error where the file's examples are not of this task's form: so many sequences, of pictures of this size.
+  std::unique_ptr<PackedDataset> open_packed(const std::filesystem::path& file, const PackedView& view) const;
   const PackedTaskSpec spec_;
 };
 

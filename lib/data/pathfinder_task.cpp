@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "core/error.h"
+#include "core/log.h"
 #include "data/packed_task.h"
 #include "data/pathfinder.h"
 #include "data/pathfinder_generator.h"
@@ -18,11 +20,12 @@ std::string contour_folder(int length) { return length == 6 ? "curv_baseline" : 
 std::string task_name(int side) { return side == 32 ? "pathfinder" : side == 128 ? "pathx" : fmt::format("pathfinder{}", side); }
 
 std::vector<fs::path> read_pictures(const ExampleSource& source, int side) {
-  const auto [train, valid, test] = source.generated;
-  const bool generated = train > 0;
-  const auto entries = list_pathfinder(generated ? fs::directory_iterator(source.folder / fmt::format("pathfinder{}", side))->path() : find_pathfinder(source.folder, side));
+  const fs::path folder = source.generated != nullptr ? source.folder / fmt::format("pathfinder{}", side) / contour_folder(static_cast<int>(*source.generated->contour_length))
+                                                      : find_pathfinder(source.folder, side);
+  const auto entries = list_pathfinder(folder);
   std::vector<Split> split_of(entries.size(), Split::test);
-  if (generated) {  // every picture is drawn by itself: there is nothing to shuffle
+  if (source.generated != nullptr) {  // every picture is drawn by itself: there is nothing to shuffle
+    const auto [train, valid, test] = source.generated->examples;
     for (std::size_t i = 0; i < entries.size(); ++i) {
       const auto place = static_cast<std::int64_t>(i);
       split_of[i] = place < train ? Split::train : place < train + valid ? Split::valid : Split::test;
@@ -33,9 +36,14 @@ std::vector<fs::path> read_pictures(const ExampleSource& source, int side) {
       for (const auto index : splits[static_cast<std::size_t>(split)]) split_of[index] = split;
     }
   }
-  read_pathfinder(entries, side, 0, [&](std::size_t index, std::int32_t label, std::string_view pixels) { source.sink(split_of[index], label, pixels, {}); });
+  const std::size_t empty = read_pathfinder(entries, side, 0, [&](std::size_t index, std::int32_t label, std::string_view pixels) { source.sink(split_of[index], label, pixels, {}); });
+  if (empty > entries.size() / 100) {
+    throw Error(fmt::format("{}: {} of {} pictures are empty files", folder.string(), empty, entries.size()), "unpack them again; was the disk full?");
+  }
+  if (empty > 0) log().info("{}: {} empty picture(s) left out", folder.string(), empty);
   std::vector<fs::path> files;
   for (const auto& entry : entries) files.push_back(entry.file);
+  for (const auto& file : fs::directory_iterator(folder / "metadata")) files.push_back(file.path());
   return files;
 }
 

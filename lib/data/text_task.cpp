@@ -63,6 +63,7 @@ class TextTask : public PackedTask {
 };
 
 void write_reviews(const fs::path& folder, const GeneratorOptions& options) {
+  fs::remove_all(folder);  // what an interrupted call left
   std::uint64_t index = 0;
   for (const Split split : all_splits) {
     for (const char* label : {"neg", "pos"}) fs::create_directories(folder / split_name(split) / label);
@@ -71,7 +72,9 @@ void write_reviews(const fs::path& folder, const GeneratorOptions& options) {
       const Document document = write_document(static_cast<std::uint64_t>(options.seed), index++);
       const fs::path file = folder / split_name(split) / (document.label == 0 ? "neg" : "pos") / fmt::format("{}_{}.txt", i, document.label == 0 ? 1 : 10);
       std::ofstream out(file, std::ios::binary);
-      if (!(out << document.text)) throw Error(fmt::format("{}: cannot be written", file.string()));
+      out << document.text;
+      out.close();
+      if (!out) throw Error(fmt::format("{}: cannot be written", file.string()));
     }
   }
 }

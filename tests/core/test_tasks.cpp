@@ -8,6 +8,7 @@
 
 #include "core/data_files.h"
 #include "core/json_file.h"
+#include "data/cifar10.h"
 #include "data/packed.h"
 #include "data/random.h"
 #include "data/reference_levels.h"
@@ -143,6 +144,17 @@ TEST_CASE("Image: grey pixels as ids, the last tenth of train is valid", "[tasks
   CHECK(image.manifest.at("files").at("valid").at("examples") == 1);
   CHECK(image.manifest.at("files").at("test").at("examples") == 2);
   CHECK(image.task->show(image.task->open(Split::test, config)->get(0), false).size() > 32 * 16);
+  // The tenth of the ten training pictures, in the order of the files.
+  std::vector<std::pair<std::int32_t, std::vector<std::int32_t>>> records;
+  for (int batch = 1; batch <= 5; ++batch) {
+    read_cifar10_batch(fixtures / "cifar10/cifar-10-batches-bin" / ("data_batch_" + std::to_string(batch) + ".bin"), [&](std::int32_t label, std::string_view pixels, std::string_view) {
+      auto& tokens = records.emplace_back(label, std::vector<std::int32_t>()).second;
+      for (const char pixel : pixels) tokens.push_back(static_cast<unsigned char>(pixel));
+    });
+  }
+  REQUIRE(records.size() == 10);
+  CHECK(tokens_of(*image.task->open(Split::valid, config)) == Contents{records.back()});
+  CHECK(tokens_of(*image.task->open(Split::train, config)) == Contents(records.begin(), records.end() - 1));
 }
 
 TEST_CASE("Pathfinder: a seeded split of the official pictures, and generated ones that stand in for them", "[tasks]") {
@@ -164,6 +176,13 @@ TEST_CASE("Pathfinder: a seeded split of the official pictures, and generated on
     CHECK(split.manifest.at("files").at("train").at("examples") == 32);
     CHECK(split.manifest.at("files").at("valid").at("examples") == 4);
     CHECK(split.manifest.at("files").at("test").at("examples") == 4);
+    TaskConfig own = config;
+    own.data_dir = split.folder.path.string();
+    Contents all;
+    for (const Split part : all_splits) all.merge(tokens_of(*split.task->open(part, own)));
+    Contents drawn;
+    for (const Split part : all_splits) drawn.merge(tokens_of(*made.task->open(part, config)));
+    CHECK(all == drawn);
     return split.manifest.at("files").at("train").at("sha256").get<std::string>();
   };
   const std::string first = train_hash(1);
@@ -178,6 +197,40 @@ TEST_CASE("Pathfinder: a seeded split of the official pictures, and generated on
   CHECK(error_of([&] { text->prepare({.data_dir = easy.folder.path.string(), .from = "", .threads = 1, .generator = {{"contour_length", 6}}}); }).find("/contour_length: unknown key") != std::string::npos);
 }
 
+TEST_CASE("Files of another kind, place or time are not taken for the task's data", "[tasks]") {
+  // What an interrupted call with more examples left behind.
+  const TestFolder left("left");
+  write_file_atomically(left.path / "text_standin/official/train/neg/999_1.txt", "a text of another call");
+  const auto standin = task_registry().at("text_standin").make();
+  const Json sizes = {{"train", 6}, {"valid", 2}, {"test", 2}};
+  CHECK(standin->prepare({.data_dir = left.path.string(), .from = "", .threads = 1, .generator = sizes}).at("files").at("train").at("examples") == 6);
+  write_file_atomically(left.path / "retrieval_standin/manifest.json", "{\"task\": \"text_standin\", \"files\": {}}");
+  CHECK(error_of([&] { task_registry().at("retrieval_standin").make()->open(Split::train, config_of("retrieval_standin", left.path, 100)); }).ends_with("expected the data of the task 'retrieval_standin', found those of 'text_standin'"));
+
+  // Pictures of another size.
+  PackedWriter writer(left.path / "other.packed", 1);
+  writer.add(0, std::string(4096, 'x'));
+  writer.finish(0);
+  const auto pathfinder = task_registry().at("pathfinder").make();
+  CHECK(error_of([&] { pathfinder->open_file(left.path / "other.packed", config_of("pathfinder", left.path, 1024)); }).ends_with("example 0 has 4096 bytes, a picture of the task 'pathfinder' has 1024"));
+  CHECK(error_of([&] { task_registry().at("retrieval").make()->open_file(left.path / "other.packed", config_of("retrieval", left.path, 1024)); }).ends_with("has 1 sequence(s) an example, the task 'retrieval' has 2"));
+
+  // The folder that archives are unpacked into is no source.
+  const auto text = task_registry().at("text").make();
+  const fs::path inside = left.path / "text/unpacked/aclImdb";
+  write_file_atomically(inside / "train/neg/0_1.txt", "kept");
+  CHECK(error_of([&] { text->prepare({.data_dir = left.path.string(), .from = inside.string(), .threads = 1, .generator = Json::object()}); }).find("this folder is emptied whenever data are prepared") != std::string::npos);
+  CHECK(read_file(inside / "train/neg/0_1.txt") == "kept");
+  CHECK(error_of([&] { text->prepare({.data_dir = left.path.string(), .from = (fixtures / "archive/lra_release.tar").string(), .threads = 1, .generator = Json::object()}); })
+            .ends_with("lra_release.tar: the archive holds none of the files of this task"));
+
+  // A release with empty pictures: a disk was full.
+  const Prepared made("pathfinder_standin", "", {{"train", 16}, {"valid", 2}, {"test", 2}});
+  const fs::path official = made.folder.path / "pathfinder_standin/official";
+  write_file_atomically(official / "pathfinder32/curv_contour_length_14/imgs/0/sample_3.png", "");
+  CHECK(error_of([&] { pathfinder->prepare({.data_dir = left.path.string(), .from = official.string(), .threads = 1, .generator = Json::object()}); }).ends_with("1 of 20 pictures are empty files"));
+}
+
 TEST_CASE("Data that are there are used, others refused", "[tasks]") {
   const Prepared text("text", fixtures / "imdb");
   const auto again = [&](const fs::path& from, const Json& generator = Json::object()) {
@@ -185,6 +238,9 @@ TEST_CASE("Data that are there are used, others refused", "[tasks]") {
   };
   CHECK(again(fixtures / "imdb") == "already there");
   CHECK(error_of([&] { again(fixtures / "imdb/aclImdb"); }).find("the data there were made otherwise") != std::string::npos);
+  const TestFolder elsewhere("elsewhere");
+  fs::copy(fixtures / "imdb", elsewhere.path / "imdb", fs::copy_options::recursive);
+  CHECK(error_of([&] { again(elsewhere.path / "imdb"); }).find("the data there were made otherwise") != std::string::npos);
   CHECK(error_of([&] { again(fixtures / "imdb", {{"seed", 1}}); }) == "--seed has no effect on official files of the task 'text'");
   CHECK(error_of([&] { again(""); }).find("expected --from FOLDER or --from ARCHIVE") != std::string::npos);
   CHECK(error_of([&] { again(fixtures / "nowhere"); }).find("there is no such folder or archive") != std::string::npos);
