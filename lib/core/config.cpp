@@ -28,7 +28,7 @@ void ModelConfig::describe(FieldVisitor& fields) {
   fields.number("attention_dropout", attention_dropout, {0.0, 0.99}, "dropout on attention weights, where a mixer materialises them");
   fields.choice("pooling", pooling, {"cls", "first", "mean", "mean_padded", "sum"}, "first: the first token; mean: over real tokens; mean_padded: sum / seq_len");
   fields.choice("pixels", pixels, {"discrete", "continuous"}, "pixels as ids of the token table, or as numbers through a linear layer");
-  fields.choice("black_pixels", black_pixels, {"tokens", "padding", "official"}, "padding: pixels of value 0 are hidden from every query; official: in the mixers that LRA's code masks");
+  fields.choice("black_pixels", black_pixels, {"tokens", "padding", "official"}, "padding: pixels of value 0 are hidden from every query; official: in the mixers that LRA's code masks (as keys only; its black queries read everything)");
   fields.number("pixel_mean", pixel_mean, {-1e6, 1e6}, "continuous pixels: (value / 255 - pixel_mean) / pixel_std");
   fields.number("pixel_std", pixel_std, {1e-6, 1e6}, "continuous pixels: (value / 255 - pixel_mean) / pixel_std");
   fields.choice("positions", positions, {"sinusoid", "learned"}, "position encoding");
