@@ -14,14 +14,16 @@ namespace lra {
 namespace fs = std::filesystem;
 namespace {
 
-/// The release's name for pictures whose long curves have so many paddles.
-std::string contour_folder(int length) { return length == 6 ? "curv_baseline" : fmt::format("curv_contour_length_{}", length); }
+/// Where generated pictures lie, under the release's names.
+fs::path generated_folder(const fs::path& official, int side, const GeneratorOptions& options) {
+  const auto length = *options.contour_length;
+  return official / fmt::format("pathfinder{}", side) / (length == 6 ? "curv_baseline" : fmt::format("curv_contour_length_{}", length));
+}
 
 std::string task_name(int side) { return side == 32 ? "pathfinder" : side == 128 ? "pathx" : fmt::format("pathfinder{}", side); }
 
 std::vector<fs::path> read_pictures(const ExampleSource& source, int side) {
-  const fs::path folder = source.generated != nullptr ? source.folder / fmt::format("pathfinder{}", side) / contour_folder(static_cast<int>(*source.generated->contour_length))
-                                                      : find_pathfinder(source.folder, side);
+  const fs::path folder = source.generated != nullptr ? generated_folder(source.folder, side, *source.generated) : find_pathfinder(source.folder, side);
   const auto entries = list_pathfinder(folder);
   std::vector<Split> split_of(entries.size(), Split::test);
   if (source.generated != nullptr) {  // every picture is drawn by itself: there is nothing to shuffle
@@ -76,9 +78,8 @@ std::unique_ptr<Task> make_pathfinder_standin_task() {
   spec.generated = {.examples = {160000, 20000, 20000}, .contour_length = 14};
   spec.generate = [](const fs::path& folder, const GeneratorOptions& options) {
     const auto [train, valid, test] = options.examples;
-    const auto length = static_cast<int>(*options.contour_length);
-    write_pathfinder(folder / fmt::format("pathfinder{}", side) / contour_folder(length), side, static_cast<std::uint64_t>(options.seed),
-                     static_cast<std::uint64_t>(train + valid + test), static_cast<unsigned>(options.threads), length);
+    write_pathfinder(generated_folder(folder, side, options), side, static_cast<std::uint64_t>(options.seed), static_cast<std::uint64_t>(train + valid + test),
+                     static_cast<unsigned>(options.threads), static_cast<int>(*options.contour_length));
   };
   return std::make_unique<PackedTask>(std::move(spec));
 }
