@@ -205,16 +205,15 @@ std::vector<LayeredJson> expand_config(const Json& config, const std::string& or
     }
     run_overrides.erase(key);
   }
-  for (const char* key : {"tasks", "mixers"}) {
-    if (!suite.contains(key)) throw Error(fmt::format("{}: the key \"{}\" is missing in the suite", origin, key));
-  }
+  if (!suite.contains("mixers")) throw Error(fmt::format("{}: the key \"mixers\" is missing in the suite", origin));
+  if (!suite.contains("tasks") && !suite.contains("bench")) throw Error(fmt::format("{}: the suite has neither \"tasks\" nor \"bench\"", origin));
   Json common = suite;
   for (const auto& key : suite_keys) common.erase(key);
   common["suite"] = suite["suite"];
 
   std::vector<LayeredJson> runs;
   const Json seeds = as_list(suite.value("seeds", Json::array({0})), origin, "seeds");
-  for (const auto& entry : as_list(suite["tasks"], origin, "tasks")) {
+  for (const auto& entry : suite.contains("tasks") ? as_list(suite["tasks"], origin, "tasks") : Json::array()) {
     Json task = entry_object(entry, origin, "task");
     // A task of the suite may have a list of mixers for itself; one from the command line holds for all.
     const bool own = task.contains("mixers") && !overrides.contains("mixers");
