@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <set>
 
 #include "core/error.h"
@@ -112,10 +113,14 @@ Result parse_result(const Json& json, const fs::path& file) {
   result.inference_examples_per_second = speed.measured("inference_examples_per_second");
   result.peak_tensor_bytes = memory.integer("peak_tensor_bytes");
   result.peak_rss_bytes = memory.integer("peak_rss_bytes");
+  result.steps_done = metrics.integer("steps_done");
+  const Json cost_json = top.object_at("cost");
+  result.flops_per_step = Reader{file, cost_json, "/cost"}.number("flops_per_step");
+  result.wall_seconds = top.number("wall_seconds");
   return result;
 }
 
-std::vector<Result> collect(const std::vector<fs::path>& folders) {
+Collection collect(const std::vector<fs::path>& folders) {
   std::set<fs::path> files;
   for (const fs::path& folder : folders) {
     if (!fs::is_directory(folder)) throw Error(fmt::format("{}: no such folder", folder.string()));
@@ -130,9 +135,29 @@ std::vector<Result> collect(const std::vector<fs::path>& folders) {
     throw Error(fmt::format("{}: no result.json in or below {}", folders.front().string(), folders.size() == 1 ? "this folder" : "the given folders"),
                 "give the folder that lra-run wrote with --out");
   }
-  std::vector<Result> results;
-  for (const fs::path& file : files) results.push_back(parse_result(read_json(file), file));
-  return results;
+  Collection collection;
+  for (const fs::path& file : files) {
+    try {
+      collection.results.push_back(parse_result(read_json(file), file));
+    } catch (const Error& error) {
+      collection.broken.push_back(error.what());
+    }
+  }
+  if (collection.results.empty()) throw Error(fmt::format("no record could be read; the first: {}", collection.broken.front()));
+  return collection;
+}
+
+std::vector<CurvePoint> read_curve(const fs::path& run_folder) {
+  std::vector<CurvePoint> curve;
+  std::ifstream in(run_folder / "metrics.jsonl");
+  for (std::string text; std::getline(in, text);) {
+    const Json line = Json::parse(text, nullptr, false);
+    if (!line.is_object()) continue;
+    const auto number = [&](const char* key) { return line.contains(key) && line[key].is_number() ? line[key].get<double>() : std::nan(""); };
+    if (!line.contains("split") || !line["split"].is_string() || std::isnan(number("step")) || std::isnan(number("accuracy"))) continue;
+    curve.push_back({static_cast<std::int64_t>(number("step")), line["split"].get<std::string>(), number("loss"), 100 * number("accuracy")});
+  }
+  return curve;
 }
 
 }  // namespace lra::report

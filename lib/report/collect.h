@@ -17,7 +17,8 @@ struct Result {
   std::string status, message, suite, task, mixer, variant, display_name, profile;
   std::int64_t seed = 0;
   std::optional<double> train_accuracy, valid_accuracy, test_accuracy;
-  std::optional<std::int64_t> test_examples, sequence_length, peak_tensor_bytes, peak_rss_bytes, parameters;
+  std::optional<std::int64_t> test_examples, sequence_length, peak_tensor_bytes, peak_rss_bytes, parameters, steps_done;
+  std::optional<double> flops_per_step, wall_seconds;
   std::optional<Measured> train_steps_per_second, train_examples_per_second, inference_examples_per_second;
   Json reference_levels, config, host, build, data, notes;
 };
@@ -25,8 +26,23 @@ struct Result {
 /// Checks a record's schema version and types. `file` names it in errors.
 Result parse_result(const Json& json, const std::filesystem::path& file);
 
-/// Every `result.json` below the folders (each file once, sorted by path). Throws Error for a missing folder, broken JSON, another
-/// schema version, or where there is none.
-std::vector<Result> collect(const std::vector<std::filesystem::path>& folders);
+/// The records that could be read, and a sentence for each that could not (broken JSON, another schema version, a wrong type).
+struct Collection {
+  std::vector<Result> results;
+  std::vector<std::string> broken;
+};
+
+/// Every `result.json` below the folders (each file once, sorted by path). Throws Error for a missing folder, or where no record can be read.
+Collection collect(const std::vector<std::filesystem::path>& folders);
+
+/// One line of a run's metrics.jsonl.
+struct CurvePoint {
+  std::int64_t step = 0;
+  std::string split;  ///< train | valid
+  double loss = 0, accuracy = 0;  ///< accuracy in percent
+};
+
+/// metrics.jsonl in a run's folder; empty where there is none. Lines that cannot be read (the last one of a run that is being written) are left out.
+std::vector<CurvePoint> read_curve(const std::filesystem::path& run_folder);
 
 }  // namespace lra::report

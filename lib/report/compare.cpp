@@ -116,6 +116,13 @@ std::string number_list(const std::vector<const Result*>& results, const char* k
   return values.size() == 1 ? fmt::format("{}", *values.begin()) : fmt::format("{} to {}", *values.begin(), *values.rbegin());
 }
 
+/// "2 layers, width 64, 2 heads"
+std::string sizes_of(const Result& result) {
+  const auto layers = text_at(result.config, "num_layers"), width = text_at(result.config, "d_model"), heads = text_at(result.config, "num_heads");
+  if (layers.empty()) return "sizes unknown";
+  return fmt::format("{} layer{}, width {}, {} head{}", layers, layers == "1" ? "" : "s", width, heads, heads == "1" ? "" : "s");
+}
+
 std::string describe_host(const Result& result) {
   const std::string cpu = text_at(result.host, "cpu"), device = text_at(result.host, "device"), threads = text_at(result.host, "threads");
   std::string text = text_at(result.host, "name").empty() ? "unnamed host" : text_at(result.host, "name");
@@ -347,18 +354,21 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
 }
 
 std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
-  std::map<std::string, std::vector<const Result*>> groups;
+  std::map<std::pair<std::string, std::int64_t>, std::vector<const Result*>> groups;  // setting, length
   for (const Result& result : results) {
     const bool bench = result.kind == "bench";
-    const Json key = {bench ? 0 : 1, result.profile, text_at(result.host, "name"), text_at(result.host, "device"), text_at(result.host, "threads"),
-                      fmt::format("{:>6}", text_at(result.config, "batch_size")), text_at(result.config, "precision"), result.task,
-                      fmt::format("{:>8}", bench ? result.sequence_length.value_or(0) : 0), bench ? "" : text_at(result.config, "seq_len")};
-    groups[key.dump()].push_back(&result);
+    const Json setting = {bench ? 0 : 1, result.profile, text_at(result.host, "name"), text_at(result.host, "cpu"), text_at(result.host, "device"),
+                          text_at(result.host, "threads"), text_at(result.host, "allocator"), fmt::format("{:>6}", text_at(result.config, "batch_size")),
+                          text_at(result.config, "precision"), text_at(result.config, "dropout"), sizes_of(result), result.task,
+                          bench ? "" : text_at(result.config, "seq_len")};
+    groups[{setting.dump(), bench ? result.sequence_length.value_or(0) : 0}].push_back(&result);
   }
   std::vector<SpeedGroup> speeds;
   for (const auto& [group_key, members] : groups) {
     const Result& first = *members.front();
     SpeedGroup group;
+    group.setting = group_key.first;
+    group.sizes = sizes_of(first);
     group.source = first.kind;
     group.task_name = task_name(first.task);
     group.profile = first.profile;
@@ -369,7 +379,9 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
     group.batch_size = integer_at(first.config, "batch_size").value_or(0);
     group.length = first.sequence_length.value_or(0);
     const std::string batch = group.batch_size > 0 ? fmt::format("batch {}", group.batch_size) : "batch size unknown";
-    group.condition = fmt::format("profile {} · {}{} · {}", group.profile, batch, group.precision.empty() ? "" : ", " + group.precision, group.host);
+    const std::string dropout = text_at(first.config, "dropout");
+    group.condition = fmt::format("profile {} ({}{}) · {}{} · {}", group.profile, group.sizes, dropout.empty() ? "" : ", dropout " + dropout, batch,
+                                  group.precision.empty() ? "" : ", " + group.precision, group.host);
     const std::string lengths = group.length > 0          ? fmt::format("{} tokens in every sequence", group.length)
                                 : first.kind == "bench" ? fmt::format("Bench on {}'s own lengths", group.task_name)
                                                         : fmt::format("Seen while training on {}", group.task_name);
@@ -379,7 +391,7 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
     for (const Result* record : members) rows[record->variant + signature(*record) + "/" + record->status].push_back(record);
     for (const auto& [row_key, records] : rows) {
       const Result& record = *records.front();
-      SpeedRow row{labels.at(record.variant + signature(record)), record.mixer, record.variant, record.status, record.message, {}, {}, {}, {}, {}, {}, {}, 0};
+      SpeedRow row{labels.at(record.variant + signature(record)), record.mixer, record.variant, record.status, record.message, {}, {}, {}, {}, {}, {}, {}, {}, 0};
       row.n = static_cast<std::int64_t>(records.size());
       row.model = model_of(record);
       if (record.status == "ok") {
@@ -394,6 +406,7 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
         row.inference_examples_per_second = mean_of(records, [&](const Result& r) { return median(r.inference_examples_per_second); });
         row.peak_tensor_bytes = mean_of(records, [](const Result& r) { return r.peak_tensor_bytes; });
         row.peak_rss_bytes = mean_of(records, [](const Result& r) { return r.peak_rss_bytes; });
+        row.flops_per_step = record.flops_per_step;
       }
       group.rows.push_back(row);
     }

@@ -46,13 +46,15 @@ struct SpeedRow {
   std::optional<Summary> examples_per_second;
   std::optional<double> steps_per_second, inference_examples_per_second, peak_tensor_bytes, peak_rss_bytes;
   std::optional<double> relative_speed, relative_memory;  ///< divided by those of `softmax` in the same group
+  std::optional<double> flops_per_step;                   ///< declared, of the whole model
   std::int64_t n = 0;
   std::string model = {};  ///< as in ScoreRow
 };
 
-/// Rows measured under the same conditions. `length` is 0 for speed seen while training on a task's own lengths.
+/// Rows measured under the same conditions. `length` is 0 for speed seen while training on a task's own lengths. Groups with the same `setting` differ in
+/// the length alone.
 struct SpeedGroup {
-  std::string source, task_name, profile, host, device, threads, precision, title, condition;  ///< source: bench | train
+  std::string source, task_name, profile, host, device, threads, precision, sizes, title, condition, setting;  ///< source: bench | train; sizes: "2 layers, width 64, 2 heads"
   std::int64_t batch_size = 0, length = 0;
   std::vector<SpeedRow> rows;  ///< fastest first; without a speed last
 };

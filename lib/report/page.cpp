@@ -184,7 +184,8 @@ fs::path repository_file(const fs::path& relative) {
 }
 
 std::vector<std::string> write_report(const std::vector<fs::path>& folders, const fs::path& out, std::int64_t length) {
-  const std::vector<Result> results = collect(folders);
+  const Collection collection = collect(folders);
+  const std::vector<Result>& results = collection.results;
   const Json published = read_json(repository_file("data/published/lra.json"));
   const auto scores = compare_scores(results, published);
   const auto speeds = compare_speed(results);

@@ -68,7 +68,8 @@ const auto& row_of(const Rows& rows, const std::string& label) {
 
 std::string error_of(const std::vector<fs::path>& folders) {
   try {
-    collect(folders);
+    const auto broken = collect(folders).broken;
+    if (!broken.empty()) return broken.front();
   } catch (const Error& error) {
     return error.what();
   }
@@ -83,7 +84,7 @@ TEST_CASE("records are collected, each once, and bad ones are named", "[report]"
   CHECK_THAT(error_of({folder.path}), ContainsSubstring("no result.json"));
   write_json(folder.path / "deep/er/result.json", train_record("linear", 0, 0.3));
   write_json(folder.path / "deep/other.json", Json{{"schema_version", 9}});
-  CHECK(collect({folder.path, folder.path / "deep/../deep"}).size() == 1);
+  CHECK(collect({folder.path, folder.path / "deep/../deep"}).results.size() == 1);
 
   const fs::path bad = folder.path / "bad/result.json";
   const auto refused = [&](const Json& record) {
