@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "report/families.h"
@@ -12,79 +13,12 @@
 namespace lra::report {
 namespace {
 
-constexpr double plot_width = 660, plot_height = 400, largest_radius = 34, edge = 14;
-constexpr double label_size = 12.5, small_size = 11, caption_size = 11;
-constexpr const char* font = "Arial, Helvetica, Liberation Sans, sans-serif";
-
-/// A linear or logarithmic axis over [0, size] pixels.
-struct Axis {
-  bool log = false;
-  double low = 0, high = 1, size = 1;
-  std::vector<double> ticks;
-
-  double t(double value) const { return log ? std::log10(value) : value; }
-  double pixel(double value) const { return size * (t(value) - t(low)) / (t(high) - t(low)); }
-};
-
-/// Widens an axis until every value keeps its own distance (pixels) from both ends.
-Axis fit_axis(const std::vector<std::pair<double, double>>& values, double size, bool log, double narrowest) {
-  Axis axis;
-  axis.log = log;
-  axis.size = size;
-  double low = 1e300, high = -1e300;
-  for (const auto& [value, distance] : values) {
-    low = std::min(low, axis.t(value));
-    high = std::max(high, axis.t(value));
-  }
-  if (high - low < narrowest) {
-    const double middle = (low + high) / 2;
-    low = middle - narrowest / 2;
-    high = middle + narrowest / 2;
-  }
-  const double first_low = low, first_high = high;
-  for (int round = 0; round < 60; ++round) {
-    const double per_pixel = (high - low) / size;
-    double next_low = first_low, next_high = first_high;
-    for (const auto& [value, distance] : values) {
-      next_low = std::min(next_low, axis.t(value) - distance * per_pixel);
-      next_high = std::max(next_high, axis.t(value) + distance * per_pixel);
-    }
-    low = next_low;
-    high = next_high;
-  }
-  axis.low = log ? std::pow(10, low) : low;
-  axis.high = log ? std::pow(10, high) : high;
-  return axis;
-}
-
-void set_ticks(Axis& axis) {
-  axis.ticks.clear();
-  if (axis.log) {
-    for (const auto& digits : {std::vector<double>{1, 2, 5}, std::vector<double>{1, 2, 3, 5, 7}}) {
-      axis.ticks.clear();
-      for (int power = -6; power <= 9; ++power) {
-        for (const double digit : digits) {
-          const double tick = digit * std::pow(10, power);
-          if (tick >= axis.low && tick <= axis.high) axis.ticks.push_back(tick);
-        }
-      }
-      if (axis.ticks.size() >= 5) return;
-    }
-    if (axis.ticks.size() >= 2) return;
-  }
-  const double rough = (axis.high - axis.low) / 6, power = std::pow(10, std::floor(std::log10(rough)));
-  const double step = rough / power < 1.5 ? power : rough / power < 3.5 ? 2 * power : rough / power < 7.5 ? 5 * power : 10 * power;
-  for (double k = std::ceil(axis.low / step); k * step <= axis.high; ++k) axis.ticks.push_back(std::round(k * step * 1e9) / 1e9);
-}
+constexpr double edge = 14;
 
 double nice_below(double value) {
   const double power = std::pow(10, std::floor(std::log10(value)));
   return value >= 5 * power ? 5 * power : value >= 2 * power ? 2 * power : power;
 }
-
-Json layer(Json data, Json mark, Json encoding) { return {{"data", {{"values", std::move(data)}}}, {"mark", std::move(mark)}, {"encoding", std::move(encoding)}}; }
-
-Json pixels(double value) { return {{"value", std::round(value * 100) / 100}}; }
 
 std::string sentence_list(const std::vector<std::string>& items) {
   std::string text;
@@ -102,11 +36,12 @@ void set_memory_unit(Chart& chart) {
 
 }  // namespace
 
-Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed) {
+Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memory) {
   Chart chart;
+  chart.name = "bubble_" + scores.slug;
   chart.title = fmt::format("{}: accuracy, training speed and memory", scores.task_name);
   chart.subtitle = scores.condition;
-  chart.y_title = scores.task.rfind("average", 0) == 0 ? scores.task_name + ", accuracy (%)" : scores.task_name + " test accuracy (%)";
+  chart.y_title = scores.is_average() ? scores.task_name + ", accuracy (%)" : scores.task_name + " test accuracy (%)";
   chart.memory_title = "Peak memory";
   chart.levels = scores.reference_levels;
   std::set<std::int64_t> n;
@@ -116,30 +51,27 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed) {
       chart.not_drawn.push_back(fmt::format("{} ({}{})", row.label, row.status, row.status == "ok" || row.status == "incomplete" ? ": " + row.message : ""));
       continue;
     }
-    const SpeedRow* measured = nullptr;
-    if (speed != nullptr) {
-      for (const SpeedRow& candidate : speed->rows) {
-        const bool complete = candidate.examples_per_second && candidate.examples_per_second->mean > 0 && candidate.peak_tensor_bytes;
-        const bool same_model = row.model.empty() || candidate.model == row.model;
-        if (measured == nullptr && complete && candidate.variant == row.variant && same_model) measured = &candidate;
-      }
-    }
-    if (measured == nullptr) {
+    const SpeedRow* measured = speed == nullptr ? nullptr : speed_of(row, *speed);
+    if (measured == nullptr || (memory == Memory::process && !measured->peak_rss_bytes)) {
       chart.not_drawn.push_back(row.label + " (no speed and memory measured under these conditions)");
       continue;
     }
-    chart.bubbles.push_back({row.label, row.mixer, measured->examples_per_second->mean, row.test->mean, row.test->error, *measured->peak_tensor_bytes});
+    chart.bubbles.push_back({row.label, row.mixer, measured->examples_per_second->mean, row.test->mean, row.test->error,
+                             memory == Memory::tensors ? *measured->peak_tensor_bytes : *measured->peak_rss_bytes});
     n.insert(row.test->n);
-    if (!row.test->error_kind.empty()) error_kinds.insert(row.test->error_kind == "binomial SE" ? "binomial standard error of the test set" : "standard deviation over seeds");
+    if (!row.test->error_kind.empty()) {
+      error_kinds.insert(row.test->error_kind == "binomial SE" ? "binomial standard error of the test set" : row.test->error_kind == "sd over seeds" ? "standard deviation over seeds" : "standard error " + row.test->error_kind);
+    }
   }
-  if (scores.task.rfind("average", 0) != 0 && !n.empty()) {
+  if (!n.empty()) {
     chart.caption.push_back(*n.begin() == *n.rbegin() ? fmt::format("n = {} seed{} each.", *n.begin(), *n.begin() == 1 ? "" : "s")
                                                       : fmt::format("n = {} to {} seeds.", *n.begin(), *n.rbegin()));
   }
   if (!error_kinds.empty()) {
     chart.caption.push_back(fmt::format("Vertical bars: ± one {}.", fmt::join(error_kinds, " (one seed) or ")));
   }
-  chart.caption.push_back("Circle area: peak bytes held by tensors during a training step.");
+  chart.caption.push_back(memory == Memory::tensors ? "Circle area: peak bytes held by tensors during a training step."
+                                                    : "Circle area: the process's high-water mark in the computer's memory, program and libraries included.");
   if (speed == nullptr) {
     chart.x_title = "Training speed (not measured)";
   } else if (speed->source == "bench") {
@@ -149,16 +81,17 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed) {
     chart.x_title = fmt::format("Training speed seen while training on {} (examples/s, batch {})", speed->task_name, speed->batch_size);
     chart.caption.push_back("There are no bench records for these runs: speed and memory are those of training, at the task's own lengths.");
   }
+  for (const std::string& warning : scores.warnings) chart.caption.push_back(warning);
   set_memory_unit(chart);
   return chart;
 }
 
-Chart paper_chart(const Json& published) {
+Chart paper_chart(const Json& published, const std::string& length) {
   Chart chart;
-  chart.name = "bubble_paper_2020";
+  chart.name = length == "4K" ? "bubble_paper_2020" : "bubble_paper_2020_" + length;
   chart.title = "Long Range Arena, 2020: published accuracy, speed and memory";
-  chart.subtitle = "Tay et al., arXiv 2011.04006, Tables 1 and 2 · byte-level text at 4K tokens · batch 32 · 16 TPU v3 chips";
-  chart.x_title = "Training speed (examples/s, 4K tokens, steps/s × 32)";
+  chart.subtitle = fmt::format("Tay et al., arXiv 2011.04006, Tables 1 and 2 · byte-level text at {} tokens · batch 32 · 16 TPU v3 chips", length);
+  chart.x_title = fmt::format("Training speed (examples/s, {} tokens, steps/s × 32)", length);
   chart.y_title = "LRA average of 5 tasks (%, without Path-X)";
   chart.memory_title = "Peak memory";
   chart.memory_unit = "GB per device";
@@ -177,8 +110,8 @@ Chart paper_chart(const Json& published) {
     for (const auto& [name, link] : published.at("mixers").items()) {
       if (mixer.empty() && link["model"] == model) mixer = name;
     }
-    chart.bubbles.push_back({model, mixer, 32 * (*speeds)["steps_per_sec"]["4K"].get<double>(), scores["Avg_recomputed_5"].get<double>(), 0,
-                             1e9 * (*speeds)["peak_memory_gb_per_device"]["4K"].get<double>()});
+    chart.bubbles.push_back({model, mixer, 32 * (*speeds)["steps_per_sec"][length].get<double>(), scores["Avg_recomputed_5"].get<double>(), 0,
+                             1e9 * (*speeds)["peak_memory_gb_per_device"][length].get<double>(), "arXiv 2011.04006, Table 1 (average) and Table 2 (speed, memory)"});
     if (std::abs(scores["Avg_printed"].get<double>() - chart.bubbles.back().y) > 0.015) {
       chart.caption.push_back(fmt::format("{}: the mean of its five printed scores, {:.2f}, is drawn; the paper prints {:.2f}.", model, chart.bubbles.back().y,
                                           scores["Avg_printed"].get<double>()));
@@ -188,7 +121,18 @@ Chart paper_chart(const Json& published) {
   return chart;
 }
 
-Json vega_lite(const Chart& chart) {
+std::vector<bool> pareto_front(const std::vector<Bubble>& bubbles) {
+  std::vector<bool> front;
+  for (const Bubble& a : bubbles) {
+    front.push_back(std::none_of(bubbles.begin(), bubbles.end(), [&](const Bubble& b) {
+      return b.x >= a.x && b.y >= a.y && b.bytes <= a.bytes && (b.x > a.x || b.y > a.y || b.bytes < a.bytes);
+    }));
+  }
+  return front;
+}
+
+Drawing draw(const Chart& chart, const Layout& layout) {
+  const double largest_radius = layout.narrow ? 24 : 34;
   double largest = 0, smallest_x = 1e300, largest_x = 0, low_y = 1e300, high_y = -1e300;
   for (const Bubble& bubble : chart.bubbles) {
     largest = std::max(largest, bubble.bytes);
@@ -219,28 +163,34 @@ Json vega_lite(const Chart& chart) {
     ys.emplace_back(0, 0);
     ys.emplace_back(100, 0);
   }
-  const bool log = !chart.bubbles.empty() && largest_x > 8 * smallest_x;
-  Axis x = fit_axis(xs, plot_width, log, log ? 0.5 : std::max(0.2 * largest_x, 1e-6));
-  Axis y = fit_axis(ys, plot_height, false, 4);
-  if (!log) x.low = std::max(x.low, 0.0);
-  set_ticks(x);
-  set_ticks(y);
+  const bool log = !chart.bubbles.empty() && chart.log_x.value_or(largest_x > 8 * smallest_x);
+  Axis x = fit_axis(xs, layout.width, log, log ? 0.5 : std::max(0.2 * largest_x, 1e-6));
+  const Axis y = fit_axis(ys, layout.height, false, 4);
+  if (!log && x.low < 0) {
+    x.low = 0;
+    std::erase_if(x.ticks, [](double tick) { return tick < 0; });
+  }
+  const auto down = [&](double value) { return layout.height - y.pixel(value); };
 
   std::vector<LabelledBubble> labelled;
   std::vector<double> level_pixels;
-  for (const auto& level : levels) level_pixels.push_back(plot_height - y.pixel(level.second));
+  for (const auto& level : levels) level_pixels.push_back(down(level.second));
   for (const Bubble& bubble : chart.bubbles) {
-    const Point centre{x.pixel(bubble.x), plot_height - y.pixel(bubble.y)};
-    labelled.push_back({centre, radius(bubble), centre.y - (plot_height - y.pixel(bubble.y + bubble.error)), shorten(bubble.label, 36)});
+    const Point centre{x.pixel(bubble.x), down(bubble.y)};
+    labelled.push_back({centre, radius(bubble), centre.y - down(bubble.y + bubble.error), shorten(bubble.label, layout.narrow ? 22 : 36)});
   }
-  const auto labels = place_labels(labelled, plot_width, plot_height, level_pixels, label_size);
+  const auto labels = place_labels(labelled, layout.width, layout.height, level_pixels, label_size);
 
   Json bubbles = Json::array(), bars = Json::array();
   std::set<std::string> present;
-  for (const Bubble& bubble : chart.bubbles) {
+  const std::vector<bool> front = pareto_front(chart.bubbles);
+  for (std::size_t i = 0; i < chart.bubbles.size(); ++i) {
+    const Bubble& bubble = chart.bubbles[i];
     const Family& family = family_of(bubble.mixer);
     present.insert(family.title);
-    bubbles.push_back({{"model", bubble.label}, {"family", family.title}, {"x", bubble.x}, {"y", bubble.y}, {"memory", bubble.bytes / chart.bytes_per_unit}});
+    Json item = {{"model", bubble.label}, {"family", family.title}, {"x", bubble.x}, {"y", bubble.y}, {"memory", bubble.bytes / chart.bytes_per_unit}, {"front", front[i] ? "yes" : "no"}};
+    if (!bubble.source.empty()) item["source"] = bubble.source;
+    bubbles.push_back(item);
     if (bubble.error > 0) bars.push_back({{"x", bubble.x}, {"low", bubble.y - bubble.error}, {"high", bubble.y + bubble.error}});
   }
   // Small circles in front of large ones.
@@ -252,75 +202,91 @@ Json vega_lite(const Chart& chart) {
     colours.push_back(family.colour);
   }
 
-  const Json x_scale = {{"type", log ? "log" : "linear"}, {"domain", {x.low, x.high}}, {"nice", false}, {"zero", false}};
-  const Json y_scale = {{"domain", {y.low, y.high}}, {"nice", false}, {"zero", false}};
-  const Json x_field = {{"field", "x"}, {"type", "quantitative"}, {"scale", x_scale},
-                        {"axis", {{"title", chart.x_title + (log ? ", log scale" : "")}, {"values", x.ticks}, {"format", ",~r"}}}};
-  const Json y_axis = {{"title", chart.y_title}, {"values", y.ticks}, {"format", "~r"}};
-  const auto y_field = [&](const char* field) { return Json{{"field", field}, {"type", "quantitative"}, {"scale", y_scale}, {"axis", y_axis}}; };
+  const Json x_field = axis_field("x", x, chart.x_title + (log ? ", log scale" : ""), ",~r");
+  const auto y_field = [&](const char* field) { return axis_field(field, y, chart.y_title, "~r"); };
 
-  // Names of the dashed lines stand right of the plot, pushed apart where lines are close; the legends stand beyond them.
-  Json level_lines = Json::array();
+  // Names of the dashed lines stand right of the plot, pushed apart where lines are close; the legends stand beyond them. Without that room they are in the caption.
+  Json level_lines = Json::array(), level_names = Json::array(), layers = Json::array();
   double side = 0, last = -1e300;
-  Json layers = Json::array();
+  std::vector<std::string> level_texts;
   for (std::size_t i = 0; i < levels.size(); ++i) {
     std::string name = levels[i].first;
     std::replace(name.begin(), name.end(), '_', ' ');
-    const std::string text = fmt::format("{} {:.1f}", name, levels[i].second);
-    side = std::max(side, text_width(text, small_size) + 14);
+    level_texts.push_back(fmt::format("{} {:.1f}", name, levels[i].second));
     level_lines.push_back({{"y", levels[i].second}});
     last = std::max(last + small_size + 3, level_pixels[i]);
-    layers.push_back(layer(Json::array({Json::object()}), {{"type", "text"}, {"text", text}, {"align", "left"}, {"baseline", "middle"}, {"fontSize", small_size}, {"color", "#666"}},
-                           {{"x", pixels(plot_width + 6)}, {"y", pixels(last)}}));
+    level_names.push_back({{"text", level_texts.back()}, {"py", last}});
+    if (!layout.narrow) side = std::max(side, text_width(level_texts.back(), small_size) + 14);
   }
   if (!levels.empty()) {
-    layers.insert(layers.begin(), layer(level_lines, {{"type", "rule"}, {"strokeDash", {5, 4}}, {"color", "#8a8a8a"}, {"strokeWidth", 1}},
-                                        {{"x", pixels(0)}, {"x2", pixels(plot_width)}, {"y", y_field("y")}}));
+    layers.push_back(layer(level_lines, {{"type", "rule"}, {"strokeDash", {5, 4}}, {"color", line_grey}, {"strokeWidth", 1}},
+                           {{"x", pixels(0)}, {"x2", pixels(layout.width)}, {"y", y_field("y")}}));
+    if (layout.narrow) caption.push_back(fmt::format("Dashed lines: {}.", sentence_list(level_texts)));
+    else
+      layers.push_back(layer(level_names, {{"type", "text"}, {"align", "left"}, {"baseline", "middle"}, {"fontSize", small_size}, {"color", grey_ink}},
+                             {{"x", pixels(layout.width + 6)}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}}));
   }
   if (!bars.empty()) {
-    layers.push_back(layer(bars, {{"type", "rule"}, {"color", "#555"}, {"strokeWidth", 1.1}, {"opacity", 0.75}},
+    layers.push_back(layer(bars, {{"type", "rule"}, {"color", grey_ink}, {"strokeWidth", 1.1}, {"opacity", 0.75}},
                            {{"x", x_field}, {"y", y_field("low")}, {"y2", {{"field", "high"}}}}));
   }
   const double legend_largest = nice_below(std::max(largest / chart.bytes_per_unit, 1e-9));
   const Json sizes = {legend_largest / 10, legend_largest / 2.5, legend_largest};
-  const Json tooltip = {{{"field", "model"}, {"title", "Model"}},
-                        {{"field", "family"}, {"title", "Kind"}},
-                        {{"field", "y"}, {"title", "Accuracy (%)"}, {"format", ".2f"}},
-                        {{"field", "x"}, {"title", "Examples/s"}, {"format", ",.4~r"}},
-                        {{"field", "memory"}, {"title", fmt::format("Memory ({})", chart.memory_unit)}, {"format", ",.4~r"}}};
+  Json tooltip = {{{"field", "model"}, {"title", "Mechanism"}},
+                  {{"field", "family"}, {"title", "Kind"}},
+                  {{"field", "y"}, {"title", "Accuracy (%)"}, {"format", ".2f"}},
+                  {{"field", "x"}, {"title", "Examples/s"}, {"format", ",.4~r"}},
+                  {{"field", "memory"}, {"title", fmt::format("Memory ({})", chart.memory_unit)}, {"format", ",.4~r"}},
+                  {{"field", "front"}, {"title", "Pareto front"}}};
+  if (!chart.bubbles.empty() && !chart.bubbles.front().source.empty()) tooltip.push_back({{"field", "source"}, {"title", "Source"}});
+  const auto legend = [&](Json options) {
+    options["offset"] = layout.narrow ? 10.0 : 18 + side;
+    if (layout.narrow) options.update({{"orient", "bottom"}, {"columns", 3}, {"columnPadding", 8}});
+    return options;
+  };
+  const auto on_front = [](const Json& yes, const Json& no) { return Json{{"condition", {{"test", "datum.front === 'yes'"}, {"value", yes}}}, {"value", no}}; };
   layers.push_back(layer(
-      bubbles, {{"type", "circle"}, {"opacity", 0.62}, {"stroke", "white"}, {"strokeWidth", 1}},
+      bubbles, {{"type", "circle"}, {"opacity", 0.62}},
       {{"x", x_field},
        {"y", y_field("y")},
+       {"stroke", on_front(ink, "white")},
+       {"strokeWidth", on_front(1.7, 1)},
        {"size",
         {{"field", "memory"},
          {"type", "quantitative"},
          {"scale", {{"domain", {0, std::max(largest / chart.bytes_per_unit, 1e-9)}}, {"range", {0, largest_area}}, {"zero", true}, {"nice", false}}},
-         {"legend", {{"title", fmt::format("{} ({})", chart.memory_title, chart.memory_unit)}, {"values", sizes}, {"format", ",~r"},
-                     {"symbolFillColor", "#b5b5b5"}, {"symbolOpacity", 0.7}, {"symbolStrokeColor", "#8a8a8a"}}}}},
+         {"legend", legend({{"title", fmt::format("{} ({})", chart.memory_title, chart.memory_unit)}, {"values", sizes}, {"format", ",~r"},
+                            {"symbolFillColor", line_grey}, {"symbolOpacity", 0.7}, {"symbolStrokeColor", line_grey}})}}},
        {"color", {{"field", "family"}, {"type", "nominal"}, {"scale", {{"domain", domain}, {"range", colours}}},
-                  {"legend", {{"title", "Token mixing"}, {"symbolType", "circle"}, {"symbolSize", 110}, {"symbolOpacity", 0.75}}}}},
+                  {"legend", legend({{"title", "Token mixing"}, {"symbolType", "circle"}, {"symbolSize", 110}, {"symbolOpacity", 0.75}})}}},
        {"tooltip", tooltip}}));
   if (chart.bubbles.empty()) {
     layers.back()["encoding"]["size"]["legend"] = layers.back()["encoding"]["color"]["legend"] = nullptr;
-    layers.push_back(layer(Json::array({Json::object()}), {{"type", "text"}, {"text", "No run has both a score and a measured speed."}, {"fontSize", 15}, {"color", "#57606a"}},
-                           {{"x", pixels(plot_width / 2)}, {"y", pixels(plot_height / 2)}}));
+    layers.push_back(layer(Json::array({Json::object()}), {{"type", "text"}, {"text", "No run has both a score and a measured speed."}, {"fontSize", layout.narrow ? 11 : 15}, {"color", grey_ink}},
+                           {{"x", pixels(layout.width / 2)}, {"y", pixels(layout.height / 2)}}));
   }
   std::vector<std::string> nameless;
+  Json names = Json::array(), leaders = Json::array();
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    if (!labels[i].placed) {
+    const PlacedLabel& label = labels[i];
+    if (!label.placed) {
       nameless.push_back(labelled[i].text);
       continue;
     }
-    const PlacedLabel& label = labels[i];
-    if (label.leader) {
-      layers.push_back(layer(Json::array({Json::object()}), {{"type", "rule"}, {"color", "#777"}, {"strokeWidth", 0.8}},
-                             {{"x", pixels(label.from.x)}, {"y", pixels(label.from.y)}, {"x2", pixels(label.to.x)}, {"y2", pixels(label.to.y)}}));
-    }
-    layers.push_back(layer(Json::array({Json::object()}), {{"type", "text"}, {"text", labelled[i].text}, {"align", "center"}, {"baseline", "middle"}, {"fontSize", label_size}, {"color", "#1f2328"}},
-                           {{"x", pixels((label.box.left + label.box.right) / 2)}, {"y", pixels((label.box.top + label.box.bottom) / 2)}}));
+    const auto rounded = [](double value) { return std::round(value * 10) / 10; };
+    if (label.leader) leaders.push_back({{"px", rounded(label.from.x)}, {"py", rounded(label.from.y)}, {"qx", rounded(label.to.x)}, {"qy", rounded(label.to.y)}});
+    names.push_back({{"text", labelled[i].text}, {"px", rounded((label.box.left + label.box.right) / 2)}, {"py", rounded((label.box.top + label.box.bottom) / 2)}});
+  }
+  if (!leaders.empty()) {
+    layers.push_back(layer(leaders, {{"type", "rule"}, {"color", line_grey}, {"strokeWidth", 0.8}},
+                           {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"x2", {{"field", "qx"}}}, {"y2", {{"field", "qy"}}}}));
+  }
+  if (!names.empty()) {
+    layers.push_back(layer(names, {{"type", "text"}, {"align", "center"}, {"baseline", "middle"}, {"fontSize", label_size}, {"color", ink}},
+                           {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}}));
   }
 
+  if (!chart.bubbles.empty()) caption.push_back("Dark rim: on the Pareto front, no other is at least as accurate, as fast and as small.");
   if (!far_levels.empty()) {
     std::vector<std::string> texts;
     for (const auto& [name, value] : far_levels) texts.push_back(fmt::format("{} {:.1f} %", name, value));
@@ -328,30 +294,95 @@ Json vega_lite(const Chart& chart) {
   }
   if (!nameless.empty()) caption.push_back("Without room for a name: " + sentence_list(nameless) + ".");
   if (!chart.not_drawn.empty()) caption.push_back("Not drawn: " + sentence_list(chart.not_drawn) + ".");
-  const double text_space = plot_width + 150;
-  std::string caption_text;
-  for (const std::string& line : wrap(fmt::format("{}", fmt::join(caption, " ")), text_space, caption_size)) caption_text += (caption_text.empty() ? "" : "\n") + line;
-  layers.push_back(layer(Json::array({Json::object()}), {{"type", "text"}, {"text", caption_text}, {"lineBreak", "\n"}, {"align", "left"}, {"baseline", "top"}, {"fontSize", caption_size},
-                                                         {"lineHeight", 15}, {"color", "#666"}},
-                         {{"x", pixels(0)}, {"y", pixels(plot_height + 52)}}));
+  return {chart_spec(chart.title, chart.subtitle, layout, std::move(layers)), caption};
+}
 
-  return {{"$schema", "https://vega.github.io/schema/vega-lite/v6.json"},
-          {"description", chart.title + ". " + chart.subtitle},
-          {"title", {{"text", chart.title}, {"subtitle", wrap(chart.subtitle, text_space, 12)}}},
-          {"width", plot_width},
-          {"height", plot_height},
-          {"background", "white"},
-          {"padding", 14},
-          {"layer", layers},
-          {"config",
-           {{"font", font},
-            {"view", {{"stroke", "#c9ccd1"}}},
-            {"title", {{"anchor", "start"}, {"frame", "group"}, {"fontSize", 17}, {"fontWeight", 600}, {"color", "#1f2328"}, {"subtitleFontSize", 12},
-                       {"subtitleColor", "#57606a"}, {"subtitlePadding", 6}, {"subtitleLineHeight", 16}, {"offset", 14}}},
-            {"axis", {{"gridColor", "#eceef1"}, {"domain", false}, {"tickColor", "#c9ccd1"}, {"labelColor", "#444"}, {"titleColor", "#1f2328"},
-                      {"labelFontSize", 11.5}, {"titleFontSize", 12.5}, {"titleFontWeight", "normal"}, {"titlePadding", 10}, {"labelOverlap", false}}},
-            {"legend", {{"offset", 18 + side}, {"titleFontSize", 12}, {"titleFontWeight", 600}, {"labelFontSize", 11.5}, {"labelColor", "#444"}, {"titleColor", "#1f2328"},
-                        {"rowPadding", 4}, {"labelLimit", 200}, {"titleLimit", 220}, {"layout", {{"right", {{"direction", "vertical"}, {"margin", 22}}}}}}}}}};
+Drawing draw(const LineChart& chart, const Layout& layout) {
+  std::vector<std::pair<double, double>> xs, ys;
+  double names_width = 0;
+  const std::size_t name_length = layout.narrow ? 18 : 36;
+  const double size = layout.narrow ? small_size : label_size - 0.5;
+  for (const Line& line : chart.lines) {
+    names_width = std::max(names_width, text_width(shorten(line.label, name_length), size));
+    for (const auto& [x, y] : line.points) {
+      xs.emplace_back(x, 4);
+      ys.emplace_back(y, 10);
+    }
+  }
+  for (const auto& [name, value] : chart.levels) ys.emplace_back(value, 10);
+  if (xs.empty()) {
+    xs = {{1, 0}, {10, 0}};
+    ys = {{1, 0}, {10, 0}};
+  }
+  // The names stand right of the plot, inside the width that other charts give their legends.
+  Layout plot = layout;
+  plot.width = layout.narrow ? layout.width - names_width - 8 : layout.width;
+  const Axis x = fit_axis(xs, plot.width, chart.log_x, 1e-6);
+  const Axis y = fit_axis(ys, plot.height, chart.log_y, chart.log_y ? 0.5 : chart.narrowest_y);
+  const Json x_field = axis_field("x", x, chart.x_title + (chart.log_x ? ", log scale" : ""), ",~r");
+  const Json y_field = axis_field("y", y, chart.y_title + (chart.log_y ? ", log scale" : ""), ",~r");
+  Json layers = Json::array(), level_lines = Json::array();
+  for (const auto& [name, value] : chart.levels) level_lines.push_back({{"y", value}});
+  if (!chart.levels.empty()) {
+    layers.push_back(layer(level_lines, {{"type", "rule"}, {"strokeDash", {5, 4}}, {"color", line_grey}}, {{"x", pixels(0)}, {"x2", pixels(plot.width)}, {"y", y_field}}));
+  }
+
+  Json points = Json::array();
+  Json domain = Json::array(), colours = Json::array(), dashes = Json::array();
+  std::map<std::string, int> of_family;
+  static const std::vector<Json> patterns = {{1, 0}, {6, 3}, {2, 2}, {8, 3, 2, 3}, {4, 1}, {1, 3}};
+  struct Name {
+    double y, end_x, end_y;
+    std::string text;
+  };
+  std::vector<Name> names;
+  for (const Line& line : chart.lines) {
+    const Family& family = family_of(line.mixer);
+    domain.push_back(line.label);
+    colours.push_back(family.colour);
+    dashes.push_back(patterns[static_cast<std::size_t>(of_family[family.name]++) % patterns.size()]);
+    for (const auto& [px, py] : line.points) points.push_back({{"model", line.label}, {"x", px}, {"y", py}});
+    if (line.points.empty()) continue;
+    const double end = layout.height - y.pixel(line.points.back().second);
+    names.push_back({end, x.pixel(line.points.back().first), end, shorten(line.label, name_length)});
+  }
+  for (const auto& [name, value] : chart.levels) {
+    const double end = layout.height - y.pixel(value);
+    names.push_back({end, plot.width, end, shorten(name, name_length)});
+  }
+  // Pushed apart downwards, then back up from the bottom, so that no two names meet.
+  std::stable_sort(names.begin(), names.end(), [](const Name& a, const Name& b) { return a.y < b.y; });
+  const double room = static_cast<double>(names.size()) > 0 ? std::min(size + 2, (layout.height + 24) / static_cast<double>(names.size())) : size + 2;
+  const double text_size = std::min(size, room - 1);
+  for (std::size_t i = 1; i < names.size(); ++i) names[i].y = std::max(names[i].y, names[i - 1].y + room);
+  for (std::size_t i = names.size(); i-- > 0;) names[i].y = std::min(names[i].y, i + 1 < names.size() ? names[i + 1].y - room : layout.height + 12);
+  Json labels = Json::array();
+  for (const Name& name : names) labels.push_back({{"text", name.text}, {"px", plot.width + 16}, {"py", name.y}, {"ex", std::max(name.end_x, 0.0)}, {"ey", name.end_y}, {"lx", plot.width + 13}});
+  if (!labels.empty()) {
+    layers.push_back(layer(labels, {{"type", "rule"}, {"color", line_grey}, {"strokeWidth", 0.7}, {"opacity", 0.7}, {"clip", false}},
+                           {{"x", pixel_field("ex")}, {"y", pixel_field("ey")}, {"x2", {{"field", "lx"}}}, {"y2", {{"field", "py"}}}}));
+    layers.push_back(layer(labels, {{"type", "text"}, {"align", "left"}, {"baseline", "middle"}, {"fontSize", text_size}, {"color", ink}},
+                           {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}}));
+  }
+  const Json colour = {{"field", "model"}, {"type", "nominal"}, {"scale", {{"domain", domain}, {"range", colours}}}, {"legend", nullptr}};
+  const Json faded = {{"condition", {{"param", "near"}, {"value", 1}, {"empty", true}}}, {"value", 0.15}};
+  layers.push_back(layer(points, {{"type", "line"}, {"strokeWidth", 1.8}},
+                         {{"x", x_field}, {"y", y_field}, {"color", colour}, {"opacity", faded},
+                          {"strokeDash", {{"field", "model"}, {"type", "nominal"}, {"scale", {{"domain", domain}, {"range", dashes}}}, {"legend", nullptr}}}}));
+  layers.push_back(layer(points, {{"type", "circle"}, {"size", 26}},
+                         {{"x", x_field}, {"y", y_field}, {"color", colour}, {"opacity", faded},
+                          {"tooltip", {{{"field", "model"}, {"title", "Mechanism"}}, {{"field", "x"}, {"title", chart.x_title}, {"format", ",~r"}},
+                                       {{"field", "y"}, {"title", chart.y_title}, {"format", ",.4~r"}}}}}));
+  layers.back()["params"] = {{{"name", "near"}, {"select", {{"type", "point"}, {"on", "pointerover"}, {"clear", "pointerout"}, {"fields", {"model"}}}}}};
+  std::vector<std::string> caption = chart.caption;
+  if (!chart.not_drawn.empty()) caption.push_back("Not drawn: " + sentence_list(chart.not_drawn) + ".");
+  return {chart_spec(chart.title, chart.subtitle, plot, std::move(layers)), caption};
+}
+
+Json picture(const Drawing& drawing, const Layout& layout) {
+  Json spec = complete_spec(drawing.spec);
+  if (!drawing.caption.empty()) spec["layer"].push_back(caption_layer(drawing.caption, layout));
+  return spec;
 }
 
 }  // namespace lra::report

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "report/compare.h"
+#include "report/vega.h"
 
 namespace lra::report {
 
@@ -15,6 +16,7 @@ struct Bubble {
   double y = 0;      ///< accuracy in percent
   double error = 0;  ///< half the height of the error bar, percent
   double bytes = 0;  ///< the circle's area
+  std::string source = {};  ///< of published numbers
 };
 
 /// Everything that a bubble chart shows.
@@ -26,16 +28,47 @@ struct Chart {
   std::vector<std::pair<std::string, double>> levels;  ///< dashed lines: name, percent
   std::vector<std::string> caption;                    ///< sentences under the chart
   std::vector<std::string> not_drawn;                  ///< who is missing and why; also in the caption
+  std::optional<bool> log_x = {};                      ///< absent: where the speeds differ by more than 8 times
 };
 
+struct Line {
+  std::string label, mixer;
+  std::vector<std::pair<double, double>> points;
+};
+
+/// Curves with their names at their right ends.
+struct LineChart {
+  std::string name, title, subtitle, x_title, y_title;
+  bool log_x = false, log_y = false;
+  double narrowest_y = 4;  ///< of a linear axis, in its unit
+  std::vector<Line> lines;
+  std::vector<std::pair<std::string, double>> levels;
+  std::vector<std::string> caption, not_drawn;
+};
+
+/// A Vega-Lite specification without what all charts share (report/vega.h), and the sentences that belong under it.
+struct Drawing {
+  Json spec;
+  std::vector<std::string> caption;
+};
+
+/// What a circle's area shows.
+enum class Memory { tensors, process };
+
 /// Score against speed against memory of one ranking. `speed` may be null: then nothing is drawn and everybody is listed.
-Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed);
+Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memory = Memory::tensors);
 
-/// The chart of arXiv 2011.04006, rebuilt from its Table 1 (average of 5 tasks) and Table 2 (4K tokens).
-Chart paper_chart(const Json& published);
+/// The chart of arXiv 2011.04006 (its Figure 3), rebuilt from its Table 1 (average of 5 tasks) and Table 2 (`length` is 1K, 2K, 3K or 4K).
+Chart paper_chart(const Json& published, const std::string& length = "4K");
 
-/// Vega-Lite (version 6) specification with the data inside. Scales and label positions are computed here, because Vega's label
-/// transform needs a canvas, which command-line renderers lack.
-Json vega_lite(const Chart& chart);
+/// For each bubble, whether no other has at least its score and speed with at most its memory, and one of them better.
+std::vector<bool> pareto_front(const std::vector<Bubble>& bubbles);
+
+/// Scales and label positions are computed here, because Vega's label transform needs a canvas, which command-line renderers lack.
+Drawing draw(const Chart& chart, const Layout& layout);
+Drawing draw(const LineChart& chart, const Layout& layout);
+
+/// The whole specification with its caption, as written to a file.
+Json picture(const Drawing& drawing, const Layout& layout);
 
 }  // namespace lra::report

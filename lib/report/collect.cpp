@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <map>
 #include <set>
 
 #include "core/error.h"
@@ -65,7 +66,17 @@ struct Reader {
   }
 };
 
+// Keys that neither change what is computed nor how fast a step is.
+const std::set<std::string> bookkeeping_keys = {"seed", "suite", "variant", "display_name", "data_dir", "out", "checkpoint_every", "memory_limit_gb", "time_limit_minutes",
+                                                "eval_batch_size"};
+
 }  // namespace
+
+std::string Result::text_at(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return {};
+  return found->is_string() ? found->get<std::string>() : found->dump();
+}
 
 Result parse_result(const Json& json, const fs::path& file) {
   if (!json.is_object()) throw Error(fmt::format("{}: expected a JSON object", file.string()));
@@ -117,17 +128,22 @@ Result parse_result(const Json& json, const fs::path& file) {
   const Json cost_json = top.object_at("cost");
   result.flops_per_step = Reader{file, cost_json, "/cost"}.number("flops_per_step");
   result.wall_seconds = top.number("wall_seconds");
+  std::map<std::string, std::string> kept;
+  for (const auto& [key, value] : result.config.items()) {
+    if (bookkeeping_keys.count(key) == 0) kept[key] = value.dump();
+  }
+  for (const auto& [key, value] : kept) result.signature += key + "=" + value + ";";
   return result;
 }
 
 Collection collect(const std::vector<fs::path>& folders) {
-  std::set<fs::path> files;
+  std::map<fs::path, fs::path> files;  // each once; shown as the user named its folder
   for (const fs::path& folder : folders) {
     if (!fs::is_directory(folder)) throw Error(fmt::format("{}: no such folder", folder.string()));
     std::error_code code;
     auto entries = fs::recursive_directory_iterator(folder, code);
     for (; !code && entries != fs::recursive_directory_iterator(); entries.increment(code)) {
-      if (entries->path().filename() == "result.json" && entries->is_regular_file()) files.insert(fs::canonical(entries->path()));
+      if (entries->path().filename() == "result.json" && entries->is_regular_file()) files.emplace(fs::canonical(entries->path()), entries->path().lexically_normal());
     }
     if (code) throw Error(fmt::format("{}: cannot be read ({})", folder.string(), code.message()));
   }
@@ -136,7 +152,7 @@ Collection collect(const std::vector<fs::path>& folders) {
                 "give the folder that lra-run wrote with --out");
   }
   Collection collection;
-  for (const fs::path& file : files) {
+  for (const auto& [canonical, file] : files) {
     try {
       collection.results.push_back(parse_result(read_json(file), file));
     } catch (const Error& error) {

@@ -21,6 +21,13 @@ struct Result {
   std::optional<double> flops_per_step, wall_seconds;
   std::optional<Measured> train_steps_per_second, train_examples_per_second, inference_examples_per_second;
   Json reference_levels, config, host, build, data, notes;
+  std::string signature;  ///< the configuration without what changes neither results nor speed; equal for the seeds of one setting
+
+  std::string config_text(const char* key) const { return text_at(config, key); }
+  std::string host_text(const char* key) const { return text_at(host, key); }
+
+  /// A value as text, "" where there is none.
+  static std::string text_at(const Json& object, const char* key);
 };
 
 /// Checks a record's schema version and types. `file` names it in errors.

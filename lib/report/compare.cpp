@@ -7,6 +7,7 @@
 #include <functional>
 #include <numeric>
 #include <set>
+#include <tuple>
 
 #include "core/error.h"
 
@@ -25,15 +26,7 @@ const TaskNames other_task_names = {{"text_standin", "Text stand-in (generated d
                                     {"pathfinder64_standin", "Pathfinder 64 stand-in (own generator)"}, {"pathfinder256", "Pathfinder 256"},
                                     {"pathfinder256_standin", "Pathfinder 256 stand-in (own generator)"}};
 
-// Keys that neither change what is computed nor how fast a step is.
-const std::set<std::string> bookkeeping_keys = {"seed", "suite", "variant", "display_name", "data_dir", "out", "checkpoint_every",
-                                                "memory_limit_gb", "time_limit_minutes", "eval_batch_size"};
-
-std::string text_at(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return {};
-  return found->is_string() ? found->get<std::string>() : found->dump();
-}
+std::string text_at(const Json& object, const char* key) { return Result::text_at(object, key); }
 
 std::optional<std::int64_t> integer_at(const Json& object, const char* key) {
   const auto found = object.find(key);
@@ -41,39 +34,42 @@ std::optional<std::int64_t> integer_at(const Json& object, const char* key) {
   return found->get<std::int64_t>();
 }
 
-std::string signature(const Result& result) {
-  std::map<std::string, std::string> kept;
-  for (const auto& [key, value] : result.config.items()) {
-    if (bookkeeping_keys.count(key) == 0) kept[key] = value.dump();
+/// The keys of the configurations whose values differ, with all values.
+std::map<std::string, std::set<std::string>> differing_keys(const std::vector<const Result*>& results) {
+  std::map<std::string, std::set<std::string>> values;
+  std::map<std::string, std::size_t> present;
+  std::set<std::string> done;  // configurations
+  for (const Result* result : results) {
+    if (!done.insert(result->signature).second) continue;
+    for (const auto& [key, value] : result->config.items()) {
+      values[key].insert(value.is_string() ? value.get<std::string>() : value.dump());
+      ++present[key];
+    }
   }
-  return Json(kept).dump();
+  std::erase_if(values, [&](const auto& item) { return item.second.size() == 1 && present.at(item.first) == done.size(); });
+  for (const char* key : {"seed", "suite", "variant", "display_name", "data_dir", "out", "checkpoint_every", "memory_limit_gb", "time_limit_minutes", "eval_batch_size"}) values.erase(key);
+  return values;
 }
 
 /// Display names of the rows' configurations; where one variant has several, the keys that differ are added, so that no two are mixed up.
 std::map<std::string, std::string> labels_of(const std::vector<const Result*>& results) {
-  std::map<std::string, std::map<std::string, const Result*>> by_variant;
+  std::map<std::string, std::vector<const Result*>> by_variant;
   std::map<std::string, std::set<std::string>> variants_named;  // display name -> variants
   for (const Result* result : results) {
-    by_variant[result->variant].emplace(signature(*result), result);
+    by_variant[result->variant].push_back(result);
     variants_named[result->display_name].insert(result->variant);
   }
   std::map<std::string, std::string> labels;  // variant + signature -> label
-  for (const auto& [variant, configurations] : by_variant) {
-    std::set<std::string> differing;
-    for (const auto& [first, a] : configurations) {
-      for (const auto& [second, b] : configurations) {
-        for (const auto& [key, value] : a->config.items()) {
-          if (bookkeeping_keys.count(key) == 0 && (!b->config.contains(key) || b->config[key] != value)) differing.insert(key);
-        }
-      }
-    }
-    for (const auto& [configuration, result] : configurations) {
+  for (const auto& [variant, members] : by_variant) {
+    const auto differing = differing_keys(members);
+    for (const Result* result : members) {
+      std::string& label = labels[variant + result->signature];
+      if (!label.empty()) continue;
       const bool named = !result->display_name.empty() && (variant == result->mixer || variants_named[result->display_name].size() == 1);
-      std::string label = named ? result->display_name : variant;
+      label = named ? result->display_name : variant;
       std::string details;
-      for (const std::string& key : differing) details += fmt::format("{}{}={}", details.empty() ? "" : ", ", key, text_at(result->config, key.c_str()));
+      for (const auto& [key, values] : differing) details += fmt::format("{}{}={}", details.empty() ? "" : ", ", key, text_at(result->config, key.c_str()));
       if (!details.empty()) label += " (" + details + ")";
-      labels[variant + configuration] = label;
     }
   }
   return labels;
@@ -161,18 +157,38 @@ bool no_better_than_chance(const ScoreRow& row) {
   return row.test->mean < 50 + 2 * 100 * std::sqrt(0.25 / examples);
 }
 
+/// Sorts, best first, and marks the best and the second best where they lead by more than two standard errors of the difference.
 void rank(std::vector<ScoreRow>& rows) {
   std::stable_sort(rows.begin(), rows.end(), [](const ScoreRow& a, const ScoreRow& b) {
     if (a.test.has_value() != b.test.has_value()) return a.test.has_value();
     if (a.test && a.test->mean != b.test->mean) return a.test->mean > b.test->mean;
     return a.label < b.label;
   });
+  const auto scored = static_cast<std::size_t>(std::count_if(rows.begin(), rows.end(), [](const ScoreRow& row) { return row.test && !row.at_chance; }));
+  std::size_t first = 0;
+  for (const Mark win : {Mark::best, Mark::second}) {
+    std::size_t end = first;
+    const auto level = [&](const ScoreRow& row) { return rows[first].test->mean - row.test->mean <= 2 * std::hypot(row.standard_error(), rows[first].standard_error()); };
+    while (end < scored && level(rows[end])) ++end;
+    if (end - first > 1) {
+      for (std::size_t i = first; i < end; ++i) rows[i].mark = win == Mark::best ? Mark::tied : Mark::none;
+      return;
+    }
+    if (end == first) return;
+    rows[first].mark = win;
+    first = end;
+  }
 }
 
-ScoreRow score_row(const std::vector<const Result*>& records, const std::string& label) {
+ScoreRow score_row(const std::vector<const Result*>& records, const std::string& label, double trivial_level) {
   const Result& first = *records.front();
-  ScoreRow row{label, first.mixer, first.variant, first.status, first.message, {}, {}, {}, {}, first.test_examples, first.parameters,
-               integer_at(first.config, "train_steps"), integer_at(first.config, "batch_size"), {}, {}, {}};
+  ScoreRow row{label, first.mixer, first.variant, first.status, first.message};
+  row.records = records;
+  row.test_examples = first.test_examples;
+  row.parameters = first.parameters;
+  row.train_steps = integer_at(first.config, "train_steps");
+  row.batch_size = integer_at(first.config, "batch_size");
+  row.wall_seconds = mean_of(records, [](const Result& r) { return r.wall_seconds; });
   for (const Result* record : records) row.seeds.push_back(record->seed);
   if (first.status != "ok") return row;
   const auto scores = values_of(records, [](const Result& r) { return r.test_accuracy; });
@@ -181,15 +197,65 @@ ScoreRow score_row(const std::vector<const Result*>& records, const std::string&
     return row;
   }
   row.test = summarise(scores, "sd over seeds");
-  if (scores.size() == 1 && first.test_examples.value_or(0) > 0) {
-    row.test->error = std::sqrt(scores[0] * (1 - scores[0]) / static_cast<double>(*first.test_examples));
+  const double examples = static_cast<double>(first.test_examples.value_or(0));
+  if (scores.size() == 1 && examples > 0) {
+    row.test->error = std::sqrt(scores[0] * (1 - scores[0]) / examples);
     row.test->error_kind = "binomial SE";
   }
   row.test->mean *= 100;
   row.test->error *= 100;
+  const double trivial = trivial_level / 100;
+  row.at_chance = examples > 0 && trivial > 0 && row.test->mean <= trivial_level + 200 * std::sqrt(trivial * (1 - trivial) / examples / static_cast<double>(scores.size()));
   if ((row.valid = mean_of(records, [](const Result& r) { return r.valid_accuracy; }))) *row.valid *= 100;
   if ((row.train = mean_of(records, [](const Result& r) { return r.train_accuracy; }))) *row.train *= 100;
   return row;
+}
+
+/// Gives every group a name and a slug of its own: the task, then as few of suite, settings and host as it takes.
+void name_groups(std::vector<ScoreGroup>& groups, const std::vector<std::vector<std::string>>& qualifiers) {
+  std::vector<std::vector<std::string>> parts(groups.size());
+  const auto name = [&](std::size_t i) { return groups[i].task + "/" + fmt::format("{}", fmt::join(parts[i], "/")); };
+  for (std::size_t level = 0; !qualifiers.empty() && level < qualifiers.front().size(); ++level) {
+    std::map<std::string, std::set<std::string>> values;
+    for (std::size_t i = 0; i < groups.size(); ++i) values[name(i)].insert(qualifiers[i][level]);
+    std::vector<bool> helps;
+    for (std::size_t i = 0; i < groups.size(); ++i) helps.push_back(values[name(i)].size() > 1);
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+      if ((helps[i] || level == 0) && !qualifiers[i][level].empty()) parts[i].push_back(qualifiers[i][level]);
+    }
+  }
+  std::map<std::string, int> used;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    ScoreGroup& group = groups[i];
+    if (const int count = ++used[name(i)]; count > 1) parts[i].push_back(fmt::format("set {}", count));
+    group.name = group.task_name + (parts[i].empty() ? "" : fmt::format(" ({})", fmt::join(parts[i], ", ")));
+    for (const char c : fmt::format("{}_{}", group.task, fmt::join(parts[i], "_"))) {
+      const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+      if (plain || (!group.slug.empty() && group.slug.back() != '_')) group.slug += plain ? c : '_';
+    }
+    while (!group.slug.empty() && group.slug.back() == '_') group.slug.pop_back();
+  }
+}
+
+/// What differs between the rows of a ranking besides their mixers, and stamps.
+void add_warnings(ScoreGroup& group, const std::vector<const Result*>& members) {
+  auto differing = differing_keys(members);
+  for (const char* key : {"mixer", "mixer_options", "attention_dropout", "black_pixels"}) differing.erase(key);
+  for (const auto& [key, values] : differing) group.warnings.push_back(fmt::format("The rows differ in {}: {}.", key, fmt::join(values, ", ")));
+  const std::pair<const char*, const char*> facts[] = {{"revision", "program revision"}, {"libtorch", "LibTorch version"}};
+  for (const auto& [key, title] : facts) {
+    std::set<std::string> values;
+    for (const Result* member : members) values.insert(text_at(member->build, key).substr(0, 10));
+    if (values.size() > 1) group.warnings.push_back(fmt::format("The rows differ in {}: {}.", title, fmt::join(values, ", ")));
+  }
+  const auto any = [&](auto test) { return std::any_of(members.begin(), members.end(), test); };
+  if (any([](const Result* r) { return text_at(r->host, "threads") != "" && text_at(r->host, "threads") != "1"; }) &&
+      any([](const Result* r) { return text_at(r->host, "threads") == "1"; })) {
+    group.warnings.push_back("The rows differ in the number of threads.");
+  }
+  if (any([](const Result* r) { return text_at(r->build, "dirty") == "true"; })) group.warnings.push_back("Some records come from programs with uncommitted changes.");
+  if (group.limited) group.warnings.push_back(fmt::format("LIMITED: only the first {} examples of each split were used.", text_at(members.front()->config, "limit")));
+  if (any([](const Result* r) { return r->suite == "smoke"; })) group.warnings.push_back("SMOKE RUN: a few steps to see that everything runs; its scores mean nothing.");
 }
 
 /// "average of 5" or "of 6" tasks from the groups of one profile and host; empty where a task is missing.
@@ -207,13 +273,20 @@ std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& gr
   average.profile = first.profile;
   average.host = first.host;
   average.device = first.device;
+  average.setting = first.setting;
   average.condition = fmt::format("profile {} · {}", first.profile, first.host);
+  for (const auto& [task, name] : task_names) {
+    for (const ScoreGroup* group : by_task[task]) {
+      for (const std::string& warning : group->warnings) average.warnings.push_back(name + ": " + warning);
+    }
+  }
   average.notes = {protocol_note(first.profile)};
   if (with_path_x) average.notes.push_back("A Path-X run that failed or did no better than chance (50 % plus two standard errors) counts as 50.");
   for (const ScoreRow& start : first.rows) {
-    double sum = 0;
-    std::int64_t n = 0;
-    ScoreRow row{start.label, start.mixer, start.variant, "ok", "", {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}};
+    double sum = 0, variance = 0, tasks = 0;
+    std::int64_t n = start.test ? start.test->n : 0;
+    ScoreRow row{start.label, start.mixer, start.variant, "ok", ""};
+    row.parameters = start.parameters;
     for (const auto& [task, name] : task_names) {
       if (task == "pathx" && !with_path_x) continue;
       const auto& rows = by_task[task].front()->rows;
@@ -225,9 +298,11 @@ std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& gr
         continue;
       }
       sum += failed_path_x ? 50.0 : found->test->mean;
-      ++n;
+      variance += failed_path_x ? 0 : found->standard_error() * found->standard_error();
+      if (!failed_path_x) n = std::min(n, found->test->n);
+      ++tasks;
     }
-    if (row.message.empty()) row.test = Summary{sum / static_cast<double>(n), 0, "", n};
+    if (row.message.empty()) row.test = Summary{sum / tasks, std::sqrt(variance) / tasks, "from the tasks' standard errors", n};
     set_published(row, published, with_path_x ? "Avg_recomputed_6_fail50" : "Avg_recomputed_5");
     const bool failed_in_paper = row.published_text.empty() && with_path_x;
     if (failed_in_paper) {
@@ -263,93 +338,97 @@ std::string model_of(const Result& result) {
 }
 
 std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const Json& published) {
-  std::map<std::string, std::vector<const Result*>> groups;
+  std::map<std::string, std::map<std::string, std::vector<const Result*>>> by_setting;  // setting -> data -> records
   for (const Result& result : results) {
     if (result.kind != "train") continue;
-    std::size_t place = 0;
-    while (place < task_names.size() && task_names[place].first != result.task) ++place;
-    // A run that died early may know nothing of its data: it belongs to the group of its settings, found below.
-    const Json key = {place, result.task, result.profile, text_at(result.config, "seq_len"), text_at(result.config, "limit"),
-                      text_at(result.host, "name"), text_at(result.host, "device"), result.data.dump()};
-    groups[key.dump()].push_back(&result);
+    const auto known = std::find_if(task_names.begin(), task_names.end(), [&](const auto& task) { return task.first == result.task; });
+    const Json key = {known - task_names.begin(), result.task, result.profile, text_at(result.config, "seq_len"), text_at(result.config, "limit"),
+                      fmt::format("{:>8}", text_at(result.config, "train_steps")), text_at(result.config, "batch_size"), text_at(result.config, "precision"),
+                      text_at(result.host, "name"), text_at(result.host, "cpu"), text_at(result.host, "device")};
+    by_setting[key.dump()][result.data.dump()].push_back(&result);
   }
-  for (auto group = groups.begin(); group != groups.end();) {
-    const Json key = Json::parse(group->first);
-    auto target = groups.end();
-    for (auto other = groups.begin(); key.back() == "{}" && other != groups.end(); ++other) {
-      Json other_key = Json::parse(other->first);
-      if (other == group || other_key.back() == "{}") continue;
-      other_key.back() = "{}";
-      if (other_key == key) target = other;
-    }
-    if (target == groups.end()) {
-      ++group;
-      continue;
-    }
-    target->second.insert(target->second.end(), group->second.begin(), group->second.end());
-    group = groups.erase(group);
-  }
-
   std::vector<ScoreGroup> scores;
-  std::map<std::string, std::int64_t> data_sets;
-  for (const auto& [group_key, members] : groups) {
-    const Json key = Json::parse(group_key);
-    const Result& first = *members.front();
-    ScoreGroup group;
-    group.task = first.task;
-    group.task_name = task_name(first.task);
-    group.profile = first.profile;
-    group.host = describe_host(first);
-    group.device = text_at(first.host, "device");
-    const std::int64_t data_set = ++data_sets[first.task + "/" + first.profile + "/" + key[5].dump() + key[6].dump()];
-    group.condition = fmt::format("profile {} · sequences up to {} · {} steps, batch {}", first.profile, number_list(members, "seq_len"),
-                                  number_list(members, "train_steps"), number_list(members, "batch_size"));
-    const auto limit = integer_at(first.config, "limit");
-    group.limited = limit.value_or(0) > 0;
-    if (group.limited) group.condition += fmt::format(" · first {} examples of each split", *limit);
-    if (data_set > 1) group.condition += fmt::format(" · data set {} of this task", data_set);
-    group.condition += " · " + group.host;
-    group.title = group.task_name + ", " + group.condition;
-    group.notes = {protocol_note(first.profile)};
+  std::vector<std::vector<std::string>> qualifiers;
+  for (auto& [setting, by_data] : by_setting) {
+    // A run that died early may know nothing of its data: it belongs to the group of its settings.
+    if (by_data.size() > 1 && by_data.count("{}") != 0) {
+      auto early = by_data.extract("{}").mapped();
+      auto& members = by_data.rbegin()->second;
+      members.insert(members.end(), early.begin(), early.end());
+    }
+    std::int64_t data_set = 0;
+    for (const auto& [data, members] : by_data) {
+      const Result& first = *members.front();
+      ScoreGroup group;
+      group.task = first.task;
+      group.task_name = task_name(first.task);
+      group.profile = first.profile;
+      group.host = describe_host(first);
+      group.device = text_at(first.host, "device");
+      const std::string precision = text_at(first.config, "precision");
+      group.setting = fmt::format("{}/{}/{}/{}", group.profile, text_at(first.host, "name") + text_at(first.host, "cpu"), group.device, precision);
+      group.condition = fmt::format("profile {} · sequences up to {} · {} steps, batch {}", first.profile, number_list(members, "seq_len"),
+                                    number_list(members, "train_steps"), number_list(members, "batch_size"));
+      if (!precision.empty() && precision != "float32") group.condition += " · " + precision;
+      const auto limit = integer_at(first.config, "limit");
+      group.limited = limit.value_or(0) > 0;
+      if (group.limited) group.condition += fmt::format(" · first {} examples of each split", *limit);
+      if (by_data.size() > 1) group.condition += fmt::format(" · data set {} of {} of this task", ++data_set, by_data.size());
+      group.condition += " · " + group.host;
+      group.title = group.task_name + ", " + group.condition;
+      group.notes = {protocol_note(first.profile)};
+      add_warnings(group, members);
 
-    const auto labels = labels_of(members);
-    std::map<std::string, std::vector<const Result*>> rows;
-    std::set<std::string> seen;
-    for (const Result* record : members) {
-      const std::string row = record->variant + signature(*record);
-      if (!seen.insert(fmt::format("{}/{}", row, record->seed)).second) {
-        group.notes.push_back(fmt::format("{} repeats seed {} of {} and is not counted.", record->file.string(), record->seed, labels.at(row)));
-        continue;
-      }
-      rows[row + "/" + record->status].push_back(record);
-      for (const auto& [name, value] : record->reference_levels.items()) {
-        const auto known = [&name = name](const auto& level) { return level.first == name; };
-        if (std::none_of(group.reference_levels.begin(), group.reference_levels.end(), known)) {
-          group.reference_levels.emplace_back(name, 100 * value.get<double>());
+      const auto labels = labels_of(members);
+      std::map<std::string, std::vector<const Result*>> rows;
+      std::set<std::string> seen, suites;
+      std::vector<std::string> repeated;
+      for (const Result* record : members) {
+        if (!record->suite.empty()) suites.insert(record->suite);
+        const std::string row = record->variant + record->signature;
+        if (!seen.insert(fmt::format("{}/{}", row, record->seed)).second) {
+          repeated.push_back(fmt::format("{} repeats seed {} of {} and is not counted.", record->file.string(), record->seed, labels.at(row)));
+          continue;
+        }
+        rows[row + "/" + record->status].push_back(record);
+        for (const auto& [name, value] : record->reference_levels.items()) {
+          const auto known = [&name = name](const auto& level) { return level.first == name; };
+          if (std::none_of(group.reference_levels.begin(), group.reference_levels.end(), known)) {
+            group.reference_levels.emplace_back(name, 100 * value.get<double>());
+          }
         }
       }
+      if (repeated.size() > 3) repeated = {repeated[0], repeated[1], fmt::format("{} more records repeat a seed and are not counted.", repeated.size() - 2)};
+      group.notes.insert(group.notes.end(), repeated.begin(), repeated.end());
+      double trivial = 0;
+      for (const auto& [name, value] : group.reference_levels) trivial = name == "chance" || name == "majority" ? std::max(trivial, value) : trivial;
+      for (const auto& [row_key, records] : rows) {
+        ScoreRow row = score_row(records, labels.at(records.front()->variant + records.front()->signature), trivial);
+        row.model = model_of(*records.front());
+        set_published(row, published, group.task_name);
+        group.rows.push_back(row);
+      }
+      rank(group.rows);
+      scores.push_back(group);
+      qualifiers.push_back({fmt::format("{}", fmt::join(suites, " and ")), group.profile, "up to " + number_list(members, "seq_len"),
+                            group.limited ? fmt::format("limit {}", *limit) : "", number_list(members, "train_steps") + " steps", "batch " + number_list(members, "batch_size"),
+                            precision, text_at(first.host, "name"), text_at(first.host, "cpu"), group.device});
     }
-    for (const auto& [row_key, records] : rows) {
-      ScoreRow row = score_row(records, labels.at(records.front()->variant + signature(*records.front())));
-      row.model = model_of(*records.front());
-      set_published(row, published, group.task_name);
-      group.rows.push_back(row);
-    }
-    rank(group.rows);
-    scores.push_back(group);
   }
 
   std::map<std::string, std::vector<const ScoreGroup*>> by_profile;
   for (const ScoreGroup& group : scores) {
-    if (!group.limited) by_profile[group.profile + "/" + group.host].push_back(&group);
+    if (!group.limited) by_profile[group.setting].push_back(&group);
   }
   std::vector<ScoreGroup> averages;
-  for (const auto& [profile, members] : by_profile) {
+  for (const auto& [setting, members] : by_profile) {
     for (const bool with_path_x : {false, true}) {
       if (auto average = average_group(members, with_path_x, published)) averages.push_back(*average);
     }
   }
+  for (const ScoreGroup& average : averages) qualifiers.push_back({"", average.profile, "", "", "", "", average.setting, average.host, "", average.device});
   scores.insert(scores.end(), averages.begin(), averages.end());
+  name_groups(scores, qualifiers);
   return scores;
 }
 
@@ -388,10 +467,10 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
     group.title = fmt::format("{}, {}", lengths, group.condition);
     const auto labels = labels_of(members);
     std::map<std::string, std::vector<const Result*>> rows;
-    for (const Result* record : members) rows[record->variant + signature(*record) + "/" + record->status].push_back(record);
+    for (const Result* record : members) rows[record->variant + record->signature + "/" + record->status].push_back(record);
     for (const auto& [row_key, records] : rows) {
       const Result& record = *records.front();
-      SpeedRow row{labels.at(record.variant + signature(record)), record.mixer, record.variant, record.status, record.message, {}, {}, {}, {}, {}, {}, {}, {}, 0};
+      SpeedRow row{labels.at(record.variant + record.signature), record.mixer, record.variant, record.status, record.message, {}, {}, {}, {}, {}, {}, {}, {}, 0};
       row.n = static_cast<std::int64_t>(records.size());
       row.model = model_of(record);
       if (record.status == "ok") {
@@ -429,39 +508,44 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
 }
 
 const SpeedGroup* speed_for(const ScoreGroup& scores, const std::vector<SpeedGroup>& speeds, std::int64_t length) {
-  std::set<std::string> scored;
-  for (const ScoreRow& row : scores.rows) {
-    if (row.test) scored.insert(row.variant);
-  }
-  const auto measured_in = [&](const SpeedGroup& group) {
-    std::set<std::string> variants;
-    for (const SpeedRow& row : group.rows) {
-      if (row.examples_per_second && row.peak_tensor_bytes && scored.count(row.variant) != 0) variants.insert(row.variant);
-    }
-    return variants;
-  };
-  std::set<std::string> measured;  // at any length
-  std::vector<const SpeedGroup*> candidates;
-  const auto host_name = [](const std::string& host) { return host.substr(0, host.find(',')); };
-  for (const SpeedGroup& group : speeds) {
-    if (group.source != "bench" || group.profile != scores.profile || group.device != scores.device || host_name(group.host) != host_name(scores.host)) continue;
-    if (length != 0 && group.length != length) continue;
-    const auto variants = measured_in(group);
-    if (variants.empty()) continue;
-    measured.insert(variants.begin(), variants.end());
-    candidates.push_back(&group);
-  }
-  // All of the measured variants first; then the longest; then the larger batch.
-  const auto better = [&](const SpeedGroup* a, const SpeedGroup* b) {
-    const auto size_a = measured_in(*a).size(), size_b = measured_in(*b).size();
-    if (size_a != size_b) return size_a < size_b;
-    return std::pair(a->length, a->batch_size) < std::pair(b->length, b->batch_size);
-  };
-  if (!candidates.empty()) return *std::max_element(candidates.begin(), candidates.end(), better);
-  for (const SpeedGroup& group : speeds) {
-    if (group.source == "train" && group.profile == scores.profile && group.task_name == scores.task_name && group.host == scores.host) return &group;
+  const auto candidates = speeds_for(scores, speeds);
+  if (length == 0) return candidates.empty() ? nullptr : candidates.front();
+  const auto found = std::find_if(candidates.begin(), candidates.end(), [&](const SpeedGroup* group) { return group->length == length; });
+  return found == candidates.end() ? nullptr : *found;
+}
+
+const SpeedRow* speed_of(const ScoreRow& score, const SpeedGroup& speeds) {
+  for (const SpeedRow& row : speeds.rows) {
+    const bool complete = row.examples_per_second && row.examples_per_second->mean > 0 && row.peak_tensor_bytes;
+    if (complete && row.variant == score.variant && (score.model.empty() || row.model == score.model)) return &row;
   }
   return nullptr;
+}
+
+std::vector<const SpeedGroup*> speeds_for(const ScoreGroup& scores, const std::vector<SpeedGroup>& speeds) {
+  const auto host_name = [](const std::string& host) { return host.substr(0, host.find(',')); };
+  std::vector<std::pair<std::int64_t, const SpeedGroup*>> candidates;  // how many of the scored models were measured
+  for (const SpeedGroup& group : speeds) {
+    if (group.source != "bench" || group.length == 0 || group.profile != scores.profile || group.device != scores.device || host_name(group.host) != host_name(scores.host)) continue;
+    const auto measured = std::count_if(scores.rows.begin(), scores.rows.end(), [&](const ScoreRow& row) { return row.test && speed_of(row, group) != nullptr; });
+    if (measured > 0) candidates.emplace_back(measured, &group);
+  }
+  // All of the measured models first; then the longest; then the larger batch.
+  std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
+    return std::tuple(-a.first, -a.second->length, -a.second->batch_size) < std::tuple(-b.first, -b.second->length, -b.second->batch_size);
+  });
+  std::vector<const SpeedGroup*> groups;
+  std::set<std::int64_t> lengths;
+  for (const auto& [count, group] : candidates) {
+    if (lengths.insert(group->length).second) groups.push_back(group);
+  }
+  if (!groups.empty() || scores.is_average()) return groups;
+  for (const SpeedGroup& group : speeds) {
+    const bool same = group.source == "train" && group.profile == scores.profile && group.task_name == scores.task_name && group.host == scores.host;
+    const bool shared = same && std::any_of(scores.rows.begin(), scores.rows.end(), [&](const ScoreRow& row) { return row.test && speed_of(row, group) != nullptr; });
+    if (shared) return {&group};
+  }
+  return {};
 }
 
 }  // namespace lra::report

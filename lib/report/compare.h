@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <map>
 #include <optional>
 #include <string>
@@ -19,25 +20,40 @@ struct Summary {
   std::int64_t n = 0;
 };
 
+/// How a row stands among its rivals. A lead within the error is no win: then all that are level are `tied`.
+enum class Mark { none, best, second, tied };
+
 /// One row of a ranking: the records of one variant with one configuration and one status.
 struct ScoreRow {
   std::string label, mixer, variant, status, message;
-  std::vector<std::int64_t> seeds;
-  std::optional<Summary> test;              ///< percent
-  std::optional<double> valid, train;       ///< percent, means
-  std::optional<std::int64_t> test_examples, parameters, train_steps, batch_size;
-  std::optional<double> published;          ///< percent
-  std::string published_text, published_source;
-  std::string model = {};                   ///< sizes and mixer options in one text; empty for an average over tasks
+  std::vector<std::int64_t> seeds = {};
+  std::optional<Summary> test = {};             ///< percent
+  std::optional<double> valid = {}, train = {}; ///< percent, means
+  std::optional<double> wall_seconds = {};      ///< of a run, evaluation included; mean
+  std::optional<std::int64_t> test_examples = {}, parameters = {}, train_steps = {}, batch_size = {};
+  std::optional<double> published = {};         ///< percent
+  std::string published_text = {}, published_source = {};
+  std::string model = {};                       ///< sizes and mixer options in one text; empty for an average over tasks
+  bool at_chance = false;                       ///< no better than the best of chance and majority class (two standard errors)
+  Mark mark = Mark::none;
+  std::vector<const Result*> records = {};
+
+  double standard_error() const { return !test ? 0 : test->error_kind == "sd over seeds" ? test->error / std::sqrt(static_cast<double>(test->n)) : test->error; }
 };
 
-/// Rows that may be ranked together: one task, profile, data set, host and device.
+/// Rows that may be ranked together: one task, profile, data set, number of steps, precision, host and device.
 struct ScoreGroup {
   std::string task, task_name, profile, host, device, title, condition;  ///< condition: lengths, data, host in one line
-  std::vector<std::pair<std::string, double>> reference_levels;          ///< name, percent
-  std::vector<ScoreRow> rows;                                            ///< best first; without a score last
-  std::vector<std::string> notes;
+  std::string name = {};     ///< short and unlike that of every other group: "ListOps (lecture)"
+  std::string slug = {};     ///< the same for file names: "listops_lecture"
+  std::string setting = {};  ///< equal for groups whose tasks may be averaged: profile, host, device, precision
+  std::vector<std::pair<std::string, double>> reference_levels = {};  ///< name, percent
+  std::vector<ScoreRow> rows = {};                                    ///< best first; without a score last
+  std::vector<std::string> notes = {};
+  std::vector<std::string> warnings = {};  ///< in what the rows differ besides the mixer, and what makes the group less than a measurement (limited, smoke)
   bool limited = false;  ///< only the first examples of each split were used
+
+  bool is_average() const { return task.rfind("average", 0) == 0; }
 };
 
 /// Speed and memory of one variant at one length.
@@ -67,9 +83,15 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
 /// Speed and memory by profile, host, device, threads, batch size, precision and length: bench records, then what training saw.
 std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results);
 
-/// The bench group that a chart of `scores` takes its speed from, and at which length: the largest length that all scored variants with a
-/// bench record have (`length` 0), or the given one. Falls back on the training group of the same task. Null where there is neither.
+/// The groups that charts of `scores` can take speed and memory from, best first: benches on the same profile, host name and device, one for each
+/// length: those with most of the scored models, then the longest. Where there is no bench, what training on the same task saw. May be empty.
+std::vector<const SpeedGroup*> speeds_for(const ScoreGroup& scores, const std::vector<SpeedGroup>& speeds);
+
+/// The first of these, or the one of the given length (`length` not 0). May be null.
 const SpeedGroup* speed_for(const ScoreGroup& scores, const std::vector<SpeedGroup>& speeds, std::int64_t length);
+
+/// The measured speed of the same model (variant, sizes, options), or null.
+const SpeedRow* speed_of(const ScoreRow& score, const SpeedGroup& speeds);
 
 /// "ListOps" for "listops"; the name itself for an unknown task.
 std::string task_name(const std::string& task);

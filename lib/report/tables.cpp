@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <set>
 
 namespace lra::report {
 namespace {
@@ -24,17 +26,21 @@ Cell megabytes(const std::optional<double>& bytes) {
   return {fmt::format("{:.{}f}", value, value < 10 ? 2 : value < 100 ? 1 : 0), std::llround(*bytes)};
 }
 
-/// Four significant digits, no exponent.
-std::string four_digits(double value) {
-  const int before = value <= 0 ? 1 : static_cast<int>(std::floor(std::log10(value))) + 1;
-  return fmt::format("{:.{}f}", value, std::clamp(4 - before, 0, 4));
-}
-
 Cell rate(const std::optional<double>& value) { return value ? Cell{four_digits(*value), *value} : Cell{}; }
 
 /// A status, and for all but `ok` its reason.
 Cell status_cell(const std::string& status, const std::string& message) {
   return {message.empty() ? status : status + ": " + message, status};
+}
+
+/// What a reader must know before the number: the reason it isn't there, or that it is one of chance.
+Cell score_cell(const ScoreRow& row) {
+  if (!row.test) return {row.status == "ok" ? "–" : row.status, Json(), Mark::none, true, row.message};
+  Cell cell{fmt::format("{:.2f}", row.test->mean), row.test->mean, row.mark, row.at_chance, {}};
+  if (!row.test->error_kind.empty()) cell.text += fmt::format(" ± {:.2f}", row.test->error);
+  cell.hover = fmt::format("n = {}{}{}", row.test->n, row.test->error_kind.empty() ? "" : "; ±: " + row.test->error_kind,
+                           row.at_chance ? "; no better than chance or the majority class" : "");
+  return cell;
 }
 
 std::string escape_markdown(const std::string& text) {
@@ -46,32 +52,195 @@ std::string escape_markdown(const std::string& text) {
   return result;
 }
 
+std::string escape_latex(const std::string& text) {
+  static const std::map<std::string, std::string> signs = {{"&", "\\&"}, {"%", "\\%"}, {"$", "\\$"}, {"#", "\\#"}, {"_", "\\_"}, {"{", "\\{"}, {"}", "\\}"},
+                                                           {"~", "\\textasciitilde{}"}, {"^", "\\textasciicircum{}"}, {"\\", "\\textbackslash{}"}, {"±", "$\\pm$"},
+                                                           {"×", "$\\times$"}, {"≈", "$\\approx$"}, {"–", "--"}, {"·", "$\\cdot$"}, {"…", "\\ldots{}"}, {"≤", "$\\le$"},
+                                                           {"≥", "$\\ge$"}, {"²", "$^2$"}, {"√", "$\\sqrt{}$"}, {"<", "$<$"}, {">", "$>$"}, {"\n", " "}};
+  std::string result;
+  for (std::size_t at = 0, end = 0; at < text.size(); at = end) {
+    for (end = at + 1; end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80;) ++end;
+    const std::string one = text.substr(at, end - at);
+    result += signs.count(one) != 0 ? signs.at(one) : one;
+  }
+  return result;
+}
+
+/// Marks the first of rows sorted best first, and the second; `spread` of both together is a tie.
+Mark speed_mark(const std::vector<SpeedRow>& rows, const SpeedRow& row) {
+  const auto clear = [](const Summary& a, const Summary& b) { return a.mean - b.mean > a.error + b.error; };
+  for (std::size_t i = 0; i < 2 && i + 1 < rows.size(); ++i) {
+    if (!rows[i + 1].examples_per_second || !clear(*rows[i].examples_per_second, *rows[i + 1].examples_per_second)) return Mark::none;
+    if (&rows[i] == &row) return i == 0 ? Mark::best : Mark::second;
+  }
+  return Mark::none;
+}
+
+/// Bytes are counted, not timed: equal ones are level, any other difference counts.
+Mark memory_mark(const std::vector<SpeedRow>& rows, const SpeedRow& row) {
+  const auto fewer = std::count_if(rows.begin(), rows.end(), [&](const SpeedRow& other) { return other.peak_tensor_bytes && *other.peak_tensor_bytes < *row.peak_tensor_bytes; });
+  const auto equal = std::count_if(rows.begin(), rows.end(), [&](const SpeedRow& other) { return other.peak_tensor_bytes && *other.peak_tensor_bytes == *row.peak_tensor_bytes; });
+  return equal > 1 ? (fewer == 0 ? Mark::tied : Mark::none) : fewer == 0 ? Mark::best : fewer == 1 ? Mark::second : Mark::none;
+}
+
 }  // namespace
+
+std::string four_digits(double value) {
+  const int before = value <= 0 ? 1 : static_cast<int>(std::floor(std::log10(value))) + 1;
+  return fmt::format("{:.{}f}", value, std::clamp(4 - before, 0, 4));
+}
+
+std::vector<Table> score_tables(const std::vector<ScoreGroup>& groups) {
+  std::map<std::string, std::vector<const ScoreGroup*>> by_setting;
+  for (const ScoreGroup& group : groups) by_setting[group.setting].push_back(&group);
+  std::vector<Table> tables;
+  for (const auto& [setting, columns] : by_setting) {
+    Table table;
+    table.name = tables.empty() ? "scores" : fmt::format("scores_{}", tables.size() + 1);
+    const ScoreGroup& first = *columns.front();
+    table.title = fmt::format("Test accuracy in percent, profile {}, {}", first.profile, first.host);
+    table.columns = {{"model", "Mechanism", false}, {"variant", "", false}};
+    std::map<std::string, std::vector<const ScoreRow*>> rows;  // label and variant; one place for each column
+    std::vector<std::string> order;
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      table.columns.push_back({columns[i]->slug, columns[i]->name});
+      for (const ScoreRow& row : columns[i]->rows) {
+        auto& places = rows[row.label + "\n" + row.variant];
+        if (places.empty()) {
+          places.resize(columns.size());
+          order.push_back(row.label + "\n" + row.variant);
+        }
+        if (places[i] == nullptr || row.test) places[i] = &row;
+      }
+    }
+    for (const auto& column : {Column{"runs", "Runs"}, Column{"parameters", "Parameters"}, Column{"training_minutes", "Training time (min)"}}) table.columns.push_back(column);
+    TableSection section{"", {}, {}, {}};
+    std::set<std::string> warnings;
+    for (const ScoreGroup* column : columns) {
+      for (const std::string& warning : column->warnings) warnings.insert(column->name + ": " + warning);
+    }
+    section.warnings.assign(warnings.begin(), warnings.end());
+    for (const std::string& key : order) {
+      const auto& places = rows.at(key);
+      const auto one = *std::find_if(places.begin(), places.end(), [](const ScoreRow* row) { return row != nullptr; });
+      std::vector<Cell> cells = {text(one->label), text(one->variant)};
+      std::set<std::int64_t> runs, parameters;
+      double seconds = 0;
+      for (const ScoreRow* row : places) {
+        cells.push_back(row == nullptr ? Cell{} : score_cell(*row));
+        if (row == nullptr) continue;
+        if (row->test && !row->records.empty()) runs.insert(row->test->n);
+        if (row->parameters && !row->records.empty()) parameters.insert(*row->parameters);
+        if (!row->records.empty()) seconds += row->wall_seconds.value_or(0);
+      }
+      const auto range = [](const std::set<std::int64_t>& values) {
+        if (values.empty()) return Cell{};
+        return Cell{values.size() == 1 ? fmt::format("{}", *values.begin()) : fmt::format("{}–{}", *values.begin(), *values.rbegin()), *values.rbegin()};
+      };
+      cells.push_back(range(runs));
+      cells.push_back(range(parameters));
+      cells.push_back(seconds > 0 ? Cell{fmt::format("{:.1f}", seconds / 60), seconds / 60} : Cell{});
+      section.rows.push_back(cells);
+    }
+    for (const auto& [name, title] : {std::pair{"chance", "chance"}, {"majority", "majority class"}, {"root_operator", "root operator alone"}}) {
+      std::vector<Cell> cells = {Cell{fmt::format("reference: {}", title), name, Mark::none, true, {}}, Cell{"reference_level", "reference_level"}};
+      bool any = false;
+      for (const ScoreGroup* column : columns) {
+        const auto level = std::find_if(column->reference_levels.begin(), column->reference_levels.end(), [&name = name](const auto& known) { return known.first == name; });
+        any = any || level != column->reference_levels.end();
+        cells.push_back(level == column->reference_levels.end() ? Cell{} : Cell{fmt::format("{:.2f}", level->second), level->second, Mark::none, true, "what one gets without looking"});
+      }
+      cells.resize(table.columns.size());
+      if (any) section.rows.push_back(cells);
+    }
+    section.notes = {"Mean ± standard deviation over seeds; with one run ± the binomial standard error of the test set, which says nothing about other seeds. Best in bold, second "
+                     "best underlined, where they lead by more than two standard errors of the difference; ≈: level at the top. Grey: failed, or no better than chance. Training "
+                     "time: wall time of one run with its evaluations, summed over the tasks; of a resumed run, the last part only."};
+    table.sections.push_back(section);
+    tables.push_back(table);
+  }
+  return tables;
+}
+
+std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
+  std::map<std::string, std::vector<const SpeedGroup*>> by_setting;
+  for (const SpeedGroup& group : groups) {
+    if (group.source == "bench" && group.length > 0) by_setting[group.setting].push_back(&group);
+  }
+  std::vector<Table> tables;
+  for (auto& [setting, lengths] : by_setting) {
+    for (const bool speed : {true, false}) {
+      Table table;
+      const std::string ending = by_setting.size() == 1 ? "" : fmt::format("_{}", tables.size() / 2 + 1);
+      table.name = (speed ? "speed" : "memory") + ending;
+      table.title = speed ? "Training speed, examples/s (× full attention)" : "Peak tensor memory, MiB (× full attention)";
+      table.columns = {{"model", "Mechanism", false}, {"variant", "", false}};
+      TableSection section{lengths.front()->condition, {}, {}, {}};
+      std::vector<std::string> order;
+      std::map<std::string, std::vector<Cell>> rows;
+      for (std::size_t i = 0; i < lengths.size(); ++i) {
+        table.columns.push_back({fmt::format("{}_{}", speed ? "examples_per_second" : "peak_tensor_bytes", lengths[i]->length), fmt::format("{}", lengths[i]->length)});
+        table.columns.push_back({fmt::format("relative_{}_{}", speed ? "speed" : "memory", lengths[i]->length), ""});
+        for (const SpeedRow& row : lengths[i]->rows) {
+          auto& cells = rows[row.label + "\n" + row.variant];
+          if (cells.empty()) {
+            cells = {text(row.label), text(row.variant)};
+            cells.resize(2 + 2 * lengths.size());
+            order.push_back(row.label + "\n" + row.variant);
+          }
+          Cell& cell = cells[2 + 2 * i];
+          const auto& relative = speed ? row.relative_speed : row.relative_memory;
+          const bool measured = speed ? row.examples_per_second.has_value() : row.peak_tensor_bytes.has_value();
+          if (!measured) {
+            cell = {row.status, Json(), Mark::none, true, row.message};
+            continue;
+          }
+          cell = speed ? rate(row.examples_per_second->mean) : megabytes(row.peak_tensor_bytes);
+          cell.mark = speed ? speed_mark(lengths[i]->rows, row) : memory_mark(lengths[i]->rows, row);
+          if (speed) cell.hover = fmt::format("± {} ({}), n = {}", four_digits(row.examples_per_second->error), row.examples_per_second->error_kind, row.n);
+          if (relative) cell.text += fmt::format(" ({}×)", *relative < 0.1 ? fmt::format("{:.3f}", *relative) : *relative < 10 ? fmt::format("{:.2f}", *relative) : fmt::format("{:.1f}", *relative));
+          cells[2 + 2 * i + 1] = relative ? Cell{"", *relative} : Cell{};
+        }
+      }
+      for (const std::string& key : order) section.rows.push_back(rows.at(key));
+      std::sort(section.rows.begin(), section.rows.end(), [](const auto& a, const auto& b) { return a[0].text < b[0].text; });
+      section.notes = {speed ? "Medians of training steps on sequences of exactly these lengths; in brackets, how many times as fast as materialised full attention (softmax). Bold: "
+                               "fastest, underlined: second, where the lead is more than both interquartile ranges."
+                             : "The most bytes held by tensors during a training step above what was there before the model; in brackets, divided by that of materialised full "
+                               "attention. Bold: smallest, underlined: second."};
+      table.sections.push_back(section);
+      tables.push_back(table);
+    }
+  }
+  return tables;
+}
 
 Table accuracy_table(const std::vector<ScoreGroup>& groups) {
   Table table;
+  table.name = "accuracy";
   table.title = "Accuracy";
   table.columns = {{"task", "", false}, {"profile", "", false}, {"host", "", false}, {"condition", "", false},
                    {"row", "", false}, {"model", "Model", false}, {"mixer", "", false}, {"variant", "", false},
                    {"status", "Status", false}, {"message", "", false}, {"test_accuracy_percent", "Test %"}, {"error_percent", "±"},
                    {"error_kind", "", false}, {"n", "n"}, {"seeds", "", false}, {"valid_accuracy_percent", "Valid %"},
                    {"train_accuracy_percent", "Train %"}, {"test_examples", "Test examples"}, {"train_steps", "Steps"},
-                   {"parameters", "Parameters"}, {"published_percent", "Published %, other protocol"}, {"published_source", "Published as", false}};
+                   {"parameters", "Parameters"}, {"wall_seconds", "Wall time (s)"}, {"published_percent", "Published %, other protocol"}, {"published_source", "Published as", false}};
   for (const ScoreGroup& group : groups) {
-    TableSection section{group.title, group.notes, {}};
+    TableSection section{group.title, group.notes, group.warnings, {}};
     section.notes.insert(section.notes.begin(), "±: standard deviation over seeds where n > 1, else the binomial standard error of the test set. Accuracies in percent; n: runs.");
     const auto row_start = [&](const char* kind) { return std::vector<Cell>{text(group.task), text(group.profile), text(group.host), text(group.condition), text(kind)}; };
     for (const ScoreRow& row : group.rows) {
       auto cells = row_start("run");
       const bool spread = row.test && !row.test->error_kind.empty();
       const std::int64_t n = row.test ? row.test->n : static_cast<std::int64_t>(row.seeds.size());
-      for (const Cell& cell : {text(row.label), text(row.mixer), text(row.variant), status_cell(row.status, row.message), text(row.message),
-                               row.test ? Cell{fmt::format("{:.2f}", row.test->mean), row.test->mean} : Cell{},
+      for (const Cell& cell : {text(row.label), text(row.mixer), text(row.variant),
+                               status_cell(row.status, row.at_chance ? "at chance" : row.message), text(row.message),
+                               row.test ? Cell{fmt::format("{:.2f}", row.test->mean), row.test->mean, row.mark, row.at_chance, {}} : Cell{},
                                spread ? Cell{fmt::format("{:.2f}", row.test->error), row.test->error} : Cell{},
                                spread ? text(row.test->error_kind) : Cell{}, Cell{fmt::format("{}", n), n},
                                Cell{fmt::format("{}", fmt::join(row.seeds, " ")), row.seeds}, number(row.valid, "{:.2f}"), number(row.train, "{:.2f}"),
-                               number(row.test_examples, "{}"), number(row.train_steps, "{}"), number(row.parameters, "{}"),
-                               Cell{row.published_text, row.published ? Json(*row.published) : row.published_text.empty() ? Json() : Json(row.published_text)},
+                               number(row.test_examples, "{}"), number(row.train_steps, "{}"), number(row.parameters, "{}"), number(row.wall_seconds, "{:.0f}"),
+                               Cell{row.published_text, row.published ? Json(*row.published) : row.published_text.empty() ? Json() : Json(row.published_text), Mark::none, false, row.published_source},
                                text(row.published_source)}) {
         cells.push_back(cell);
       }
@@ -93,6 +262,7 @@ Table accuracy_table(const std::vector<ScoreGroup>& groups) {
 
 Table efficiency_table(const std::vector<SpeedGroup>& groups) {
   Table table;
+  table.name = "efficiency";
   table.title = "Speed and memory";
   table.columns = {{"source", "", false}, {"task", "", false}, {"profile", "", false}, {"host", "", false}, {"batch_size", ""}, {"sequence_length", ""},
                    {"model", "Model", false}, {"mixer", "", false}, {"variant", "", false}, {"status", "Status", false}, {"message", "", false},
@@ -101,7 +271,7 @@ Table efficiency_table(const std::vector<SpeedGroup>& groups) {
                    {"peak_tensor_bytes", "Peak tensor memory (MiB)"}, {"relative_memory", "× softmax"}, {"peak_rss_bytes", "Process high-water mark (MiB)"},
                    {"n", "n"}};
   for (const SpeedGroup& group : groups) {
-    TableSection section{group.title, {"±: standard deviation over records where n > 1, else the interquartile range over the timed steps. Speeds are medians over steps."}, {}};
+    TableSection section{group.title, {"±: standard deviation over records where n > 1, else the interquartile range over the timed steps. Speeds are medians over steps."}, {}, {}};
     for (const SpeedRow& row : group.rows) {
       const auto& speed = row.examples_per_second;
       const bool spread = speed && !speed->error_kind.empty();
@@ -173,18 +343,22 @@ Json to_json(const Table& table) {
 std::string to_markdown(const Table& table) {
   std::string markdown = "# " + table.title + "\n";
   for (const TableSection& section : table.sections) {
-    markdown += fmt::format("\n## {}\n\n|", escape_markdown(section.title));
+    if (!section.title.empty()) markdown += fmt::format("\n## {}\n", escape_markdown(section.title));
+    for (const std::string& warning : section.warnings) markdown += fmt::format("\n**{}**\n", escape_markdown(warning));
+    markdown += "\n|";
     std::string rule = "|";
     for (const Column& column : table.columns) {
       if (column.title.empty()) continue;
-      markdown += " " + column.title + " |";
+      markdown += " " + escape_markdown(column.title) + " |";
       rule += column.number ? "---:|" : ":---|";
     }
     markdown += "\n" + rule + "\n";
     for (const auto& row : section.rows) {
       markdown += "|";
       for (std::size_t i = 0; i < row.size(); ++i) {
-        if (!table.columns[i].title.empty()) markdown += " " + escape_markdown(row[i].text) + " |";
+        if (table.columns[i].title.empty()) continue;
+        const std::string content = escape_markdown(row[i].text);
+        markdown += row[i].mark == Mark::best ? " **" + content + "** |" : row[i].mark == Mark::second ? " _" + content + "_ |" : row[i].mark == Mark::tied ? " ≈ " + content + " |" : " " + content + " |";
       }
       markdown += "\n";
     }
@@ -193,19 +367,61 @@ std::string to_markdown(const Table& table) {
   return markdown;
 }
 
+std::string to_latex(const Table& table) {
+  std::string latex = "% " + table.title + "\n% \\usepackage{booktabs}\n";
+  for (const TableSection& section : table.sections) {
+    std::string comment = section.title;
+    for (const auto& lines : {section.warnings, section.notes}) {
+      for (const std::string& line : lines) comment += "\n" + line;
+    }
+    for (std::size_t at = 0; (at = comment.find('\n', at)) != std::string::npos; at += 3) comment.replace(at, 1, "\n% ");
+    std::string shape, head;
+    for (const Column& column : table.columns) {
+      if (column.title.empty()) continue;
+      shape += column.number ? "r" : "l";
+      head += (head.empty() ? "" : " & ") + escape_latex(column.title);
+    }
+    latex += fmt::format("\n% {}\n\\begin{{tabular}}{{{}}}\n\\toprule\n{} \\\\\n\\midrule\n", comment, shape, head);
+    for (const auto& row : section.rows) {
+      std::string line;
+      for (std::size_t i = 0, shown = 0; i < row.size(); ++i) {
+        if (table.columns[i].title.empty()) continue;
+        const std::string content = escape_latex(row[i].text);
+        line += shown++ == 0 ? "" : " & ";
+        line += row[i].mark == Mark::best     ? "\\textbf{" + content + "}"
+                : row[i].mark == Mark::second ? "\\underline{" + content + "}"
+                : row[i].mark == Mark::tied   ? "$\\approx$ " + content
+                                              : content;
+      }
+      latex += line + " \\\\\n";
+    }
+    latex += "\\bottomrule\n\\end{tabular}\n";
+  }
+  return latex;
+}
+
 std::string to_html(const Table& table) {
   std::string html;
   for (const TableSection& section : table.sections) {
-    html += fmt::format("<h3>{}</h3>\n<div class=\"scroll\"><table>\n<thead><tr>", escape_html(section.title));
+    if (!section.title.empty()) html += fmt::format("<h4>{}</h4>\n", escape_html(section.title));
+    for (const std::string& warning : section.warnings) html += fmt::format("<p class=\"warning\">{}</p>\n", escape_html(warning));
+    html += "<div class=\"scroll\"><table class=\"sortable\">\n<thead><tr>";
     for (const Column& column : table.columns) {
-      if (!column.title.empty()) html += fmt::format("<th{}>{}</th>", column.number ? " class=\"number\"" : "", escape_html(column.title));
+      if (!column.title.empty()) html += fmt::format("<th scope=\"col\"{}><button>{}</button></th>", column.number ? " class=\"number\"" : "", escape_html(column.title));
     }
     html += "</tr></thead>\n<tbody>\n";
     for (const auto& row : section.rows) {
-      const bool reference = row.size() > 4 && row[4].text == "reference_level";
+      const bool reference = std::any_of(row.begin(), row.end(), [](const Cell& cell) { return cell.text == "reference_level"; });
       html += reference ? "<tr class=\"reference\">" : "<tr>";
       for (std::size_t i = 0; i < row.size(); ++i) {
-        if (!table.columns[i].title.empty()) html += fmt::format("<td{}>{}</td>", table.columns[i].number ? " class=\"number\"" : "", escape_html(row[i].text));
+        if (table.columns[i].title.empty()) continue;
+        const Cell& cell = row[i];
+        std::string classes = table.columns[i].number ? "number" : "";
+        for (const auto& [mark, name] : {std::pair{Mark::best, " best"}, {Mark::second, " second"}, {Mark::tied, " tied"}}) classes += cell.mark == mark ? name : "";
+        if (cell.muted) classes += " muted";
+        html += fmt::format("<td{}{}{}>{}</td>", classes.empty() ? "" : fmt::format(" class=\"{}\"", classes),
+                            cell.value.is_number() ? fmt::format(" data-value=\"{}\"", cell.value.dump()) : "",
+                            cell.hover.empty() ? "" : fmt::format(" title=\"{}\"", escape_html(cell.hover)), escape_html(cell.text));
       }
       html += "</tr>\n";
     }

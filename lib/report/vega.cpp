@@ -1,0 +1,125 @@
+#include "report/vega.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "report/labels.h"
+
+namespace lra::report {
+namespace {
+
+constexpr double caption_size = 11, subtitle_size = 12, title_size = 16;
+constexpr const char* font = "Arial, Helvetica, Liberation Sans, sans-serif";
+
+void set_ticks(Axis& axis) {
+  const auto room = static_cast<std::size_t>(std::max(3.0, axis.size / 50));
+  if (axis.log) {
+    for (const auto& digits : {std::vector<double>{1}, {1, 3}, {1, 2, 5}, {1, 2, 3, 5, 7}}) {
+      std::vector<double> ticks;
+      for (int power = -12; power <= 15; ++power) {
+        for (const double digit : digits) {
+          const double tick = std::stod(fmt::format("{}e{}", digit, power));
+          if (tick >= axis.low && tick <= axis.high) ticks.push_back(tick);
+        }
+      }
+      if (ticks.size() > room && axis.ticks.size() >= 2) return;
+      axis.ticks = ticks;
+      if (ticks.size() >= 5) return;
+    }
+    if (axis.ticks.size() >= 2) return;
+  }
+  axis.ticks.clear();
+  const double rough = (axis.high - axis.low) / std::min(6.0, axis.size / 55), power = std::pow(10, std::floor(std::log10(rough)));
+  const double step = rough / power < 1.5 ? power : rough / power < 3.5 ? 2 * power : rough / power < 7.5 ? 5 * power : 10 * power;
+  for (double k = std::ceil(axis.low / step); k * step <= axis.high; ++k) axis.ticks.push_back(std::round(k * step * 1e9) / 1e9);
+}
+
+}  // namespace
+
+double Axis::t(double value) const { return log ? std::log10(value) : value; }
+
+Axis fit_axis(const std::vector<std::pair<double, double>>& values, double size, bool log, double narrowest) {
+  Axis axis;
+  axis.log = log;
+  axis.size = size;
+  double low = 1e300, high = -1e300;
+  for (const auto& [value, distance] : values) {
+    low = std::min(low, axis.t(value));
+    high = std::max(high, axis.t(value));
+  }
+  if (high - low < narrowest) {
+    const double middle = (low + high) / 2;
+    low = middle - narrowest / 2;
+    high = middle + narrowest / 2;
+  }
+  const double first_low = low, first_high = high;
+  for (int round = 0; round < 60; ++round) {
+    const double per_pixel = (high - low) / size;
+    double next_low = first_low, next_high = first_high;
+    for (const auto& [value, distance] : values) {
+      next_low = std::min(next_low, axis.t(value) - distance * per_pixel);
+      next_high = std::max(next_high, axis.t(value) + distance * per_pixel);
+    }
+    low = next_low;
+    high = next_high;
+  }
+  axis.low = log ? std::pow(10, low) : low;
+  axis.high = log ? std::pow(10, high) : high;
+  set_ticks(axis);
+  return axis;
+}
+
+Json layer(Json data, Json mark, Json encoding) { return {{"data", {{"values", std::move(data)}}}, {"mark", std::move(mark)}, {"encoding", std::move(encoding)}}; }
+
+Json pixels(double value) { return {{"value", std::round(value * 100) / 100}}; }
+
+Json pixel_field(const char* field) { return {{"field", field}, {"type", "quantitative"}, {"scale", nullptr}, {"axis", nullptr}}; }
+
+Json axis_field(const char* field, const Axis& axis, const std::string& title, const std::string& format) {
+  return {{"field", field},
+          {"type", "quantitative"},
+          {"scale", {{"type", axis.log ? "log" : "linear"}, {"domain", {axis.low, axis.high}}, {"nice", false}, {"zero", false}}},
+          {"axis", {{"title", title}, {"values", axis.ticks}, {"format", format}}}};
+}
+
+Json caption_layer(const std::vector<std::string>& sentences, const Layout& layout) {
+  std::string text;
+  for (const std::string& line : wrap(fmt::format("{}", fmt::join(sentences, " ")), layout.width + 150, caption_size)) text += (text.empty() ? "" : "\n") + line;
+  return layer(Json::array({Json::object()}), {{"type", "text"}, {"text", text}, {"lineBreak", "\n"}, {"align", "left"}, {"baseline", "top"}, {"fontSize", caption_size},
+                                               {"lineHeight", 15}, {"color", grey_ink}},
+               {{"x", pixels(0)}, {"y", pixels(layout.height + 52)}});
+}
+
+Json chart_base() {
+  return {{"$schema", "https://vega.github.io/schema/vega-lite/v6.json"},
+          {"background", "white"},
+          {"config",
+           {{"font", font},
+            {"view", {{"stroke", line_grey}, {"strokeOpacity", 0.45}}},
+            {"title", {{"anchor", "start"}, {"frame", "group"}, {"fontSize", title_size}, {"fontWeight", 600}, {"color", ink}, {"subtitleFontSize", subtitle_size},
+                       {"subtitleColor", grey_ink}, {"subtitlePadding", 6}, {"subtitleLineHeight", 16}, {"offset", 14}}},
+            {"axis", {{"gridColor", line_grey}, {"gridOpacity", 0.18}, {"domain", false}, {"tickColor", line_grey}, {"labelColor", grey_ink}, {"titleColor", ink},
+                      {"labelFontSize", 11.5}, {"titleFontSize", 12.5}, {"titleFontWeight", "normal"}, {"titlePadding", 10}, {"labelOverlap", false}}},
+            {"legend", {{"titleFontSize", 12}, {"titleFontWeight", 600}, {"labelFontSize", 11.5}, {"labelColor", grey_ink}, {"titleColor", ink}, {"rowPadding", 4},
+                        {"labelLimit", 200}, {"titleLimit", 220}, {"layout", {{"right", {{"direction", "vertical"}, {"margin", 22}}}}}}}}}};
+}
+
+Json chart_spec(const std::string& title, const std::string& subtitle, const Layout& layout, Json layers) {
+  const double room = layout.narrow ? layout.width : layout.width + 150;
+  return {{"description", title + ". " + subtitle},
+          {"title", {{"text", wrap(title, room, title_size + 1)}, {"subtitle", wrap(subtitle, room, subtitle_size)}}},
+          {"width", layout.width},
+          {"height", layout.height},
+          {"padding", layout.narrow ? 2 : 14},
+          {"layer", std::move(layers)}};
+}
+
+Json complete_spec(const Json& own) {
+  Json spec = chart_base();
+  spec.update(own);
+  return spec;
+}
+
+}  // namespace lra::report
