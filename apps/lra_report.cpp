@@ -6,7 +6,7 @@
 
 #include "core/build_info.h"
 #include "core/error.h"
-#include "report/page.h"
+#include "report/report.h"
 
 namespace {
 
@@ -33,7 +33,7 @@ int run(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);
     throw lra::Error(error.what(), "lra-report --help");
   }
-  for (const std::string& missing : lra::report::write_report(folders, out, length)) fmt::print(stderr, "note: {}\n", missing);
+  for (const std::string& missing : lra::report::write_report({folders, out, length, true, 0})) fmt::print(stderr, "note: {}\n", missing);
   fmt::print("{}\n", (out / "index.html").string());
   return 0;
 }

@@ -21,8 +21,6 @@ namespace {
 constexpr int shades = 12;
 constexpr double negligible = 1e-12;  // against the largest: zero
 constexpr const char* font = "Arial, Helvetica, 'Liberation Sans', sans-serif";
-constexpr const char* ink = "#1f2328";
-constexpr const char* grey = "#57606a";
 constexpr const char* warning = "#a11b1b";
 
 double largest(const AtlasMap& map) {
@@ -299,12 +297,12 @@ std::string mixer_svg(const AtlasMixer& mixer) {
   const Family& family = family_named(mixer.family);
   const double pixels = map_pixels(mixer.maps.front().n, 192), left = 20, top = 84, gap = 14;
   const double width = std::max(left + static_cast<double>(mixer.maps.size()) * (pixels + gap) + left - gap, 460.0);
-  std::string content = text(left, 36, 22, mixer.display_name, ink, " font-weight=\"bold\"") + text(left, 60, 15, mixer.formula, grey);
+  std::string content = text(left, 36, 22, mixer.display_name, ink, " font-weight=\"bold\"") + text(left, 60, 15, mixer.formula, grey_ink);
   for (std::size_t i = 0; i < mixer.maps.size(); ++i) {
     const double x = left + static_cast<double>(i) * (pixels + gap);
-    content += framed_map(mixer.maps[i], family.colour, x, top, pixels) + text(x + pixels / 2, top + pixels + 20, 14, mixer.maps[i].label, grey, " text-anchor=\"middle\"");
+    content += framed_map(mixer.maps[i], family.colour, x, top, pixels) + text(x + pixels / 2, top + pixels + 20, 14, mixer.maps[i].label, grey_ink, " text-anchor=\"middle\"");
   }
-  content += text(left, top + pixels + 48, 14, fmt::format("row: the token that is made · column: the token that is read · {} · cost {}", reach_text(mixer), mixer.cost), grey);
+  content += text(left, top + pixels + 48, 14, fmt::format("row: the token that is made · column: the token that is read · {} · cost {}", reach_text(mixer), mixer.cost), grey_ink);
   return svg(std::max(width, left + 560), top + pixels + 66, mixer.display_name, content);
 }
 
@@ -317,15 +315,15 @@ std::string overview_svg(const Atlas& atlas) {
   most_lines = std::min<std::size_t>(most_lines, 4);
   const double card_height = 58 + side + 14 + line * static_cast<double>(most_lines + 2) + 6;
   std::string content = text(space, 40, 26, "Who reads whom", ink, " font-weight=\"bold\"");
-  content += text(space, 66, 15, fmt::format("One layer on {} tokens. Row: the token that is made. Column: the token that is read. White: not read; the darker, the more.", atlas.n), grey);
-  content += text(space, 88, 15, "Heads that read the same places are drawn once. CLS blind: the first token never sees the whole sequence, however many layers there are.", grey);
+  content += text(space, 66, 15, fmt::format("One layer on {} tokens. Row: the token that is made. Column: the token that is read. White: not read; the darker, the more.", atlas.n), grey_ink);
+  content += text(space, 88, 15, "Heads that read the same places are drawn once. CLS blind: the first token never sees the whole sequence, however many layers there are.", grey_ink);
   for (std::size_t m = 0; m < atlas.mixers.size(); ++m) {
     const AtlasMixer& mixer = atlas.mixers[m];
     const Family& family = family_named(mixer.family);
     const double x = space + static_cast<double>(m % columns) * (card_width + space), y = header + static_cast<double>(m / columns) * (card_height + space);
     content += fmt::format("<g transform=\"translate({:g} {:g})\">\n<rect width=\"{:g}\" height=\"{:g}\" rx=\"5\" fill=\"#fff\" stroke=\"#d0d7de\"/><rect width=\"{:g}\" height=\"5\" rx=\"2\" fill=\"{}\"/>\n", x, y,
                            card_width, card_height, card_width, family.colour);
-    content += text(pad, 30, 17.5, mixer.display_name, ink, " font-weight=\"bold\"") + text(pad, 49, 13.5, family.title, grey);
+    content += text(pad, 30, 17.5, mixer.display_name, ink, " font-weight=\"bold\"") + text(pad, 49, 13.5, family.title, grey_ink);
     if (mixer.cls_blind()) {
       content += fmt::format("<rect x=\"{:g}\" y=\"36\" width=\"74\" height=\"18\" rx=\"4\" fill=\"{}\"/>", card_width - pad - 74, warning) +
                  text(card_width - pad - 37, 49.5, 13, "CLS blind", "#fff", " font-weight=\"bold\" text-anchor=\"middle\"");
@@ -336,7 +334,7 @@ std::string overview_svg(const Atlas& atlas) {
     for (std::size_t i = 0; maps.size() > 1 && i < std::min<std::size_t>(maps.size(), 4); ++i) {
       const double left = pad + static_cast<double>(i % 2) * (small + gap_between_maps), upper = top + static_cast<double>(i / 2) * (small + gap_between_maps);
       content += framed_map(*maps[i], family.colour, left, upper, small);
-      if (!mixer.is_attention()) content += text(left + small / 2, upper + small + 17, 13, maps[i]->label, grey, " text-anchor=\"middle\"");
+      if (!mixer.is_attention()) content += text(left + small / 2, upper + small + 17, 13, maps[i]->label, grey_ink, " text-anchor=\"middle\"");
     }
     double baseline = 58 + side + 22;
     auto lines = wrap(mixer.formula, side, text_size);
@@ -349,7 +347,7 @@ std::string overview_svg(const Atlas& atlas) {
       baseline += line;
     }
     baseline = card_height - 10;
-    content += text(pad, baseline - line, text_size, "cost " + mixer.cost, grey) + text(pad, baseline, text_size, reach_text(mixer), mixer.layers_all ? grey : warning) + "</g>\n";
+    content += text(pad, baseline - line, text_size, "cost " + mixer.cost, grey_ink) + text(pad, baseline, text_size, reach_text(mixer), mixer.layers_all ? grey_ink : warning) + "</g>\n";
   }
   const std::size_t rows = (atlas.mixers.size() + columns - 1) / columns;
   const double width = std::max(space + static_cast<double>(columns) * (card_width + space), 940.0);
@@ -456,7 +454,7 @@ Json cost_chart(const Atlas& atlas) {
           {"config",
            {{"font", "Arial, Helvetica, Liberation Sans, sans-serif"},
             {"view", {{"stroke", "#c9ccd1"}}},
-            {"title", {{"anchor", "start"}, {"frame", "group"}, {"fontSize", 18}, {"fontWeight", 600}, {"color", ink}, {"subtitleFontSize", 13}, {"subtitleColor", grey}, {"subtitlePadding", 6},
+            {"title", {{"anchor", "start"}, {"frame", "group"}, {"fontSize", 18}, {"fontWeight", 600}, {"color", ink}, {"subtitleFontSize", 13}, {"subtitleColor", grey_ink}, {"subtitlePadding", 6},
                        {"subtitleLineHeight", 17}, {"offset", 14}}},
             {"axis", {{"gridColor", "#eceef1"}, {"domain", false}, {"tickColor", "#c9ccd1"}, {"labelColor", "#444"}, {"titleColor", ink}, {"labelFontSize", 12.5}, {"titleFontSize", 13.5},
                       {"titleFontWeight", "normal"}, {"titlePadding", 10}}}}}};

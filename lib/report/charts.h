@@ -41,9 +41,9 @@ struct LineChart {
   std::string name, title, subtitle, x_title, y_title;
   bool log_x = false, log_y = false;
   double narrowest_y = 4;  ///< of a linear axis, in its unit
-  std::vector<Line> lines;
-  std::vector<std::pair<std::string, double>> levels;
-  std::vector<std::string> caption, not_drawn;
+  std::vector<Line> lines = {};
+  std::vector<std::pair<std::string, double>> levels = {};
+  std::vector<std::string> caption = {}, not_drawn = {};
 };
 
 /// A Vega-Lite specification without what all charts share (report/vega.h), and the sentences that belong under it.

@@ -2,43 +2,17 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
+#include <algorithm>
+#include <map>
 #include <set>
 
 #include "core/build_info.h"
-#include "core/error.h"
 #include "report/atlas.h"
 #include "report/labels.h"
-#include "report/render.h"
+#include "report/page_assets.h"
 
 namespace lra::report {
-namespace fs = std::filesystem;
 namespace {
-
-constexpr const char* style = R"(
-:root { color-scheme: light; }
-* { box-sizing: border-box; }
-body { font: 15px/1.55 -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "Liberation Sans", sans-serif; color: #1f2328; margin: 0; background: #fff; }
-main { max-width: 1080px; margin: 0 auto; padding: 40px 28px 72px; }
-h1 { font-size: 28px; line-height: 1.25; margin: 0 0 6px; letter-spacing: -.01em; }
-h2 { font-size: 20px; margin: 48px 0 12px; padding-bottom: 6px; border-bottom: 1px solid #d8dee4; }
-h3 { font-size: 14.5px; margin: 26px 0 8px; }
-p, ul { max-width: 78ch; margin: 8px 0; }
-li { margin: 3px 0; }
-.lead { color: #57606a; }
-.note, .links { color: #57606a; font-size: 13px; }
-a { color: #0b5cad; }
-.chart { margin: 22px 0 6px; overflow-x: auto; }
-.chart img, .chart a svg { max-width: 100%; height: auto; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; width: 100%; }
-th { text-align: left; font-weight: 600; border-bottom: 1.5px solid #1f2328; padding: 6px 10px; vertical-align: bottom; }
-td { border-bottom: 1px solid #eaeef2; padding: 5px 10px; vertical-align: top; }
-td.number, th.number { text-align: right; }
-tr.reference td { color: #57606a; font-style: italic; }
-code { font: 12.5px ui-monospace, "Liberation Mono", monospace; overflow-wrap: anywhere; }
-@media print { main { padding: 0; } }
-)";
 
 constexpr const char* definitions = R"(<ul>
 <li><b>Test accuracy</b>: percent of the examples of the whole test split answered correctly. With several seeds, the mean and ± the standard deviation over
@@ -48,85 +22,296 @@ answer; root operator (ListOps): the best constant answer for each first operato
 <li><b>Training speed</b>: examples per second of forward pass, backward pass and optimiser, device synchronised, without data loading and evaluation; the median over
 timed steps after warm-up. In charts and in tables named after a length, every sequence has exactly that length; &ldquo;seen while training&rdquo; is at the task's own
 lengths and is another quantity.</li>
+<li><b>Best and second</b>: bold and underlined, where the lead is more than two standard errors of the difference (speeds: more than both interquartile ranges). A lead
+within the error is no win: all that are level are marked &asymp;.</li>
+<li><b>At chance</b>: no better than guessing or the most frequent answer, by two standard errors.</li>
+<li><b>Exponent</b> of time or memory against the length N: p of y = c + a&thinsp;N<sup>p</sup>, least squares on logarithms over the lengths named, with the 95 % interval of the
+residuals; c, what does not depend on N (parameters, optimiser, the cost of starting a step), from the shortest length measured. &ldquo;Declared&rdquo; is the exponent of the mathematics as N grows without
+end; &ldquo;FLOPs&rdquo; the same fit of the declared multiplications over the same lengths.</li>
+<li><b>The mixer's share</b> of a step: 1 &minus; the time of the model without mixing (<code>none</code>, which has the projections) / the time of the model.</li>
+<li><b>Pareto front</b>: those for which no other has at least the score and the speed with at most the memory.</li>
+<li><b>Rank correlation</b>: Spearman's &rho; over the mechanisms that both have, with the 95 % interval of 2,000 bootstrap resamples of mechanisms.</li>
 <li><b>Peak tensor memory</b>: the most bytes held by tensors during a training step above what was held before the model was made. The process's high-water mark is
 the operating system's count for the whole process. 1 MiB = 1,048,576 bytes.</li>
 <li><b>LRA averages</b> are formed only where all their tasks were run on full data: of 5 tasks (without Path-X), or of 6 with a failed Path-X counted as 50. They are
 two different numbers.</li>
 <li><b>Status</b>: <i>oom</i> out of memory, <i>timeout</i> over its time limit, <i>nan</i> loss no longer a number, <i>failed</i> any other error, <i>interrupted</i> stopped by a
 person or the system, <i>skipped</i> estimated to exceed a limit and not started. Such runs are rows without a score; they are never drawn and never counted as zero.</li>
-<li><b>Rankings</b>: results of different profiles, data, hosts or devices stand in different tables and charts.</li>
+<li><b>Rankings</b>: results of different tasks, profiles, data, lengths, numbers of steps, batch sizes, precision, hosts or devices stand in different rankings. What else differs between the rows of
+one ranking is said above it.</li>
 </ul>
 )";
 
 std::string field(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return "unknown";
-  return found->is_string() ? found->get<std::string>() : found->dump();
-}
-
-std::string percent_encode(const std::string& text) {
-  std::string encoded;
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c != '\0' && std::string_view(" -_.~/:=,;()+!*@").find(c) != std::string_view::npos);
-    encoded += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
-  }
-  return encoded;
+  const std::string text = Result::text_at(object, key);
+  return text.empty() ? "unknown" : text;
 }
 
 /// JSON for a <script> element: no tag can end it.
 std::string script_json(const Json& json) {
   std::string text;
-  for (const char c : json.dump()) text += c == '<' ? "\\u003c" : std::string(1, c);
+  for (const char c : json.dump(-1, ' ', false, Json::error_handler_t::replace)) text += c == '<' ? "\\u003c" : std::string(1, c);
   return text;
 }
 
-std::string list_items(const std::set<std::string>& items) {
+std::string list_items(const std::vector<std::string>& items) {
   std::string html = "<ul>\n";
   for (const std::string& item : items) html += fmt::format("<li>{}</li>\n", escape_html(item));
   return html + "</ul>\n";
 }
 
-std::string provenance(const std::vector<Result>& results) {
-  std::set<std::string> hosts, builds, data, notes;
-  for (const Result& result : results) {
-    std::string host = fmt::format("{}: {}, {} usable cores, {} threads, device {}, allocator {}, {}", field(result.host, "name"), field(result.host, "cpu"),
-                                   field(result.host, "cores"), field(result.host, "threads"), field(result.host, "device"), field(result.host, "allocator"), field(result.host, "os"));
-    hosts.insert(host);
-    builds.insert(fmt::format("revision {}{}, LibTorch {}, {}, {}", field(result.build, "revision"),
-                              field(result.build, "dirty") == "true" ? " with uncommitted changes" : "", field(result.build, "libtorch"),
-                              field(result.build, "compiler"), field(result.build, "build_type")));
-    if (!result.data.empty()) data.insert(shorten(task_name(result.task) + ": " + result.data.dump(), 600));
-    for (const Json& note : result.notes) {
-      notes.insert(fmt::format("{} on {}: {}", result.variant, task_name(result.task), note.is_string() ? note.get<std::string>() : note.dump()));
-    }
-  }
-  std::string html = "<h3>Hosts</h3>\n" + list_items(hosts) + "<h3>Programs</h3>\n" + list_items(builds);
-  if (builds.size() > 1) html += "<p class=\"note\">These records come from more than one build: speeds may differ for that reason alone.</p>\n";
-  if (!data.empty()) html += "<h3>Data</h3>\n" + list_items(data);
-  if (!notes.empty()) html += "<h3>Notes of the runs</h3>\n" + list_items(notes);
-  return html;
+std::string host_text(const Result& result) {
+  return fmt::format("{}: {}, {} usable cores, {} threads, device {}, allocator {}, {}", field(result.host, "name"), field(result.host, "cpu"), field(result.host, "cores"),
+                     field(result.host, "threads"), field(result.host, "device"), field(result.host, "allocator"), field(result.host, "os"));
 }
 
-std::string chart_html(const PageChart& item, bool interactive) {
-  const std::string& name = item.chart.name;
-  std::string html = fmt::format("<div class=\"chart\" id=\"{}\">", name);
-  if (!item.svg.empty()) html += fmt::format("<img alt=\"{}\" src=\"data:image/svg+xml,{}\">", escape_html(item.chart.title), percent_encode(item.svg));
-  else if (!interactive) html += fmt::format("<p class=\"note\">Not rendered: neither Vega's JavaScript nor a renderer was found. The chart is in {}.vl.json.</p>", name);
-  html += "</div>\n<p class=\"links\">Files: ";
-  html += fmt::format("<a href=\"{0}.vl.json\">Vega-Lite</a>", name);
-  if (!item.svg.empty()) html += fmt::format(" · <a href=\"{0}.svg\">SVG</a> · <a href=\"{0}.png\">PNG</a> · <a href=\"{0}.pdf\">PDF</a>", name);
-  return html + "</p>\n";
+std::string build_text(const Result& result) {
+  return fmt::format("revision {}{}, LibTorch {}, {}, {}", field(result.build, "revision"), field(result.build, "dirty") == "true" ? " with uncommitted changes" : "",
+                     field(result.build, "libtorch"), field(result.build, "compiler"), field(result.build, "build_type"));
 }
+
+std::string run_title(const Result& result) {
+  std::string title = fmt::format("{} · {} · {} · {}", result.kind, task_name(result.task), result.display_name.empty() ? result.variant : result.display_name, result.variant);
+  title += result.sequence_length ? fmt::format(" · {} tokens", *result.sequence_length) : fmt::format(" · up to {} · seed {}", result.config_text("seq_len"), result.seed);
+  title += fmt::format(" · profile {}{} · {}", result.profile, result.suite.empty() ? "" : " · suite " + result.suite, result.status);
+  if (!result.message.empty()) title += ": " + result.message;
+  if (result.test_accuracy) title += fmt::format(" · {:.2f} %", 100 * *result.test_accuracy);
+  if (result.train_examples_per_second) title += fmt::format(" · {} examples/s", four_digits(result.train_examples_per_second->median));
+  return title;
+}
+
+/// Every run, with equal hosts, programs and data written once.
+Json runs_json(const std::vector<Result>& results) {
+  Json hosts = Json::array(), builds = Json::array(), data = Json::array(), list = Json::array();
+  std::map<std::string, std::size_t> known;
+  const auto place = [&](Json& where, const std::string& text) {
+    const auto [entry, added] = known.emplace(fmt::format("{} {}", &where == &hosts ? "host" : &where == &builds ? "build" : "data", text), where.size());
+    if (added) where.push_back(text);
+    return entry->second;
+  };
+  for (const Result& result : results) {
+    Json run = {{"title", run_title(result)}, {"commands", regenerating_commands(result)}, {"config", result.config}, {"host", place(hosts, host_text(result))},
+                {"build", place(builds, build_text(result))}, {"data", place(data, result.data.dump(1))}};
+    std::string notes;
+    for (const Json& note : result.notes) notes += (notes.empty() ? "" : "\n") + (note.is_string() ? note.get<std::string>() : note.dump());
+    if (!notes.empty()) run["notes"] = notes;
+    list.push_back(run);
+  }
+  return {{"hosts", hosts}, {"builds", builds}, {"data", data}, {"list", list}};
+}
+
+std::string figure_html(const Figure& figure, const std::function<std::string(const std::string&)>& svg_of, bool interactive) {
+  if (figure.views.empty()) return {};
+  std::string html = fmt::format("<figure id=\"{}\">\n<div class=\"switches\">", figure.id);
+  for (const auto& [title, options] : figure.switches) {
+    if (!interactive || options.size() < 2) {
+      html += "<select hidden>";
+    } else {
+      html += fmt::format("<label>{} <select aria-label=\"{}\">", escape_html(title), escape_html(title));
+    }
+    for (const std::string& one : options) html += fmt::format("<option>{}</option>", escape_html(one));
+    html += !interactive || options.size() < 2 ? "</select>" : "</select></label>";
+  }
+  html += "</div>\n<div class=\"chart\">";
+  const View& first = figure.views.front();
+  if (!interactive) {
+    const std::string svg = svg_of(first.file);
+    html += svg.empty() ? fmt::format("<p class=\"note\">Not rendered: neither Vega's JavaScript nor a renderer was found. The chart is in charts/{}.vl.json.</p>", first.file) : svg;
+  }
+  html += fmt::format("</div>\n<p class=\"caption\">{}</p>\n<p class=\"links\">", interactive ? "" : escape_html(fmt::format("{}", fmt::join(first.wide.caption, " "))));
+  if (interactive) html += "Save what is shown: <button data-save=\"svg\">SVG</button> <button data-save=\"png\">PNG</button> · ";
+  html += "Files for papers (Vega-Lite, SVG, PNG, PDF): ";
+  std::string files;
+  for (const View& view : figure.views) {
+    if (!view.file.empty()) files += fmt::format("{}<a href=\"charts/{}.vl.json\">{}</a>", files.empty() ? "" : ", ", view.file, view.file);
+  }
+  return html + files + "</p>\n</figure>\n";
+}
+
+Json figures_json(const std::vector<Figure>& figures) {
+  Json all = Json::object();
+  for (const Figure& figure : figures) {
+    if (figure.views.empty()) continue;
+    Json views = Json::array();
+    const auto part = [](const Drawing& drawing) { return Json{{"spec", drawing.spec}, {"caption", fmt::format("{}", fmt::join(drawing.caption, " "))}}; };
+    for (const View& view : figure.views) views.push_back({{"choice", view.choice}, {"wide", part(view.wide)}, {"narrow", part(view.narrow)}});
+    all[figure.id] = {{"views", views}};
+  }
+  return all;
+}
+
+std::string source_text(const Json& row) {
+  const Json& source = row["source"];
+  std::string text = fmt::format("{}, {}", field(source, "paper"), field(source, "table"));
+  if (source.contains("arxiv") && source["arxiv"].is_string()) text += ", arXiv " + source["arxiv"].get<std::string>();
+  if (row.contains("note") && row["note"].is_string()) text += ". Note: " + row["note"].get<std::string>();
+  if (row.contains("source_kind") && row["source_kind"] == "secondary") text += " (quoted by a later work)";
+  return text;
+}
+
+Cell published_cell(const Json& row, const char* key) {
+  if (!row.contains(key) || row[key].is_null()) return {};
+  const Json& value = row[key];
+  const std::string source = source_text(row);
+  if (value.is_number()) return {fmt::format("{:.2f}", value.get<double>()), value, Mark::none, false, source};
+  return {value.get<std::string>(), value, Mark::none, true, source};
+}
+
+constexpr const char* table_columns[] = {"ListOps", "Text", "Retrieval", "Image", "Pathfinder", "Path-X"};
 
 }  // namespace
 
-std::string page_head(const std::string& title) {
-  return fmt::format("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                     "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n", escape_html(title), style);
+std::vector<Table> paper_tables(const Content& content) {
+  const Json& published = content.published;
+  std::vector<Table> tables;
+
+  Table scores{"paper_table1", "Table 1: accuracy in percent", {{"model", "Model", false}}, {}};
+  for (const char* task : table_columns) scores.columns.push_back({task, task});
+  scores.columns.push_back({"average_5", "Average of 5"});
+  scores.columns.push_back({"average_printed", "Average as printed"});
+  std::vector<const PaperComparison*> ours;
+  for (const PaperComparison& comparison : content.comparisons) {
+    if (comparison.quantity != "score") continue;
+    ours.push_back(&comparison);
+    scores.columns.push_back({fmt::format("ours_{}", ours.size()), "Ours: " + comparison.what});
+  }
+  TableSection section{"", {"Tay et al., 2020 (arXiv 2011.04006), Table 1. Ours beside it are other models, other training and, where the ranking's name says so, other data or lengths: no common ranking."}, {}, {}};
+  for (const Json& row : published.at("lra_table1")) {
+    std::vector<Cell> cells = {{row["model"], row["model"]}};
+    for (const char* task : table_columns) cells.push_back(published_cell(row, task));
+    cells.push_back(published_cell(row, "Avg_recomputed_5"));
+    cells.push_back(published_cell(row, "Avg_printed"));
+    for (const PaperComparison* comparison : ours) {
+      Cell cell;
+      for (const PaperPair& pair : comparison->pairs) {
+        if (row["model"] == pair.model) cell = {fmt::format("{:.2f}", pair.ours), pair.ours, Mark::none, false, pair.label + ", " + comparison->condition};
+      }
+      cells.push_back(cell);
+    }
+    section.rows.push_back(cells);
+  }
+  scores.sections.push_back(section);
+  tables.push_back(scores);
+
+  for (const bool speed : {true, false}) {
+    Table table{speed ? "paper_table2_speed" : "paper_table2_memory",
+                speed ? "Table 2: training speed, steps/s (× Transformer)" : "Table 2: peak memory, GB per device (× Transformer)", {{"model", "Model", false}}, {}};
+    const char* key = speed ? "steps_per_sec" : "peak_memory_gb_per_device";
+    const Json& rows = published.at("lra_table2")["rows"];
+    const auto base = std::find_if(rows.begin(), rows.end(), [](const Json& row) { return row["model"] == "Transformer"; });
+    std::vector<const PaperComparison*> measured;
+    for (const char* length : {"1K", "2K", "3K", "4K"}) table.columns.push_back({length, length});
+    for (const PaperComparison& comparison : content.comparisons) {
+      if (comparison.quantity != (speed ? "speed" : "memory")) continue;
+      measured.push_back(&comparison);
+      table.columns.push_back({fmt::format("ours_{}", measured.size()), fmt::format("Ours, {} tokens ({})", comparison.length, comparison.condition.substr(comparison.condition.find('(') + 1, comparison.condition.find(',') - comparison.condition.find('(') - 1))});
+    }
+    TableSection part{"", {"Tay et al., 2020, Table 2: byte-level text, batch 32, 16 TPU v3 chips. Ours: multiples of softmax attention on the host named on hover."}, {}, {}};
+    for (const Json& row : rows) {
+      std::vector<Cell> cells = {{row["model"], row["model"]}};
+      for (const char* length : {"1K", "2K", "3K", "4K"}) {
+        const double value = row[key][length], relative = value / (*base)[key][length].get<double>();
+        cells.push_back({fmt::format("{:.{}f} ({:.{}f}×)", value, speed ? 1 : 2, relative, speed ? 1 : 2), value, Mark::none, false, source_text(row)});
+      }
+      for (const PaperComparison* comparison : measured) {
+        Cell cell;
+        for (const PaperPair& pair : comparison->pairs) {
+          if (row["model"] == pair.model) cell = {fmt::format("{:.2f}×", pair.ours), pair.ours, Mark::none, false, pair.label + ", " + comparison->condition};
+        }
+        cells.push_back(cell);
+      }
+      part.rows.push_back(cells);
+    }
+    table.sections.push_back(part);
+    tables.push_back(table);
+  }
+
+  Table ranks{"rank_correlation", "Rank correlation of ours with the paper's", {{"what", "Quantity", false}, {"n", "Mechanisms"}, {"rho", "Spearman's ρ"}, {"low", "95 % from"}, {"high", "to"}, {"ours", "Ours", false}}, {}};
+  TableSection list{"", {"1: the same order, 0: none, -1: the opposite. With few mechanisms the interval is wide: read it before the number."}, {}, {}};
+  for (const PaperComparison& comparison : content.comparisons) {
+    const auto& rho = comparison.correlation;
+    const auto number = [](double value) { return Cell{fmt::format("{:.2f}", value), value}; };
+    const auto n = static_cast<std::int64_t>(comparison.pairs.size());
+    list.rows.push_back({{comparison.what, comparison.what, Mark::none, false, comparison.source}, {fmt::format("{}", n), n}, rho ? number(rho->rho) : Cell{"–", {}, Mark::none, true, "fewer than 4"},
+                         rho ? number(rho->low) : Cell{}, rho ? number(rho->high) : Cell{}, {comparison.condition, comparison.condition}});
+  }
+  if (!list.rows.empty()) {
+    ranks.sections.push_back(list);
+    tables.push_back(ranks);
+  }
+
+  Table later{"later_results", "Later published results", {{"model", "Model", false}}, {}};
+  for (const char* task : table_columns) later.columns.push_back({task, task});
+  for (const auto& [key, title] : {std::pair{"Avg_recomputed_5", "Average of 5"}, {"Avg_recomputed_6", "Average of 6"}, {"Avg_recomputed_6_fail50", "of 6, failed Path-X = 50"}}) later.columns.push_back({key, title});
+  TableSection rows{"", {"Other models, sizes and budgets than the 2020 paper's: not one ranking. The source of each number is shown on hover."}, {}, {}};
+  for (const Json& row : published.at("later")) {
+    std::vector<Cell> cells = {{row["model"], row["model"], Mark::none, false, source_text(row)}};
+    for (const char* task : table_columns) cells.push_back(published_cell(row, task));
+    for (const char* key : {"Avg_recomputed_5", "Avg_recomputed_6", "Avg_recomputed_6_fail50"}) cells.push_back(published_cell(row, key));
+    rows.rows.push_back(cells);
+  }
+  later.sections.push_back(rows);
+  tables.push_back(later);
+  return tables;
 }
 
-std::string page(const std::vector<Result>& results, const std::vector<PageChart>& charts, const Table& accuracy, const Table& efficiency,
-                 const std::string& vega_bundle, const std::string& atlas_svg) {
+std::vector<std::string> differences(const std::vector<Result>& results) {
+  std::vector<std::string> sentences;
+  std::map<std::string, std::set<std::string>> values;
+  std::set<std::string> limited, smoke, dirty, standins;
+  std::map<std::string, std::set<std::string>> data;
+  for (const Result& result : results) {
+    values["profile"].insert(result.profile);
+    values["precision"].insert(result.config_text("precision"));
+    values["host"].insert(field(result.host, "name") + " (" + (field(result.host, "device") == "cpu" ? field(result.host, "cpu") : field(result.host, "device")) + ")");
+    values["number of threads"].insert(result.host_text("threads"));
+    values["program revision"].insert(Result::text_at(result.build, "revision").substr(0, 10));
+    values["LibTorch"].insert(Result::text_at(result.build, "libtorch"));
+    if (result.kind == "train" && !result.data.empty()) data[task_name(result.task)].insert(result.data.dump());
+    if (result.kind == "train") values["maximal length of " + task_name(result.task)].insert(result.config_text("seq_len"));
+    if (const std::string limit = result.config_text("limit"); !limit.empty() && limit != "0") limited.insert(fmt::format("{} ({})", task_name(result.task), limit));
+    if (result.suite == "smoke") smoke.insert(result.suite);
+    if (Result::text_at(result.build, "dirty") == "true") dirty.insert(Result::text_at(result.build, "revision").substr(0, 10));
+    if (result.task.find("_standin") != std::string::npos) standins.insert(task_name(result.task));
+  }
+  if (!smoke.empty()) sentences.push_back("SMOKE RUNS: a few steps to see that everything runs; their scores mean nothing.");
+  if (!limited.empty()) sentences.push_back(fmt::format("LIMITED: only the first examples of each split were used: {}.", fmt::join(limited, ", ")));
+  for (auto& [what, found] : values) {
+    found.erase("");
+    if (found.size() > 1) sentences.push_back(fmt::format("The records differ in {}: {}.", what, fmt::join(found, ", ")));
+  }
+  for (const auto& [task, sets] : data) {
+    if (sets.size() > 1) sentences.push_back(fmt::format("{} was run on {} different data sets.", task, sets.size()));
+  }
+  if (!dirty.empty()) sentences.push_back(fmt::format("Some records come from programs with uncommitted changes (after {}).", fmt::join(dirty, ", ")));
+  if (!standins.empty()) sentences.push_back(fmt::format("Stand-ins are tasks of their own and say nothing of those they stand for: {}.", fmt::join(standins, ", ")));
+  return sentences;
+}
+
+std::string regenerating_commands(const Result& result) {
+  std::string commands = fmt::format("git checkout {} && scripts/setup.sh\n", field(result.build, "revision").substr(0, 12));
+  if (const auto generator = result.data.find("generator"); result.kind == "train" && generator != result.data.end() && generator->is_object()) {
+    commands += fmt::format("build/release/bin/lra-run data prepare {} --data-dir {}", result.task, field(result.config, "data_dir"));
+    for (const char* key : {"seed", "train", "valid", "test", "min_length", "max_length", "max_depth", "max_args", "contour_length"}) {
+      if (!generator->contains(key)) continue;
+      std::string name = key;
+      std::replace(name.begin(), name.end(), '_', '-');
+      commands += fmt::format(" --{} {}", name, (*generator)[key].dump());
+    }
+    commands += "\n";
+  }
+  return commands + fmt::format("build/release/bin/lra-run --config {} --out runs/again\nbuild/release/bin/lra-report diff {} runs/again", result.file.string(), result.file.parent_path().string());
+}
+
+std::string page_head(const std::string& title, int refresh_seconds) {
+  return fmt::format("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n{}"
+                     "<link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n",
+                     refresh_seconds > 0 ? fmt::format("<meta http-equiv=\"refresh\" content=\"{}\">\n", refresh_seconds) : "", escape_html(title), page_style);
+}
+
+std::string page(const Content& content, const std::function<std::string(const std::string&)>& svg_of) {
+  const std::vector<Result>& results = content.records.results;
+  const bool interactive = !content.vega_bundle.empty();
   std::map<std::string, int> statuses;
   std::set<std::string> tasks, profiles, suites, hosts;
   for (const Result& result : results) {
@@ -134,124 +319,63 @@ std::string page(const std::vector<Result>& results, const std::vector<PageChart
     if (result.kind == "train") tasks.insert(task_name(result.task));
     profiles.insert(result.profile);
     if (!result.suite.empty()) suites.insert(result.suite);
-    hosts.insert(fmt::format("{} ({}{})", field(result.host, "name"), field(result.host, "device"),
-                             field(result.host, "device") == "cpu" ? ": " + field(result.host, "cpu") : ""));
+    hosts.insert(fmt::format("{} ({}{})", field(result.host, "name"), field(result.host, "device"), field(result.host, "device") == "cpu" ? ": " + field(result.host, "cpu") : ""));
   }
   std::string counts;
   for (const auto& [status, count] : statuses) counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", count, status);
-  const std::string lead = fmt::format("{} records ({}). {}{}Profile: {}. Measured on {}.", results.size(), counts,
-                                       suites.empty() ? "" : fmt::format("Suite: {}. ", fmt::join(suites, ", ")),
+  const std::string lead = fmt::format("{} records ({}). {}{}Profile: {}. Measured on {}.", results.size(), counts, suites.empty() ? "" : fmt::format("Suites: {}. ", fmt::join(suites, ", ")),
                                        tasks.empty() ? "" : fmt::format("Trained on: {}. ", fmt::join(tasks, ", ")), fmt::join(profiles, ", "), fmt::join(hosts, "; "));
-  std::string html = page_head("Long Range Arena report") + fmt::format("<h1>Long Range Arena report</h1>\n<p class=\"lead\">{}</p>\n", escape_html(lead));
-  const bool interactive = !vega_bundle.empty();
-  std::string missing;
-  html += "<h2>Accuracy, speed and memory of the runs</h2>\n";
-  for (const PageChart& item : charts) {
-    if (item.chart.name == "bubble_paper_2020") html += "<h2>Accuracy</h2>\n" + (accuracy.sections.empty() ? "<p>There are no training records.</p>\n" : to_html(accuracy)) +
-                                                        "<h2>Speed and memory</h2>\n" + to_html(efficiency) + "<h2>The 2020 paper</h2>\n";
-    html += chart_html(item, interactive);
-    for (const std::string& who : item.chart.not_drawn) missing += fmt::format("<li>{}: {}</li>\n", escape_html(item.chart.title), escape_html(who));
+  std::string html = page_head("Long Range Arena report", content.refresh_seconds);
+  html += fmt::format("<header><h1>Long Range Arena report</h1><button id=\"theme\" title=\"light or dark\">◐ theme</button></header>\n<p class=\"lead\">{}</p>\n", escape_html(lead));
+  if (!content.records.broken.empty()) {
+    html += fmt::format("<div class=\"banner\" role=\"alert\"><b>{} records could not be read and are left out:</b>\n{}</div>\n", content.records.broken.size(), list_items(content.records.broken));
   }
-  if (!atlas_svg.empty()) {
-    html += "<h2>Attention atlas</h2>\n<p>How the mechanisms differ: who reads whom, at what cost, and in how many layers everything is seen. <a href=\"atlas.html\">The atlas</a> has every head, formula and "
-            "cost.</p>\n<div class=\"chart\"><a href=\"atlas.html\">" + atlas_svg + "</a></div>\n";
+  if (const auto sentences = differences(results); !sentences.empty()) {
+    html += "<div class=\"banner\" role=\"note\"><b>Read this first.</b> What differs is ranked apart, or said above its ranking.\n" + list_items(sentences) + "</div>\n";
   }
-  html += "<h2>How the numbers are defined</h2>\n" + std::string(definitions);
-  html += "<h2>What the charts do not show</h2>\n" + (missing.empty() ? "<p>Every row of the tables is drawn.</p>\n" : "<ul>\n" + missing + "</ul>\n");
-  html += "<h2>Where the numbers come from</h2>\n" + provenance(results);
+  html += "<noscript><p class=\"banner\">The charts' switches, the sorting and the list of runs need JavaScript, which is inside this file.</p></noscript>\n";
+  html += "<nav><a href=\"#accuracy\">Accuracy, speed, memory</a><a href=\"#learning\">Learning</a><a href=\"#length\">Growth with the length</a><a href=\"#paper-2020\">The 2020 paper</a>"
+          "<a href=\"#atlas\">Atlas</a><a href=\"#definitions\">Definitions</a><a href=\"#all-runs\">Runs</a></nav>\n";
+
+  const auto figure = [&](const std::string& id) {
+    const auto found = std::find_if(content.figures.begin(), content.figures.end(), [&](const Figure& one) { return one.id == id; });
+    return found == content.figures.end() ? std::string() : figure_html(*found, svg_of, interactive);
+  };
+  const auto links = [](const Table& table) { return fmt::format("<p class=\"links\">This table: <a href=\"{0}.md\">Markdown</a> · <a href=\"{0}.csv\">CSV</a> · <a href=\"{0}.json\">JSON</a> · <a href=\"{0}.tex\">LaTeX</a></p>\n", "tables/" + table.name); };
+  const auto shown = [&](const Table& table) { return fmt::format("<h3>{}</h3>\n{}{}", escape_html(table.title), to_html(table), links(table)); };
+  const auto folded = [&](const Table& table) { return fmt::format("<details><summary>{}</summary>\n{}{}</details>\n", escape_html(table.title), to_html(table), links(table)); };
+
+  html += "<h2 id=\"accuracy\">Accuracy, speed and memory</h2>\n<p>Up is more accurate, right is faster, small is frugal: each circle is one mechanism.</p>\n" + figure("bubbles");
+  for (const Table& table : score_tables(content.scores)) html += shown(table);
+  for (const Table& table : length_tables(content.speeds)) html += table.sections.front().rows.empty() ? "" : shown(table);
+  if (content.scores.empty()) html += "<p>There are no training records.</p>\n";
+  html += "<h3>In full</h3>\n" + folded(accuracy_table(content.scores)) + folded(efficiency_table(content.speeds));
+
+  const std::string curves = figure("curves");
+  html += "<h2 id=\"learning\">Learning curves</h2>\n" + (curves.empty() ? "<p>There is no metrics.jsonl with more than one evaluation beside these records.</p>\n" : curves);
+
+  html += "<h2 id=\"length\">Growth with the length</h2>\n<p>How time and memory grow with the number of tokens, measured, and when that matters.</p>\n";
+  const std::string growth_charts = figure("growth");
+  html += growth_charts.empty() ? "<p>No mechanism was measured at four lengths or more under the same conditions: <code>lra-run --config configs/suites/scaling.json</code> does.</p>\n" : growth_charts;
+  for (const Table& table : growth_tables(content.growth)) html += shown(table);
+
+  html += "<h2 id=\"paper-2020\">The 2020 paper</h2>\n<p>What <a href=\"https://arxiv.org/abs/2011.04006\">Long Range Arena</a> published, and ours beside it. Every number has its source on hover.</p>\n" + figure("paper");
+  for (const Table& table : paper_tables(content)) html += table.name == "later_results" ? folded(table) : shown(table);
+
+  html += "<h2 id=\"atlas\">Atlas of mechanisms</h2>\n";
+  html += content.atlas_svg.empty() ? "<p>There is no atlas.json in these folders: <code>lra-run atlas --out FOLDER</code> makes one.</p>\n"
+                                    : "<p>How the mechanisms differ: who reads whom, at what cost, and in how many layers everything is seen. <a href=\"atlas.html\">The atlas in full</a> has every head, formula and "
+                                      "cost.</p>\n<div class=\"atlas\"><a href=\"atlas.html\">" + content.atlas_svg + "</a></div>\n";
+  html += "<h2 id=\"definitions\">How the numbers are defined</h2>\n" + std::string(definitions);
+
+  html += "<h2 id=\"all-runs\">Runs</h2>\n<p>Every run with its configuration, host, program, data and the commands that repeat it.</p>\n<p><label>Filter <input id=\"run-filter\" type=\"search\" placeholder=\"linear text\"></label> "
+          "<span class=\"note\" id=\"run-count\"></span></p>\n<div id=\"run-list\"></div>\n";
   html += fmt::format("<p class=\"note\">Written by lra-report, revision {}{}. Published numbers: data/published/lra.json.</p>\n</main>\n", escape_html(build_info().revision),
                       build_info().dirty ? " with uncommitted changes" : "");
-  if (interactive) {
-    html += "<script>\n" + vega_bundle + "\n</script>\n<script>\n";
-    for (const PageChart& item : charts) {
-      html += fmt::format("vegaEmbed(\"#{}\", {}, {{renderer: \"svg\", actions: {{export: true, source: false, compiled: false, editor: false}}}});\n", item.chart.name,
-                          script_json(item.spec));
-    }
-    html += "</script>\n";
-  }
+  if (interactive) html += "<script>\n" + content.vega_bundle + "\n</script>\n";
+  html += fmt::format("<script>\nconst chart_base = {};\nconst figures = {};\nconst runs = {};\n{}</script>\n", script_json(chart_base()), interactive ? script_json(figures_json(content.figures)) : "{}",
+                      script_json(runs_json(results)), page_script);
   return html + "</body>\n</html>\n";
-}
-
-fs::path repository_file(const fs::path& relative) {
-  std::error_code code;
-  for (fs::path start : {fs::read_symlink("/proc/self/exe", code), fs::current_path(code) / "x", fs::path(build_info().source_dir) / "x"}) {
-    while (start.has_relative_path()) {
-      start = start.parent_path();
-      if (fs::exists(start / relative, code)) return start / relative;
-    }
-  }
-  throw Error(fmt::format("{} was not found above the program or the working directory", relative.string()), "start lra-report inside the repository");
-}
-
-std::vector<std::string> write_report(const std::vector<fs::path>& folders, const fs::path& out, std::int64_t length) {
-  const Collection collection = collect(folders);
-  const std::vector<Result>& results = collection.results;
-  const Json published = read_json(repository_file("data/published/lra.json"));
-  const auto scores = compare_scores(results, published);
-  const auto speeds = compare_speed(results);
-  if (length != 0) {
-    std::set<std::int64_t> lengths;
-    for (const SpeedGroup& group : speeds) {
-      if (group.length != 0) lengths.insert(group.length);
-    }
-    if (lengths.count(length) == 0) throw Error(fmt::format("--length {}: no bench record has this length", length), fmt::format("measured: {}", lengths.empty() ? "none" : fmt::format("{}", fmt::join(lengths, ", "))));
-  }
-  const Table accuracy = accuracy_table(scores), efficiency = efficiency_table(speeds);
-  for (const Table* table : {&accuracy, &efficiency}) {
-    const std::string name = table == &accuracy ? "accuracy" : "efficiency";
-    write_file_atomically(out / (name + ".md"), to_markdown(*table));
-    write_file_atomically(out / (name + ".csv"), to_csv(*table));
-    write_json(out / (name + ".json"), to_json(*table));
-  }
-
-  // The averages first: with all tasks run, they are the chart.
-  std::vector<const ScoreGroup*> order;
-  for (const ScoreGroup& group : scores) {
-    if (group.task.rfind("average", 0) == 0) order.push_back(&group);
-  }
-  for (const ScoreGroup& group : scores) {
-    if (group.task.rfind("average", 0) != 0) order.push_back(&group);
-  }
-  std::vector<PageChart> charts;
-  for (const ScoreGroup* group : order) {
-    PageChart item{runs_chart(*group, speed_for(*group, speeds, length)), {}, {}};
-    item.chart.name = charts.empty() ? "bubble_runs" : fmt::format("bubble_runs_{}", charts.size() + 1);
-    charts.push_back(item);
-  }
-  charts.push_back({paper_chart(published), {}, {}});
-  std::vector<fs::path> specs;
-  for (PageChart& item : charts) {
-    item.spec = vega_lite(item.chart);
-    specs.push_back(out / (item.chart.name + ".vl.json"));
-    write_json(specs.back(), item.spec);
-    // Pictures of an earlier report must not stand beside the new numbers.
-    std::error_code code;
-    for (const char* ending : {".svg", ".png", ".pdf"}) fs::remove(out / (item.chart.name + ending), code);
-  }
-
-  std::vector<std::string> missing;
-  if (const std::string problem = render_charts(specs); !problem.empty()) missing.push_back(problem);
-  for (PageChart& item : charts) {
-    const fs::path svg = out / (item.chart.name + ".svg");
-    if (fs::exists(svg)) item.svg = read_file(svg);
-  }
-  std::string bundle;
-  try {
-    const char* given = std::getenv("LRA_VEGA_BUNDLE");
-    bundle = read_file(given != nullptr ? fs::path(given) : repository_file(".venv/share/lra/vega_bundle.js"));
-  } catch (const Error&) {
-    missing.push_back("the page's charts are still pictures: Vega's JavaScript was not found (LRA_VEGA_BUNDLE, else .venv/share/lra/vega_bundle.js)");
-  }
-  std::string atlas_svg;
-  if (const fs::path file = find_atlas(folders); !file.empty()) {
-    const Atlas atlas = parse_atlas(read_json(file), file);
-    for (const std::string& problem : write_atlas(atlas, out)) {
-      if (missing.empty() || missing.front() != problem) missing.push_back(problem);
-    }
-    atlas_svg = overview_svg(atlas);
-  }
-  write_file_atomically(out / "index.html", page(results, charts, accuracy, efficiency, bundle, atlas_svg));
-  return missing;
 }
 
 }  // namespace lra::report

@@ -1,34 +1,42 @@
 #pragma once
 
-#include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
-#include "report/charts.h"
+#include "report/figures.h"
+#include "report/paper.h"
 #include "report/tables.h"
 
 namespace lra::report {
 
-struct PageChart {
-  Chart chart;
-  Json spec;
-  std::string svg;  ///< empty where it was not rendered
+/// Everything on the page.
+struct Content {
+  Collection records;
+  std::vector<ScoreGroup> scores;
+  std::vector<SpeedGroup> speeds;
+  std::vector<GrowthSet> growth;
+  std::vector<PaperComparison> comparisons;
+  std::vector<Figure> figures;
+  Json published;            ///< data/published/lra.json
+  std::string atlas_svg;     ///< overview, linked to atlas.html; empty: there is none
+  std::string vega_bundle;   ///< JavaScript that defines `window.vegaEmbed`; empty: pictures stand still
+  int refresh_seconds = 0;   ///< after which the page loads itself again; 0: never
 };
 
 /// The beginning of a page in the report's style, up to and with <main>.
-std::string page_head(const std::string& title);
+std::string page_head(const std::string& title, int refresh_seconds = 0);
 
-/// The self-contained page: tables, charts, definitions and where the numbers come from. `vega_bundle` is JavaScript that defines
-/// `window.vegaEmbed` (empty: the SVGs alone are shown).
-/// `atlas_svg`: the atlas's overview, linked to atlas.html (empty: there is none).
-std::string page(const std::vector<Result>& results, const std::vector<PageChart>& charts, const Table& accuracy, const Table& efficiency,
-                 const std::string& vega_bundle, const std::string& atlas_svg = {});
+/// The self-contained page. `svg_of` gives the rendered picture of a view's file, or empty; used where there is no bundle.
+std::string page(const Content& content, const std::function<std::string(const std::string& file)>& svg_of);
 
-/// Reads the records below `folders` and writes the whole report to `out`, with the atlas's page where there is an atlas.json. `length`: see speed_for(). Returns sentences about what could
-/// not be made (no renderer, no bundle). Throws Error.
-std::vector<std::string> write_report(const std::vector<std::filesystem::path>& folders, const std::filesystem::path& out, std::int64_t length);
+/// Table 1, Table 2 and later results as published, ours beside them where there are any, and the rank correlations.
+std::vector<Table> paper_tables(const Content& content);
 
-/// A file of the repository: beside a parent folder of the program or of the working directory, else in the checkout it was built from. Throws Error.
-std::filesystem::path repository_file(const std::filesystem::path& relative);
+/// What all records have in common and where they differ, in sentences; empty where nothing differs.
+std::vector<std::string> differences(const std::vector<Result>& results);
+
+/// Commands that make the run's data (where a generator made it) and repeat the run.
+std::string regenerating_commands(const Result& result);
 
 }  // namespace lra::report

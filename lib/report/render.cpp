@@ -11,7 +11,7 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "report/page.h"
+#include "report/report.h"
 
 extern char** environ;
 

@@ -215,6 +215,43 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
   return tables;
 }
 
+std::vector<Table> growth_tables(const std::vector<GrowthSet>& sets) {
+  const auto law = [](const std::optional<PowerLaw>& fit) {
+    if (!fit) return Cell{"–", Json(), Mark::none, true, "too few lengths, or not above what does not depend on the length"};
+    return Cell{fmt::format("{:.2f} [{:.2f}, {:.2f}]", fit->exponent, fit->low, fit->high), fit->exponent, Mark::none, false,
+                fmt::format("{} lengths from {} to {}{}", fit->n, fit->first, fit->last, fit->subtracted ? fmt::format("; subtracted: {:.4g}", fit->constant) : "; nothing subtracted: no length of 64 tokens or fewer was measured")};
+  };
+  const auto limit = [](const std::optional<double>& exponent) { return exponent ? Cell{fmt::format("{:g}", *exponent), *exponent} : Cell{}; };
+  const auto from = [](const std::optional<Crossing>& cross) {
+    if (!cross) return Cell{};
+    if (cross->kind == Crossing::Kind::always) return Cell{fmt::format("≤ {}", cross->first), cross->first, Mark::none, false, "at every length measured"};
+    if (cross->kind == Crossing::Kind::never) return Cell{fmt::format("> {}", cross->last), Json(), Mark::none, true, "not at the longest length measured"};
+    return Cell{fmt::format("{:.0f}", cross->length), cross->length, Mark::none, false, "interpolated between measured lengths"};
+  };
+  std::vector<Table> tables;
+  for (const GrowthSet& set : sets) {
+    Table table;
+    table.name = tables.empty() ? "growth" : fmt::format("growth_{}", tables.size() + 1);
+    table.title = "Growth with the length: " + set.condition;
+    table.columns = {{"model", "Mechanism", false}, {"variant", "", false}, {"time_exponent", "Time ∝ N^p, p [95 %]"}, {"flops_exponent", "FLOPs, fitted alike"}, {"declared_time", "Time as N → ∞"},
+                     {"memory_exponent", "Memory ∝ N^p, p [95 %]"}, {"declared_memory", "Memory as N → ∞"}, {"mixer_time_exponent", "Mixer's own time, p"}, {"mixer_memory_exponent", "Mixer's own memory, p"},
+                     {"faster_than_softmax", "Faster than softmax from N ="}, {"faster_than_flash", "Faster than fused from N ="}, {"smaller_than_softmax", "Smaller than softmax from N ="},
+                     {"smaller_than_flash", "Smaller than fused from N ="}, {"share", "Share of the step at the longest"}};
+    TableSection section{"", {}, {}, {}};
+    for (const GrowthRow& row : set.rows) {
+      const double share = row.points.empty() ? -1 : row.points.back().share.value_or(-1);
+      section.rows.push_back({text(row.label), text(row.variant), law(row.time), law(row.flops), limit(row.declared_time), law(row.memory), limit(row.declared_memory), law(row.mixer_time),
+                              law(row.mixer_memory), from(row.faster_than_softmax), from(row.faster_than_flash), from(row.smaller_than_softmax), from(row.smaller_than_flash),
+                              share >= 0 ? Cell{fmt::format("{:.0f} %", 100 * share), share} : Cell{}});
+    }
+    section.notes = {fmt::format("Fitted over {} lengths from {} to {}. The mixer's own: beyond the model without mixing, where that is over 5 %. Softmax is full attention with its matrix materialised, fused the same "
+                                 "through a fused kernel (flash).", set.fitted.size(), set.fitted.empty() ? 0 : set.fitted.front(), set.fitted.empty() ? 0 : set.fitted.back())};
+    table.sections.push_back(section);
+    tables.push_back(table);
+  }
+  return tables;
+}
+
 Table accuracy_table(const std::vector<ScoreGroup>& groups) {
   Table table;
   table.name = "accuracy";

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "report/compare.h"
+#include "report/growth.h"
 
 namespace lra::report {
 
@@ -47,6 +48,9 @@ std::vector<Table> score_tables(const std::vector<ScoreGroup>& groups);
 
 /// One table of speeds and one of memory for each setting of a bench: mechanisms down, lengths across, absolute and relative to full attention.
 std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups);
+
+/// Exponents, crossings with full attention and shares, one table for each setting.
+std::vector<Table> growth_tables(const std::vector<GrowthSet>& sets);
 
 std::string to_markdown(const Table& table);
 std::string to_csv(const Table& table);  ///< RFC 4180, one header line, all sections below one another

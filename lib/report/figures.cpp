@@ -1,0 +1,168 @@
+#include "report/figures.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+namespace lra::report {
+namespace {
+
+template <class C>
+View view_of(std::vector<std::size_t> choice, const C& chart, const std::string& file = {}) {
+  return {std::move(choice), draw(chart, wide_layout), draw(chart, narrow_layout), file};
+}
+
+/// The place of the option in the list, added where it is new.
+std::size_t option(std::vector<std::string>& options, const std::string& name) {
+  const auto found = std::find(options.begin(), options.end(), name);
+  if (found != options.end()) return static_cast<std::size_t>(found - options.begin());
+  options.push_back(name);
+  return options.size() - 1;
+}
+
+std::string with_separator(std::int64_t value) {
+  std::string text = fmt::format("{}", value);
+  for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3) text.insert(static_cast<std::size_t>(at), ",");
+  return text;
+}
+
+}  // namespace
+
+Figure bubble_figure(const std::vector<ScoreGroup>& scores, const std::vector<SpeedGroup>& speeds, std::int64_t length) {
+  // Beyond these, a page would take many megabytes: other rankings have one view.
+  constexpr std::size_t rankings_in_full = 24;
+  Figure figure{"bubbles", {{"Ranking", {}}, {"Length", {}}, {"Speed axis", {"logarithmic", "linear"}}, {"Memory", {"tensors", "whole process (CPU)"}}}, {}};
+  std::vector<const ScoreGroup*> order;
+  for (const bool averages : {true, false}) {
+    for (const ScoreGroup& group : scores) {
+      if (group.is_average() == averages) order.push_back(&group);
+    }
+  }
+  // What has the most to show comes first, but for averages, which sum all up.
+  std::stable_sort(order.begin(), order.end(), [&](const ScoreGroup* a, const ScoreGroup* b) {
+    const auto weight = [&](const ScoreGroup* group) {
+      const SpeedGroup* speed = speed_for(*group, speeds, length);
+      const auto drawn = speed == nullptr ? 0 : std::count_if(group->rows.begin(), group->rows.end(), [&](const ScoreRow& row) { return row.test && speed_of(row, *speed) != nullptr; });
+      return std::tuple(group->is_average(), speed != nullptr && speed->source == "bench", drawn);
+    };
+    return weight(a) > weight(b);
+  });
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const ScoreGroup& group = *order[i];
+    const std::size_t ranking = option(figure.switches[0].second, group.name);
+    auto measured = speeds_for(group, speeds);
+    const SpeedGroup* first = speed_for(group, speeds, length);
+    if (first == nullptr && !measured.empty()) first = measured.front();
+    std::stable_partition(measured.begin(), measured.end(), [&](const SpeedGroup* speed) { return speed == first; });
+    if (measured.empty()) measured.push_back(nullptr);
+    for (const SpeedGroup* speed : measured) {
+      const std::string name = speed == nullptr ? "not measured" : speed->source == "bench" ? with_separator(speed->length) + " tokens" : "as in training";
+      const std::size_t at = option(figure.switches[1].second, name);
+      for (const Memory memory : {Memory::tensors, Memory::process}) {
+        Chart chart = runs_chart(group, speed, memory);
+        if (chart.bubbles.empty() && (speed != measured.front() || memory == Memory::process)) continue;
+        double low = 1e300, high = 0;
+        for (const Bubble& bubble : chart.bubbles) {
+          low = std::min(low, bubble.x);
+          high = std::max(high, bubble.x);
+        }
+        const bool log = high > 8 * low;
+        for (const bool other : {false, true}) {
+          const bool default_view = speed == measured.front() && memory == Memory::tensors && !other;
+          if (!default_view && (i >= rankings_in_full || chart.bubbles.empty())) continue;
+          chart.log_x = other ? !log : log;
+          figure.views.push_back(view_of({ranking, at, *chart.log_x ? 0u : 1u, memory == Memory::tensors ? 0u : 1u}, chart, default_view ? chart.name : ""));
+        }
+      }
+    }
+  }
+  return figure;
+}
+
+Figure curves_figure(const std::vector<ScoreGroup>& scores) {
+  Figure figure{"curves", {{"Task", {}}, {"Quantity", {}}}, {}};
+  const std::tuple<const char*, const char*, const char*> quantities[] = {
+      {"validation accuracy", "valid", "Validation accuracy (%)"}, {"training accuracy", "train", "Training accuracy (%)"}, {"training loss", "train", "Training loss"}};
+  for (const ScoreGroup& group : scores) {
+    for (const auto& [quantity, split, title] : quantities) {
+      const bool loss = quantity == std::string("training loss");
+      LineChart chart{"curves_" + group.slug, group.task_name + ": learning curves", group.condition, "Training steps", title};
+      std::size_t most = 0;
+      for (const ScoreRow& row : group.rows) {
+        std::map<std::int64_t, std::pair<double, double>> sums;  // step -> sum, count
+        for (const Result* record : row.records) {
+          for (const CurvePoint& point : read_curve(record->file.parent_path())) {
+            const double value = loss ? point.loss : point.accuracy;
+            if (point.split != split || !std::isfinite(value)) continue;
+            sums[point.step].first += value;
+            sums[point.step].second += 1;
+          }
+        }
+        Line line{row.label, row.mixer, {}};
+        for (const auto& [step, sum] : sums) line.points.emplace_back(static_cast<double>(step), sum.first / sum.second);
+        most = std::max(most, line.points.size());
+        if (!line.points.empty()) chart.lines.push_back(line);
+        else if (!row.records.empty()) chart.not_drawn.push_back(row.label + " (no metrics.jsonl)");
+      }
+      if (most < 2) continue;  // a single evaluation is no curve
+      std::stable_sort(chart.lines.begin(), chart.lines.end(), [](const Line& a, const Line& b) { return a.points.back().second > b.points.back().second; });
+      if (!loss) chart.levels = group.reference_levels;
+      for (auto& [name, value] : chart.levels) {
+        std::replace(name.begin(), name.end(), '_', ' ');
+        name = fmt::format("· {} {:.1f}", name, value);
+      }
+      chart.narrowest_y = loss ? 0.1 : 4;
+      chart.caption = {"Means over seeds. Training values are those of the batches since the evaluation before."};
+      const bool first = quantity == std::string("validation accuracy");
+      figure.views.push_back(view_of({option(figure.switches[0].second, group.name), option(figure.switches[1].second, quantity)}, chart, first ? chart.name : ""));
+    }
+  }
+  return figure;
+}
+
+Figure growth_figure(const std::vector<GrowthSet>& sets) {
+  Figure figure{"growth", {{"Measured", {}}, {"Quantity", {}}}, {}};
+  for (std::size_t i = 0; i < sets.size(); ++i) {
+    const GrowthSet& set = sets[i];
+    const std::tuple<const char*, const char*, const char*, std::optional<double> GrowthPoint::*, double> quantities[] = {
+        {"time", "time of a training step", "Seconds per training step", &GrowthPoint::seconds, 1},
+        {"memory", "memory", "Peak tensor memory (MiB)", &GrowthPoint::bytes, 1024.0 * 1024},
+        {"share", "the mixer's share of the step", "The mixer's share of a training step (%)", &GrowthPoint::share, 0.01}};
+    for (const auto& [name, quantity, title, member, unit] : quantities) {
+      const std::string ending = i == 0 ? "" : fmt::format("_{}", i + 1);
+      LineChart chart{fmt::format("growth_{}{}", name, ending), fmt::format("Against the length: {}", quantity), set.condition, "Tokens in a sequence", title};
+      const bool share = name == std::string("share");
+      chart.log_x = true;
+      chart.log_y = !share;
+      for (const GrowthRow& row : set.rows) {
+        Line line{row.label, row.mixer, {}};
+        for (const GrowthPoint& point : row.points) {
+          if (point.length >= 256 && point.*member && (share || *(point.*member) > 0)) line.points.emplace_back(static_cast<double>(point.length), *(point.*member) / unit);
+          if (point.status != "ok") chart.not_drawn.push_back(fmt::format("{} at {} ({})", row.label, point.length, point.status));
+        }
+        if (share && row.mixer == "none") continue;
+        if (!line.points.empty()) chart.lines.push_back(line);
+      }
+      if (chart.lines.empty()) continue;
+      if (share) chart.caption = {"1 - time of the model without mixing / time. What is left, embedding, projections, feed-forward and optimiser, is the same for every mechanism: where the share is small, no mixer makes training faster."};
+      figure.views.push_back(view_of({option(figure.switches[0].second, fmt::format("{}, batch {}", set.sizes, set.condition.substr(set.condition.find("batch ") + 6, 1))), option(figure.switches[1].second, quantity)}, chart, chart.name));
+    }
+  }
+  return figure;
+}
+
+Figure paper_figure(const Json& published) {
+  Figure figure{"paper", {{"Length", {}}, {"Speed axis", {"linear", "logarithmic"}}}, {}};
+  for (const char* length : {"4K", "3K", "2K", "1K"}) {
+    for (const bool log : {false, true}) {
+      Chart chart = paper_chart(published, length);
+      chart.log_x = log;
+      figure.views.push_back(view_of({option(figure.switches[0].second, length), log ? 1u : 0u}, chart, length == std::string("4K") && !log ? chart.name : ""));
+    }
+  }
+  return figure;
+}
+
+}  // namespace lra::report
