@@ -20,17 +20,13 @@ done
 has_clang() { echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' | clang++ -fsanitize=fuzzer,address -x c++ - -o /dev/null 2>/dev/null; }
 if ! has_clang; then
   command -v apt-get >/dev/null || fail "clang++ with libFuzzer is missing and this is not a Debian-like system; install it and run this again"
-  as_root=()
-  [ "$(id -u)" = 0 ] || as_root=(sudo)
   say "installing clang"
-  logged apt.log "${as_root[@]}" apt-get -q update || fail "apt-get update failed; see build/logs/apt.log"
-  logged apt.log "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends clang ||
-    fail "apt-get could not install clang; see build/logs/apt.log"
+  apt_quiet update || fail "apt-get update failed; see build/logs/apt.log"
+  apt_quiet install -y --no-install-recommends clang || fail "apt-get could not install clang; see build/logs/apt.log"
   if ! has_clang; then  # newer Debians have the runtime in a package of its own
     package="libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
     say "installing $package"
-    logged apt.log "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "$package" ||
-      fail "apt-get could not install $package; see build/logs/apt.log"
+    apt_quiet install -y --no-install-recommends "$package" || fail "apt-get could not install $package; see build/logs/apt.log"
   fi
   has_clang || fail "clang++ is there but cannot link -fsanitize=fuzzer,address; install the runtime libraries of its version"
 fi

@@ -18,3 +18,18 @@ logged() {
   printf '$ %s\n' "$*" >>"$log"
   "$@" >>"$log" 2>&1 </dev/null
 }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+apt_quiet() { logged apt.log as_root env DEBIAN_FRONTEND=noninteractive apt-get -q "$@"; }
+installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+
+# has_python_packages NAME==VERSION...: whether .venv has them all
+has_python_packages() {
+  .venv/bin/python - "$@" 2>/dev/null <<'PY'
+import importlib.metadata, sys
+sys.exit(any(importlib.metadata.version(name) != version for name, version in (p.split("==") for p in sys.argv[1:])))
+PY
+}
+pip_install() { logged pip.log .venv/bin/python -m pip install --disable-pip-version-check --no-input "$@"; }

@@ -11,11 +11,6 @@ python_packages=(numpy==2.4.6 safetensors==0.8.0 vl-convert-python==1.9.0.post1)
 rm -rf build/logs
 
 # --- system packages
-as_root() {
-  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
-}
-apt_quiet() { logged apt.log as_root env DEBIAN_FRONTEND=noninteractive apt-get -q "$@"; }
-installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
 has_catch2() { dpkg --compare-versions "$(dpkg-query -W -f '${Version}' catch2 2>/dev/null || echo 0)" ge 3; }
 offers_catch2() { dpkg --compare-versions "$(apt-cache madison catch2 | awk '{print $3}' | sort -V | tail -n 1)" ge 3; }
 
@@ -73,19 +68,12 @@ fi
 
 # --- Python: torch (unless there is one), and what draws the charts
 torch_of() { "$1" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true; }
-has_packages() {
-  .venv/bin/python - "${python_packages[@]}" 2>/dev/null <<'PY'
-import importlib.metadata, sys
-sys.exit(any(importlib.metadata.version(name) != version for name, version in (p.split("==") for p in sys.argv[1:])))
-PY
-}
-pip_install() { logged pip.log .venv/bin/python -m pip install --disable-pip-version-check --no-input "$@"; }
 
 if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
   say "making the Python environment .venv"
   logged pip.log python3 -m venv --clear .venv || fail "python3 -m venv .venv failed; see build/logs/pip.log"
 fi
-if ! has_packages; then
+if ! has_python_packages "${python_packages[@]}"; then
   say "installing ${python_packages[*]} into .venv"
   pip_install "${python_packages[@]}" || fail "pip could not install ${python_packages[*]}; see build/logs/pip.log"
 fi

@@ -22,7 +22,7 @@ enum ExitCode : int {
 ExitCode run_suite(const std::vector<RunConfig>& runs, const std::filesystem::path& out);
 
 /// Does one run in this process, in exactly `folder`, and writes config.json, result.json and, for training, metrics.jsonl,
-/// checkpoint.safetensors and model.safetensors. `suite_child` makes this process the kernel's first choice when memory runs out.
+/// events.out.tfevents.lra, checkpoint.safetensors and model.safetensors. `suite_child` makes this process the kernel's first choice when memory runs out.
 ExitCode run_in_folder(const RunConfig& config, const std::filesystem::path& folder, bool suite_child);
 
 /// What the record in `folder` says: "" if there is none, else its status. Throws Error if it is of a run with another configuration.

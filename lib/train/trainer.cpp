@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/event_file.h"
 #include "data/task.h"
 #include "model/classifier.h"
 #include "train/batch_loader.h"
@@ -31,20 +32,22 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// metrics.jsonl, one JSON object a line.
+/// metrics.jsonl, one JSON object a line, and the same for TensorBoard.
 class MetricsFile {
  public:
   /// Keeps the first `lines` lines of what is there.
-  MetricsFile(const fs::path& file, std::int64_t lines) : file_(file), lines_(lines) {
-    const std::string text = lines > 0 ? read_file(file) : "";
+  MetricsFile(const fs::path& folder, std::int64_t lines) : file_(folder / "metrics.jsonl"), lines_(lines) {
+    std::string text = lines > 0 ? read_file(file_) : "";
     std::size_t kept = 0;
     for (std::int64_t line = 0; line < lines; ++line) {
       kept = text.find('\n', kept) + 1;
-      if (kept == 0) throw Error(fmt::format("{}: has fewer lines than its checkpoint says", file.string()), "delete that folder to start anew");
+      if (kept == 0) throw Error(fmt::format("{}: has fewer lines than its checkpoint says", file_.string()), "delete that folder to start anew");
     }
-    write_file_atomically(file, text.substr(0, kept));
-    out_.open(file, std::ios::app | std::ios::binary);
-    if (!out_) throw Error(fmt::format("{}: cannot be written", file.string()));
+    text.resize(kept);
+    write_file_atomically(file_, text);
+    out_.open(file_, std::ios::app | std::ios::binary);
+    if (!out_) throw Error(fmt::format("{}: cannot be written", file_.string()));
+    events_ = std::make_unique<EventFile>(folder / "events.out.tfevents.lra", text);
   }
 
   void add(std::int64_t step, const std::string& split, double loss, double accuracy, double learning_rate, double examples_per_second,
@@ -58,6 +61,7 @@ class MetricsFile {
                        {"peak_tensor_bytes", peak_tensor_bytes}};
     out_ << line.dump() + "\n" << std::flush;
     if (!out_) throw Error(fmt::format("{}: writing failed", file_.string()));
+    events_->add(line);
     ++lines_;
   }
 
@@ -67,6 +71,7 @@ class MetricsFile {
   const fs::path file_;
   std::int64_t lines_;
   std::ofstream out_;
+  std::unique_ptr<EventFile> events_;
 };
 
 class Trainer {
@@ -146,7 +151,7 @@ class Trainer {
       for (const char* name : {"best.safetensors", "model.safetensors"}) fs::remove(folder_ / name);
     }
     remove_temporary_files(folder_);
-    metrics_ = std::make_unique<MetricsFile>(folder_ / "metrics.jsonl", state_.metrics_lines);
+    metrics_ = std::make_unique<MetricsFile>(folder_, state_.metrics_lines);
   }
 
   void step() {
