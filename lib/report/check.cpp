@@ -49,8 +49,8 @@ fs::path place_of(const Json& config) {
   return rest / fmt::format("n{}", *length) / fmt::format("seed{}", *seed);
 }
 
-bool is_hash(const std::string& hash) {
-  return hash.size() == 64 && hash.find_first_not_of("0123456789abcdef") == std::string::npos;
+bool is_hash(const std::string& hash, std::size_t digits) {
+  return hash.size() == digits && hash.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
 /// "train_steps = 20, not 3000" for each key of `wanted` that `found` has with another value; objects and lists by their elements.
@@ -74,9 +74,10 @@ class Checker {
 
   Check run() {
     check_.records = collection_.results.size();
+    const std::string result_name = "result.json";
     for (const std::string& sentence : collection_.broken) {
-      const auto end = sentence.find(".json");  // the sentence begins with the file
-      check_.findings.push_back({true, sentence.substr(0, end + 5), sentence.substr(std::min(sentence.size(), end + 7))});
+      const auto end = sentence.find(result_name) + result_name.size();  // the sentence begins with the file
+      check_.findings.push_back({true, sentence.substr(0, end), sentence.substr(std::min(sentence.size(), sentence.find_first_not_of(": ", end)))});
     }
     for (const Result& result : collection_.results) {
       record_ = &result;
@@ -102,13 +103,16 @@ class Checker {
   bool ok() const { return record_->status == "ok"; }
   /// The process that wrote the record did not take all of its steps itself.
   bool resumed() const {
-    return std::any_of(record_->notes.begin(), record_->notes.end(), [](const Json& note) { return note.is_string() && note.get<std::string>().starts_with("resumed at step"); });
+    const auto says_so = [](const Json& note) { return note.is_string() && note.get<std::string>().starts_with("resumed at step"); };
+    return std::any_of(record_->notes.begin(), record_->notes.end(), says_so);
   }
   bool own_valid_split() const { return find(json_, "/config/task_options/valid") == nullptr; }
 
   void check_fields() {
-    std::vector<std::string> required = {"/config/kind", "/config/task", "/config/mixer", "/config/profile", "/config/variant", "/config/seq_len", "/config/seed", "/config/batch_size", "/config/train_steps",
-                                         "/config/selection", "/host/name", "/host/cpu", "/host/device", "/host/threads", "/build/revision", "/build/libtorch", "/wall_seconds"};
+    std::vector<std::string> required = {"/host/name", "/host/cpu", "/host/device", "/host/threads", "/build/revision", "/build/libtorch", "/wall_seconds"};
+    for (const char* key : {"kind", "task", "mixer", "profile", "variant", "seq_len", "seed", "batch_size", "train_steps", "selection"}) {
+      required.push_back(fmt::format("/config/{}", key));
+    }
     const auto add = [&](const std::vector<std::string>& more) { required.insert(required.end(), more.begin(), more.end()); };
     if (!ok()) add({"/message"});
     if (ok()) add({"/parameters", "/metrics/steps_done", "/memory/peak_tensor_bytes", "/memory/peak_rss_bytes"});
@@ -118,7 +122,8 @@ class Checker {
     if (ok() && bench() && record_->task == "bytes") add({"/sequence_length"});
     if (ok() && record_->task != "bytes") {
       for (const std::string& split : splits) {
-        if (split != "valid" || own_valid_split()) add({fmt::format("/data/{}/file", split), fmt::format("/data/{}/sha256", split), fmt::format("/data/{}/examples", split)});
+        if (split == "valid" && !own_valid_split()) continue;
+        for (const char* key : {"file", "sha256", "examples"}) required.push_back(fmt::format("/data/{}/{}", split, key));
       }
     }
     for (const std::string& place : required) {
@@ -126,7 +131,8 @@ class Checker {
     }
     for (const char* key : {"kind", "task", "mixer", "variant", "profile", "seed", "suite"}) {
       const Json *top = find(json_, fmt::format("/{}", key)), *configured = find(json_, fmt::format("/config/{}", key));
-      if (top != nullptr && configured != nullptr && *top != *configured) problem(fmt::format("/{} is {}, /config/{} is {}", key, top->dump(), key, configured->dump()));
+      if (top == nullptr || configured == nullptr || *top == *configured) continue;
+      problem(fmt::format("/{} is {}, /config/{} is {}", key, top->dump(), key, configured->dump()));
     }
     if (!ok() && record_->test_accuracy) problem(fmt::format("has a test accuracy, which a run with status {} never reached", record_->status));
   }
@@ -134,7 +140,8 @@ class Checker {
   void check_whole(const char* name, std::optional<double> accuracy, std::optional<std::int64_t> examples) {
     if (!accuracy || !examples || *examples == 0) return;
     const double correct = *accuracy * static_cast<double>(*examples);
-    if (std::abs(correct - std::round(correct)) > 1e-6) problem(fmt::format("{} {} of {} examples is {:.4f} of them, no whole number", name, *accuracy, *examples, correct));
+    if (std::abs(correct - std::round(correct)) <= 1e-6) return;
+    problem(fmt::format("{} {} of {} examples is {:.4f} of them, no whole number", name, *accuracy, *examples, correct));
   }
 
   void check_numbers() {
@@ -150,12 +157,15 @@ class Checker {
       problem(fmt::format("tested on {} examples, the data have {}", *record_->test_examples, *examples));
     }
 
-    const auto steps = record_->steps_done, train_steps = integer(json_, "/config/train_steps"), selected = integer(json_, "/metrics/selected_step");
-    const auto warmup = integer(json_, "/config/measure_warmup_steps"), timed = integer(json_, "/config/measure_steps"), eval_every = integer(json_, "/config/eval_every");
+    const auto steps = record_->steps_done, train_steps = integer(json_, "/config/train_steps");
+    const auto warmup = integer(json_, "/config/measure_warmup_steps"), timed = integer(json_, "/config/measure_steps");
+    const auto selected = integer(json_, "/metrics/selected_step"), eval_every = integer(json_, "/config/eval_every");
     if (bench() && steps && warmup && timed && (ok() ? *steps != *warmup + *timed : *steps > *warmup + *timed)) {
       problem(fmt::format("{} steps done of {} + {}", *steps, *warmup, *timed));
     }
-    if (!bench() && steps && train_steps && (ok() ? *steps != *train_steps : *steps > *train_steps)) problem(fmt::format("{} steps done of {}", *steps, *train_steps));
+    if (!bench() && steps && train_steps && (ok() ? *steps != *train_steps : *steps > *train_steps)) {
+      problem(fmt::format("{} steps done of {}", *steps, *train_steps));
+    }
     if (selected && steps && eval_every) {
       const bool last = text(json_, "/config/selection") == "last";
       if (last ? *selected != *steps : *selected < 1 || *selected > *steps || (*selected % *eval_every != 0 && *selected != *steps)) {
@@ -175,30 +185,37 @@ class Checker {
     if (const Json* speeds = find(json_, "/speed")) {
       for (const auto& [name, speed] : speeds->items()) check_measured(name, speed);
     }
-    if (ok() && !bench() && !record_->train_examples_per_second && expected_count("train_examples_per_second").value_or(0) > 0) problem("/speed/train_examples_per_second is missing");
+    const char* name = "train_examples_per_second";
+    if (ok() && !bench() && !record_->train_examples_per_second && expected_count(name).value_or(0) > 0) problem(fmt::format("/speed/{} is missing", name));
   }
 
   void check_measured(const std::string& name, const Json& speed) {
     const auto count = integer(speed, "/count");
     const Json *list = find(speed, "/samples"), *median = find(speed, "/median"), *spread = find(speed, "/spread");
+    const auto number = [](const Json* value) { return value != nullptr && value->is_number(); };
     const auto positive_number = [](const Json& sample) { return sample.is_number() && sample.get<double>() > 0; };
-    if (!count || median == nullptr || !median->is_number() || spread == nullptr || !spread->is_number() || list == nullptr || !list->is_array() || list->empty() || !std::all_of(list->begin(), list->end(), positive_number)) {
+    if (!count || !number(median) || !number(spread) || list == nullptr || !list->is_array() || list->empty() || !std::all_of(list->begin(), list->end(), positive_number)) {
       return problem(fmt::format("/speed/{} lacks median, spread, count or samples above 0", name));
     }
     const auto samples = list->get<std::vector<double>>();
     const auto kept = static_cast<std::int64_t>(samples.size());
     const auto [least, most] = std::minmax_element(samples.begin(), samples.end());
     const Measured again = measured(samples);
-    const double middle = median->get<double>();
+    const double middle = median->get<double>(), range = spread->get<double>();
     // Records keep at most 200, evenly thinned.
     if (kept != std::min<std::int64_t>(*count, 200)) problem(fmt::format("/speed/{} has {} samples of {}", name, kept, *count));
-    if (middle < *least || middle > *most || (kept == *count && (std::abs(again.median - middle) > 1e-9 * middle || std::abs(again.spread - spread->get<double>()) > 1e-9 * middle))) {
-      problem(fmt::format("/speed/{} says median {} and spread {}, its samples {} and {}", name, middle, spread->get<double>(), again.median, again.spread));
+    const bool differ = std::abs(again.median - middle) > 1e-9 * middle || std::abs(again.spread - range) > 1e-9 * middle;
+    if (middle < *least || middle > *most || (kept == *count && differ)) {
+      problem(fmt::format("/speed/{} says median {} and spread {}, its samples {} and {}", name, middle, range, again.median, again.spread));
     }
     double seconds = 0;
     for (const double sample : samples) seconds += 1 / sample;
-    if (name == "train_steps_per_second" && record_->wall_seconds && seconds > *record_->wall_seconds + 0.001) problem(fmt::format("{:.3f} s of steps in a run of {:.3f} s", seconds, *record_->wall_seconds));
-    if (const auto expected = expected_count(name); expected && *expected != *count) problem(fmt::format("/speed/{} counts {} steps, {} were timed", name, *count, *expected));
+    if (name == "train_steps_per_second" && record_->wall_seconds && seconds > *record_->wall_seconds + 0.001) {
+      problem(fmt::format("{:.3f} s of steps in a run of {:.3f} s", seconds, *record_->wall_seconds));
+    }
+    if (const auto expected = expected_count(name); expected && *expected != *count) {
+      problem(fmt::format("/speed/{} counts {} steps, {} were timed", name, *count, *expected));
+    }
   }
 
   std::optional<std::int64_t> expected_count(const std::string& name) const {
@@ -213,7 +230,7 @@ class Checker {
     for (const auto& [split, entry] : record_->data.items()) {
       const std::string file = text(entry, "/file"), hash = text(entry, "/sha256");
       if (file.empty() || hash.empty()) continue;
-      if (!is_hash(hash)) {
+      if (!is_hash(hash, 64)) {
         problem(fmt::format("/data/{}/sha256 is '{}', not 64 hexadecimal digits", split, hash));
         continue;
       }
@@ -241,7 +258,9 @@ class Checker {
       ++number;
       line = Json::parse(content, nullptr, false);
       const Json *accuracy = line.is_object() ? find(line, "/accuracy") : nullptr;
-      if (accuracy == nullptr || !accuracy->is_number() || !integer(line, "/step") || text(line, "/split").empty()) return problem(fmt::format("metrics.jsonl:{}: no line with step, split and accuracy", number));
+      if (accuracy == nullptr || !accuracy->is_number() || !integer(line, "/step") || text(line, "/split").empty()) {
+        return problem(fmt::format("metrics.jsonl:{}: no line with step, split and accuracy", number));
+      }
       last_step = std::max(last_step, *integer(line, "/step"));
       if (text(line, "/split") == "valid") valid = best ? std::max(valid.value_or(0), accuracy->get<double>()) : accuracy->get<double>();
     }
@@ -250,8 +269,12 @@ class Checker {
     if (number == 0) return;
     if (text(line, "/split") != "test") return problem("metrics.jsonl does not end with the test");
     if (integer(line, "/step") != integer(json_, "/metrics/selected_step")) problem(fmt::format("metrics.jsonl says that step {} was tested", line["step"].dump()));
-    if (record_->test_accuracy && differ(line["accuracy"].get<double>(), *record_->test_accuracy)) problem(fmt::format("test accuracy {}, in metrics.jsonl {}", *record_->test_accuracy, line["accuracy"].dump()));
-    if (valid && record_->valid_accuracy && differ(*valid, *record_->valid_accuracy)) problem(fmt::format("validation accuracy {}, in metrics.jsonl {}", *record_->valid_accuracy, *valid));
+    if (record_->test_accuracy && differ(line["accuracy"].get<double>(), *record_->test_accuracy)) {
+      problem(fmt::format("test accuracy {}, in metrics.jsonl {}", *record_->test_accuracy, line["accuracy"].dump()));
+    }
+    if (valid && record_->valid_accuracy && differ(*valid, *record_->valid_accuracy)) {
+      problem(fmt::format("validation accuracy {}, in metrics.jsonl {}", *record_->valid_accuracy, *valid));
+    }
   }
 
   void check_conditions() {
@@ -259,7 +282,7 @@ class Checker {
     const Json* dirty = find(json_, "/build/dirty");
     if (dirty != nullptr && *dirty == true) warning(fmt::format("built from revision {} with changed files", revision.substr(0, 12)));
     if (revision == "unknown") warning("built outside a git checkout: revision unknown");
-    else if (!revision.empty() && (revision.size() != 40 || revision.find_first_not_of("0123456789abcdef") != std::string::npos)) problem(fmt::format("/build/revision is '{}', no git revision", revision));
+    else if (!revision.empty() && !is_hash(revision, 40)) problem(fmt::format("/build/revision is '{}', no git revision", revision));
     if (const auto limit = integer(json_, "/config/limit").value_or(0); limit > 0) warning(fmt::format("only the first {} examples of each split", limit));
     if (record_->status == "failed" || record_->status == "interrupted") warning(fmt::format("{}: {}", record_->status, record_->message));
   }
@@ -287,7 +310,8 @@ class Checker {
     using Sizes = std::vector<std::string>;
     const auto sizes_of = [](const Result& result) {
       Sizes sizes = {result.kind, result.task, result.profile};
-      for (const char* key : {"seq_len", "vocab_size", "num_layers", "d_model", "d_qkv", "d_ff", "num_heads", "pooling", "positions", "pixels", "attention_bias", "pair_head", "pair_hidden_layers"}) {
+      for (const char* key : {"seq_len", "vocab_size", "num_layers", "d_model", "d_qkv", "d_ff", "num_heads", "pooling", "positions", "pixels", "attention_bias", "pair_head",
+                              "pair_hidden_layers"}) {
         sizes.push_back(result.config.contains(key) ? result.config[key].dump() : "");
       }
       return sizes;
@@ -316,7 +340,8 @@ class Checker {
     for (const auto& [key, records] : suites_) {
       const auto& [root, suite] = key;
       if (std::find(known.begin(), known.end(), suite) == known.end()) {
-        check_.findings.push_back({false, root, fmt::format("completeness not checked: no suite '{}' in {}", suite, (config_root() / "suites").string())});
+        const std::string where = (config_root() / "suites").string();
+        check_.findings.push_back({false, root, fmt::format("completeness not checked: no suite '{}' in {}", suite, where)});
         continue;
       }
       check_suite(root, suite, records);
@@ -333,7 +358,8 @@ class Checker {
       const fs::path place = place_of(wanted), folder = root / place;
       const auto found = records.find(place);
       if (found == records.end()) {
-        const bool asked_for = std::any_of(folders_.begin(), folders_.end(), [&](const fs::path& given) { return std::mismatch(given.begin(), given.end(), folder.begin(), folder.end()).first == given.end(); });
+        const auto below = [&](const fs::path& given) { return std::mismatch(given.begin(), given.end(), folder.begin(), folder.end()).first == given.end(); };
+        const bool asked_for = std::any_of(folders_.begin(), folders_.end(), below);
         const char* what = fs::exists(folder / "config.json") ? "was begun and has no record" : "is missing";
         if (asked_for && !fs::exists(folder / "result.json")) check_.findings.push_back({!options_.partial, folder, fmt::format("{} ({})", what, origin)});
         continue;
@@ -343,7 +369,8 @@ class Checker {
       std::vector<std::string> differences;
       for (const auto& [key, value] : layers.json().items()) {
         const bool resolved_later = key == "black_pixels" && value == "official";
-        if (machine.count(key) == 0 && !resolved_later && record_->config.contains(key)) compare_settings(value, record_->config[key], key, differences);
+        if (machine.count(key) != 0 || resolved_later || !record_->config.contains(key)) continue;
+        compare_settings(value, record_->config[key], key, differences);
       }
       if (!differences.empty()) warning(fmt::format("other settings than in {}: {}", origin, fmt::join(differences, ", ")));
     }

@@ -25,10 +25,11 @@ struct Check {
   std::size_t problems() const;
 };
 
-/// Verifies every record below the folders. Problems: a record that cannot be read; a field missing that its kind and status have; numbers that cannot be (an accuracy that is no whole number
-/// of examples, a median that is not that of the samples, fewer bytes than the weights take, ...); hashes that are none, or differ for one file; a metrics.jsonl that is missing, unreadable or
-/// says something else than the record; a folder that is not the one of its configuration; runs of the suite (configs/suites) that are missing.
-/// Warnings: builds with changed files, limited examples, runs that failed or were stopped, settings other than the suite's, over 10 % more parameters than the Transformer beside it.
+/// Verifies every record below the folders. Problems: a record that cannot be read; a field missing that its kind and status have; numbers that cannot be (an
+/// accuracy that is no whole number of examples, a median that is not that of the samples, fewer bytes than the weights take, ...); hashes that are none, or
+/// differ for one file; a metrics.jsonl that is missing, unreadable or says something else than the record; a folder that is not the one of its
+/// configuration; runs of the suite (configs/suites) that are missing. Warnings: builds with changed files, limited examples, runs that failed or were
+/// stopped, settings other than the suite's, a suite without a file, over 10 % more parameters than the Transformer of the same sizes.
 /// Throws Error for a missing folder or one without a readable record.
 Check check(const std::vector<std::filesystem::path>& folders, const CheckOptions& options);
 

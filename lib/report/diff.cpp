@@ -155,7 +155,9 @@ void judge_score(const std::vector<const Result*>& a, const std::vector<const Re
   if (!same_data) return;
   if (!score.p) row.not_comparable.push_back("score not judged: number of test examples not recorded");
   const double drop = score.a - score.b;
-  if (score.p && *score.p < 0.05 && drop > tolerance.max_score_drop) row.beyond.push_back(fmt::format("score dropped by {:.2f} points (p = {:.2g}, {})", drop, *score.p, score.test));
+  if (score.p && *score.p < 0.05 && drop > tolerance.max_score_drop) {
+    row.beyond.push_back(fmt::format("score dropped by {:.2f} points (p = {:.2g}, {})", drop, *score.p, score.test));
+  }
 }
 
 /// The ratio of the medians over records; absent where one side has no values.
@@ -216,7 +218,9 @@ void judge_status(const std::vector<const Result*>& a, const std::vector<const R
   std::string worse;
   for (const auto& [seed, record] : seeds_b) {
     const auto before = seeds_a.find(seed);
-    if (record->status != "ok" && (before == seeds_a.end() || before->second->status == "ok")) worse += fmt::format("{}seed {}: {}", worse.empty() ? "" : ", ", seed, record->status);
+    if (record->status != "ok" && (before == seeds_a.end() || before->second->status == "ok")) {
+      worse += fmt::format("{}seed {}: {}", worse.empty() ? "" : ", ", seed, record->status);
+    }
     if (before == seeds_a.end() || before->second->status == record->status) continue;
     if (before->second->status != "ok") row.notices.push_back(fmt::format("seed {}: {} in A, {} in B", seed, before->second->status, record->status));
   }
@@ -244,7 +248,9 @@ DiffRow compare_pair(const Sorted& config, const std::vector<const Result*>& a, 
   judge_status(a, b, row);
   const auto seeds_a = by_seed(a).size(), seeds_b = by_seed(b).size();
   if (seeds_b < seeds_a) (tolerance.allow_missing ? row.notices : row.beyond).push_back(fmt::format("{} of {} seeds missing in B", seeds_a - seeds_b, seeds_a));
-  if (seeds_a < a.size() || seeds_b < b.size()) row.notices.push_back("some seeds have several records: the first of each counts for the score, all for speed and memory");
+  if (seeds_a < a.size() || seeds_b < b.size()) {
+    row.notices.push_back("some seeds have several records: the first of each counts for the score, all for speed and memory");
+  }
   const auto ok_a = ok_of(a), ok_b = ok_of(b);
   if (!ok_a.empty() && !ok_b.empty()) {
     const std::string data = data_difference(ok_a, ok_b);
@@ -254,10 +260,12 @@ DiffRow compare_pair(const Sorted& config, const std::vector<const Result*>& a, 
       if (!text.empty()) host.push_back(text);
     }
     // How long a task's sequences are decides how fast a step is.
-    if (!data.empty()) row.not_comparable.push_back(fmt::format("{}not judged: {}", row.config["kind"] == "train" ? "score, speed and memory " : "speed and memory ", data));
+    const bool train = row.config["kind"] == "train";
+    if (!data.empty()) row.not_comparable.push_back(fmt::format("{} not judged: {}", train ? "score, speed and memory" : "speed and memory", data));
     if (!host.empty()) row.not_comparable.push_back(fmt::format("speed and memory not judged: {}", fmt::join(host, "; ")));
-    if (row.config["kind"] == "train") judge_score(ok_a, ok_b, data.empty(), tolerance, row);
+    if (train) judge_score(ok_a, ok_b, data.empty(), tolerance, row);
     judge_cost(ok_a, ok_b, data.empty() && host.empty(), tolerance, row);
+    // May be what is compared, so that it is said and no more.
     const std::string allocator = difference_of("allocator", ok_a, ok_b, [](const Result& record) { return text_at(record.host, "allocator"); });
     if (!allocator.empty()) row.notices.push_back(allocator);
   }
@@ -287,7 +295,9 @@ std::size_t count(const Diff& diff, const std::string& verdict) {
 }  // namespace
 
 bool Diff::within() const {
-  return count(*this, "beyond") == 0 && broken.empty() && (tolerance.allow_missing || count(*this, "missing in B") == 0) && (tolerance.allow_incomparable || count(*this, "not comparable") == 0);
+  const bool missing = count(*this, "missing in B") > 0 && !tolerance.allow_missing;
+  const bool not_comparable = count(*this, "not comparable") > 0 && !tolerance.allow_incomparable;
+  return count(*this, "beyond") == 0 && broken.empty() && !missing && !not_comparable;
 }
 
 Diff diff(const fs::path& a, const fs::path& b, const Tolerance& tolerance) {
@@ -355,7 +365,9 @@ std::string diff_text(const Diff& diff, bool all) {
     if (row.memory) cells[7] = fmt::format("{:.2f}", row.memory->value());
     table.push_back(cells);
     below.emplace_back();
-    for (const auto* sentences : {&row.beyond, &row.not_comparable, &row.notices}) below.back().insert(below.back().end(), sentences->begin(), sentences->end());
+    for (const auto* sentences : {&row.beyond, &row.not_comparable, &row.notices}) {
+      below.back().insert(below.back().end(), sentences->begin(), sentences->end());
+    }
   }
   std::vector<std::size_t> widths(table[0].size());
   for (const auto& cells : table) {
@@ -364,14 +376,16 @@ std::string diff_text(const Diff& diff, bool all) {
   std::string text;
   for (std::size_t i = 0; table.size() > 1 && i < table.size(); ++i) {
     std::string line;
-    for (std::size_t j = 0; j < widths.size(); ++j) line += j < 2 ? fmt::format("{:<{}}  ", table[i][j], widths[j]) : fmt::format("{:>{}}  ", table[i][j], widths[j]);
+    for (std::size_t j = 0; j < widths.size(); ++j) {
+      line += j < 2 ? fmt::format("{:<{}}  ", table[i][j], widths[j]) : fmt::format("{:>{}}  ", table[i][j], widths[j]);
+    }
     text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
     for (const std::string& sentence : below[i]) text += fmt::format("    {}\n", sentence);
   }
   for (const std::string& sentence : diff.broken) text += fmt::format("unreadable: {}\n", sentence);
   const auto within = count(diff, "within"), beyond = count(diff, "beyond"), not_comparable = count(diff, "not comparable");
-  return text + fmt::format("{} compared: {} within the thresholds, {} beyond, {} not comparable; {} missing in B, {} only in B, {} unreadable\n", within + beyond + not_comparable, within, beyond,
-                            not_comparable, count(diff, "missing in B"), count(diff, "only in B"), diff.broken.size());
+  return text + fmt::format("{} compared: {} within the thresholds, {} beyond, {} not comparable; {} missing in B, {} only in B, {} unreadable\n",
+                            within + beyond + not_comparable, within, beyond, not_comparable, count(diff, "missing in B"), count(diff, "only in B"), diff.broken.size());
 }
 
 Json diff_json(const Diff& diff) {
@@ -390,7 +404,10 @@ Json diff_json(const Diff& diff) {
   };
   for (const DiffRow& row : diff.rows) {
     Json object = {{"verdict", row.verdict}, {"run", row.run}, {"a", row.a}, {"b", row.b}};
-    if (row.score) object["score"] = {{"a", row.score->a}, {"b", row.score->b}, {"points", row.score->b - row.score->a}, {"p", row.score->p ? Json(*row.score->p) : Json()}, {"test", row.score->test}};
+    if (row.score) {
+      const ScoreChange& score = *row.score;
+      object["score"] = {{"a", score.a}, {"b", score.b}, {"points", score.b - score.a}, {"p", score.p ? Json(*score.p) : Json()}, {"test", score.test}};
+    }
     if (row.speed) object["speed"] = ratio(*row.speed);
     if (row.memory) object["memory"] = ratio(*row.memory);
     object["beyond"] = row.beyond;

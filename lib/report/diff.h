@@ -41,7 +41,7 @@ struct DiffRow {
   std::vector<std::string> a, b;  ///< "seed 0: ok", one for each record
   std::optional<ScoreChange> score;
   std::optional<Ratio> speed, memory;
-  std::vector<std::string> beyond, not_comparable, notices;  ///< sentences: what is beyond a threshold, what was not judged and why, what else to know
+  std::vector<std::string> beyond, not_comparable, notices;  ///< sentences: beyond which threshold; what was not judged and why; what else to know
 };
 
 struct Diff {
@@ -54,9 +54,9 @@ struct Diff {
   bool within() const;
 };
 
-/// Compares the records below two folders. A pair has the same kind, task, profile, variant and configuration but for bookkeeping (seed, limits, threads, device, folders, ...; of
-/// a bench also the schedule); records that lack a key that newer ones have are paired by the others. Score and speed are judged under equal conditions only:
-/// the same data for both, and the same host, processor, device and threads for speed and memory. Throws Error for a folder without records.
+/// Compares the records below two folders. A pair has the same kind, task, profile, variant and configuration but for bookkeeping (seed, limits, threads,
+/// device, folders, ...; of a bench also the schedule); records that lack a key that newer ones have are paired by the others. It is judged under equal
+/// conditions only: with the same data, and speed and memory on the same host, processor, device and threads. Throws Error for a folder without records.
 Diff diff(const std::filesystem::path& a, const std::filesystem::path& b, const Tolerance& tolerance);
 
 /// A table of the rows that are not within the thresholds (`all`: of every row) and a summary line.

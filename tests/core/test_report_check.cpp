@@ -68,7 +68,8 @@ Json good_record(const std::string& kind) {
   return record.to_json();
 }
 
-const std::vector<std::string> good_curve = {R"({"step":10,"split":"train","accuracy":0.2})", R"({"step":10,"split":"valid","accuracy":0.2})", R"({"step":20,"split":"valid","accuracy":0.25})",
+const std::vector<std::string> good_curve = {R"({"step":10,"split":"train","accuracy":0.2})", R"({"step":10,"split":"valid","accuracy":0.2})",
+                                             R"({"step":20,"split":"valid","accuracy":0.25})",
                                              R"({"step":30,"split":"valid","accuracy":0.2225})", R"({"step":20,"split":"test","accuracy":0.2425})"};
 
 struct Runs {
@@ -119,8 +120,9 @@ TEST_CASE("good records have no findings", "[report]") {
 }
 
 TEST_CASE("fields that a record of its kind and status has are missed", "[report]") {
-  for (const char* place : {"/metrics/test_accuracy", "/metrics/test_examples", "/metrics/valid_accuracy", "/metrics/steps_done", "/metrics/selected_step", "/memory/peak_tensor_bytes", "/parameters", "/host/name",
-                            "/host/cpu", "/host/threads", "/build/revision", "/build/libtorch", "/data/valid", "/data/test/sha256", "/speed/train_examples_per_second", "/config/seq_len"}) {
+  for (const char* place : {"/metrics/test_accuracy", "/metrics/test_examples", "/metrics/valid_accuracy", "/metrics/steps_done", "/metrics/selected_step",
+                            "/memory/peak_tensor_bytes", "/parameters", "/host/name", "/host/cpu", "/host/threads", "/build/revision", "/build/libtorch", "/data/valid", "/data/test/sha256",
+                            "/speed/train_examples_per_second", "/config/seq_len"}) {
     CAPTURE(place);
     CHECK_THAT(changed("train", place, {}), ContainsSubstring(place) && ContainsSubstring("is missing"));
   }
@@ -264,7 +266,8 @@ TEST_CASE("runs that a suite names and that are not there are missed", "[report]
   // Its other settings are said, no more.
   const auto other = std::find_if(findings.begin(), findings.end(), [](const Finding& finding) { return !finding.problem; });
   REQUIRE(other != findings.end());
-  CHECK_THAT(other->text, ContainsSubstring("other settings than in configs/suites/standins.json") && ContainsSubstring("train_steps = 30, not 600") && !ContainsSubstring("threads"));
+  CHECK_THAT(other->text, ContainsSubstring("other settings than in configs/suites/standins.json") &&
+                              ContainsSubstring("train_steps = 30, not 600") && !ContainsSubstring("threads"));
   CHECK(check({root}, {.data = {}, .partial = true}).problems() == 0);
   // Only what lies below the given folders is expected.
   CHECK(check({root / "text_standin/small/none"}, {}).problems() == 2);
