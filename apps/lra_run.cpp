@@ -26,7 +26,7 @@ int run(int argc, char** argv) {
              "130 interrupted.");
   app.set_version_flag("--version", version());
   lra::RunArguments run_arguments;
-  app.add_option("--config", run_arguments.config, "a run or a suite (JSON)");
+  app.add_option("--config", run_arguments.config, "a run, a suite, or the result.json of a run to repeat");
   app.add_option("--out", run_arguments.out, "folder of the records")->capture_default_str();
   app.add_option("--folder", run_arguments.folder)->group("");  // a suite's child
   app.add_flag("--dry-run", run_arguments.dry_run, "print the resolved configuration and what it will cost");

@@ -49,7 +49,8 @@ void print_estimate(const RunConfig& run) {
 }  // namespace
 
 ExitCode run_command(const RunArguments& arguments) {
-  const Json file = read_json(arguments.config);
+  Json file = read_json(arguments.config);
+  if (file.is_object() && file.contains("schema_version") && file.contains("config")) file = Json(file["config"]);  // a record: the same run again
   const Json overrides = parse_overrides(arguments.overrides);
   const auto runs = resolve_all(expand_config(file, arguments.config, overrides));
   if (arguments.dry_run) {
@@ -61,7 +62,7 @@ ExitCode run_command(const RunArguments& arguments) {
     return exit_ok;
   }
   if (!arguments.folder.empty()) return run_in_folder(runs.at(0), arguments.folder, true);
-  if (runs.size() > 1 || file.contains("tasks")) return run_suite(runs, arguments.out);
+  if (runs.size() > 1 || file.contains("tasks") || file.contains("bench")) return run_suite(runs, arguments.out);
   return run_in_folder(runs[0], run_folder(arguments.out, runs[0]), false);
 }
 

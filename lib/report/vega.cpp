@@ -78,9 +78,11 @@ Json pixels(double value) { return {{"value", std::round(value * 100) / 100}}; }
 Json pixel_field(const char* field) { return {{"field", field}, {"type", "quantitative"}, {"scale", nullptr}, {"axis", nullptr}}; }
 
 Json axis_field(const char* field, const Axis& axis, const std::string& title, const std::string& format) {
+  Json scale = {{"type", axis.log ? "log" : "linear"}, {"domain", {axis.low, axis.high}}, {"nice", false}};
+  if (!axis.log) scale["zero"] = false;
   return {{"field", field},
           {"type", "quantitative"},
-          {"scale", {{"type", axis.log ? "log" : "linear"}, {"domain", {axis.low, axis.high}}, {"nice", false}, {"zero", false}}},
+          {"scale", scale},
           {"axis", {{"title", title}, {"values", axis.ticks}, {"format", format}}}};
 }
 
