@@ -333,7 +333,7 @@ Drawing draw(const LineChart& chart, const Layout& layout) {
   static const std::vector<Json> patterns = {{1, 0}, {6, 3}, {2, 2}, {8, 3, 2, 3}, {4, 1}, {1, 3}};
   struct Name {
     double y, end_x, end_y;
-    std::string text;
+    std::string text, model;
   };
   std::vector<Name> names;
   for (const Line& line : chart.lines) {
@@ -344,28 +344,36 @@ Drawing draw(const LineChart& chart, const Layout& layout) {
     for (const auto& [px, py] : line.points) points.push_back({{"model", line.label}, {"x", px}, {"y", py}});
     if (line.points.empty()) continue;
     const double end = layout.height - y.pixel(line.points.back().second);
-    names.push_back({end, x.pixel(line.points.back().first), end, shorten(line.label, name_length)});
+    names.push_back({end, x.pixel(line.points.back().first), end, shorten(line.label, name_length), line.label});
   }
   for (const auto& [name, value] : chart.levels) {
     const double end = layout.height - y.pixel(value);
-    names.push_back({end, plot.width, end, shorten(name, name_length)});
+    names.push_back({end, plot.width, end, shorten(name, name_length), name});
   }
-  // Pushed apart downwards, then back up from the bottom, so that no two names meet.
-  std::stable_sort(names.begin(), names.end(), [](const Name& a, const Name& b) { return a.y < b.y; });
-  const double room = static_cast<double>(names.size()) > 0 ? std::min(size + 2, (layout.height + 24) / static_cast<double>(names.size())) : size + 2;
+  for (const auto& [name, value] : chart.levels) {
+    domain.push_back(name);
+    colours.push_back(line_grey);
+    dashes.push_back(patterns[1]);
+  }
+  const double room = names.empty() ? size + 2 : std::min(size + 2, (layout.height + 24) / static_cast<double>(names.size()));
   const double text_size = std::min(size, room - 1);
-  for (std::size_t i = 1; i < names.size(); ++i) names[i].y = std::max(names[i].y, names[i - 1].y + room);
-  for (std::size_t i = names.size(); i-- > 0;) names[i].y = std::min(names[i].y, i + 1 < names.size() ? names[i + 1].y - room : layout.height + 12);
+  std::vector<double> wanted;
+  std::stable_sort(names.begin(), names.end(), [](const Name& a, const Name& b) { return a.y < b.y; });
+  for (const Name& name : names) wanted.push_back(name.y);
+  const auto places = spread(wanted, room, -12, layout.height + 12);
   Json labels = Json::array();
-  for (const Name& name : names) labels.push_back({{"text", name.text}, {"px", plot.width + 16}, {"py", name.y}, {"ex", std::max(name.end_x, 0.0)}, {"ey", name.end_y}, {"lx", plot.width + 13}});
-  if (!labels.empty()) {
-    layers.push_back(layer(labels, {{"type", "rule"}, {"color", line_grey}, {"strokeWidth", 0.7}, {"opacity", 0.7}, {"clip", false}},
-                           {{"x", pixel_field("ex")}, {"y", pixel_field("ey")}, {"x2", {{"field", "lx"}}}, {"y2", {{"field", "py"}}}}));
-    layers.push_back(layer(labels, {{"type", "text"}, {"align", "left"}, {"baseline", "middle"}, {"fontSize", text_size}, {"color", ink}},
-                           {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}}));
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const Name& name = names[i];
+    labels.push_back({{"text", name.text}, {"model", name.model}, {"px", plot.width + 16}, {"py", places[i]}, {"ex", std::max(name.end_x, 0.0)}, {"ey", name.end_y}, {"lx", plot.width + 13}});
   }
   const Json colour = {{"field", "model"}, {"type", "nominal"}, {"scale", {{"domain", domain}, {"range", colours}}}, {"legend", nullptr}};
   const Json faded = {{"condition", {{"param", "near"}, {"value", 1}, {"empty", true}}}, {"value", 0.15}};
+  if (!labels.empty()) {
+    layers.push_back(layer(labels, {{"type", "rule"}, {"strokeWidth", 0.9}, {"clip", false}},
+                           {{"x", pixel_field("ex")}, {"y", pixel_field("ey")}, {"x2", {{"field", "lx"}}}, {"y2", {{"field", "py"}}}, {"color", colour}, {"opacity", faded}}));
+    layers.push_back(layer(labels, {{"type", "text"}, {"align", "left"}, {"baseline", "middle"}, {"fontSize", text_size}, {"color", ink}},
+                           {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}, {"opacity", faded}}));
+  }
   layers.push_back(layer(points, {{"type", "line"}, {"strokeWidth", 1.8}},
                          {{"x", x_field}, {"y", y_field}, {"color", colour}, {"opacity", faded},
                           {"strokeDash", {{"field", "model"}, {"type", "nominal"}, {"scale", {{"domain", domain}, {"range", dashes}}}, {"legend", nullptr}}}}));

@@ -84,6 +84,30 @@ std::string shorten(const std::string& text, std::size_t length) {
   return count <= length ? text : text.substr(0, cut) + "…";
 }
 
+std::vector<double> spread(const std::vector<double>& wanted, double room, double low, double high) {
+  // Neighbours that would meet become one block around the mean of what they want.
+  struct Block {
+    double sum = 0, size = 0;
+    double first(double step) const { return sum / size - (size - 1) / 2 * step; }
+  };
+  std::vector<Block> blocks;
+  const auto start = [&](const Block& block) { return std::clamp(block.first(room), low, std::max(low, high - (block.size - 1) * room)); };
+  for (const double one : wanted) {
+    blocks.push_back({one, 1});
+    while (blocks.size() > 1 && start(blocks[blocks.size() - 2]) + blocks[blocks.size() - 2].size * room > start(blocks.back())) {
+      const Block last = blocks.back();
+      blocks.pop_back();
+      blocks.back().sum += last.sum;
+      blocks.back().size += last.size;
+    }
+  }
+  std::vector<double> places;
+  for (const Block& block : blocks) {
+    for (double i = 0; i < block.size; ++i) places.push_back(start(block) + i * room);
+  }
+  return places;
+}
+
 std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles, double width, double height, const std::vector<double>& lines,
                                       double font_size) {
   std::vector<PlacedLabel> labels(bubbles.size());

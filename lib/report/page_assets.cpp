@@ -31,8 +31,9 @@ button { cursor: pointer; }
 .switches label { display: flex; gap: 6px; align-items: center; min-width: 0; }
 .chart { overflow-x: auto; }
 .chart svg { max-width: 100%; height: auto; display: block; }
+.chart svg .mark-text, .chart svg .mark-rule { pointer-events: none; }
 .chart svg .background, .vega-embed { background: transparent; }
-.chart svg [fill="#1f2328"], .overview-frame .never { fill: var(--ink); }
+.chart svg [fill="#1f2328"] { fill: var(--ink); }
 .chart svg [stroke="#1f2328"] { stroke: var(--ink); }
 .chart svg [fill="#57606a"] { fill: var(--grey); }
 .chart svg [stroke="#57606a"] { stroke: var(--grey); }
@@ -45,7 +46,8 @@ th[aria-sort=descending] button::after { content: " ▼"; font-size: 9px; }
 td { border-bottom: 1px solid var(--line); padding: 5px 10px; vertical-align: top; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 th.number { white-space: normal; }
-td[title] { text-decoration: underline dotted var(--grey); text-underline-offset: 3px; }
+td[title] { cursor: help; }
+td:first-child, th:first-child { position: sticky; left: 0; background: var(--paper); white-space: nowrap; }
 td.best { font-weight: 700; }
 td.second { text-decoration: underline; text-underline-offset: 3px; }
 td.tied::before { content: "≈ "; color: var(--grey); }

@@ -66,20 +66,25 @@ std::string escape_latex(const std::string& text) {
   return result;
 }
 
-/// Marks the first of rows sorted best first, and the second; `spread` of both together is a tie.
+/// The first and the second of rows sorted fastest first, where each leads the next by more than both errors. `none` mixes nothing and wins nothing.
 Mark speed_mark(const std::vector<SpeedRow>& rows, const SpeedRow& row) {
-  const auto clear = [](const Summary& a, const Summary& b) { return a.mean - b.mean > a.error + b.error; };
-  for (std::size_t i = 0; i < 2 && i + 1 < rows.size(); ++i) {
-    if (!rows[i + 1].examples_per_second || !clear(*rows[i].examples_per_second, *rows[i + 1].examples_per_second)) return Mark::none;
-    if (&rows[i] == &row) return i == 0 ? Mark::best : Mark::second;
+  std::vector<const SpeedRow*> rivals;
+  for (const SpeedRow& rival : rows) {
+    if (rival.examples_per_second && rival.mixer != "none") rivals.push_back(&rival);
+  }
+  for (std::size_t i = 0; i < 2 && i + 1 < rivals.size(); ++i) {
+    const Summary &a = *rivals[i]->examples_per_second, &b = *rivals[i + 1]->examples_per_second;
+    if (a.mean - b.mean <= a.error + b.error) return Mark::none;
+    if (rivals[i] == &row) return i == 0 ? Mark::best : Mark::second;
   }
   return Mark::none;
 }
 
 /// Bytes are counted, not timed: equal ones are level, any other difference counts.
 Mark memory_mark(const std::vector<SpeedRow>& rows, const SpeedRow& row) {
-  const auto fewer = std::count_if(rows.begin(), rows.end(), [&](const SpeedRow& other) { return other.peak_tensor_bytes && *other.peak_tensor_bytes < *row.peak_tensor_bytes; });
-  const auto equal = std::count_if(rows.begin(), rows.end(), [&](const SpeedRow& other) { return other.peak_tensor_bytes && *other.peak_tensor_bytes == *row.peak_tensor_bytes; });
+  if (row.mixer == "none") return Mark::none;
+  const auto count = [&](auto test) { return std::count_if(rows.begin(), rows.end(), [&](const SpeedRow& other) { return other.peak_tensor_bytes && other.mixer != "none" && test(*other.peak_tensor_bytes); }); };
+  const auto fewer = count([&](double bytes) { return bytes < *row.peak_tensor_bytes; }), equal = count([&](double bytes) { return bytes == *row.peak_tensor_bytes; });
   return equal > 1 ? (fewer == 0 ? Mark::tied : Mark::none) : fewer == 0 ? Mark::best : fewer == 1 ? Mark::second : Mark::none;
 }
 
@@ -203,11 +208,16 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
         }
       }
       for (const std::string& key : order) section.rows.push_back(rows.at(key));
-      std::sort(section.rows.begin(), section.rows.end(), [](const auto& a, const auto& b) { return a[0].text < b[0].text; });
+      // Best first at the longest length; what was not measured there comes last.
+      std::stable_sort(section.rows.begin(), section.rows.end(), [&](const auto& a, const auto& b) {
+        const Json &x = a[a.size() - 2].value, &y = b[b.size() - 2].value;
+        if (x.is_null() || y.is_null()) return !x.is_null() && y.is_null();
+        return speed ? x.template get<double>() > y.template get<double>() : x.template get<double>() < y.template get<double>();
+      });
       section.notes = {speed ? "Medians of training steps on sequences of exactly these lengths; in brackets, how many times as fast as materialised full attention (softmax). Bold: "
-                               "fastest, underlined: second, where the lead is more than both interquartile ranges."
+                               "fastest, underlined: second (no mixing aside), where the lead is more than both interquartile ranges."
                              : "The most bytes held by tensors during a training step above what was there before the model; in brackets, divided by that of materialised full "
-                               "attention. Bold: smallest, underlined: second."};
+                               "attention. Bold: smallest, underlined: second (no mixing aside)."};
       table.sections.push_back(section);
       tables.push_back(table);
     }
@@ -232,12 +242,12 @@ std::vector<Table> growth_tables(const std::vector<GrowthSet>& sets) {
   for (const GrowthSet& set : sets) {
     Table table;
     table.name = tables.empty() ? "growth" : fmt::format("growth_{}", tables.size() + 1);
-    table.title = "Growth with the length: " + set.condition;
+    table.title = "Exponents, and from which length on a mechanism pays";
     table.columns = {{"model", "Mechanism", false}, {"variant", "", false}, {"time_exponent", "Time ∝ N^p, p [95 %]"}, {"flops_exponent", "FLOPs, fitted alike"}, {"declared_time", "Time as N → ∞"},
                      {"memory_exponent", "Memory ∝ N^p, p [95 %]"}, {"declared_memory", "Memory as N → ∞"}, {"mixer_time_exponent", "Mixer's own time, p"}, {"mixer_memory_exponent", "Mixer's own memory, p"},
                      {"faster_than_softmax", "Faster than softmax from N ="}, {"faster_than_flash", "Faster than fused from N ="}, {"smaller_than_softmax", "Smaller than softmax from N ="},
                      {"smaller_than_flash", "Smaller than fused from N ="}, {"share", "Share of the step at the longest"}};
-    TableSection section{"", {}, {}, {}};
+    TableSection section{set.condition, {}, {}, {}};
     for (const GrowthRow& row : set.rows) {
       const double share = row.points.empty() ? -1 : row.points.back().share.value_or(-1);
       section.rows.push_back({text(row.label), text(row.variant), law(row.time), law(row.flops), limit(row.declared_time), law(row.memory), limit(row.declared_memory), law(row.mixer_time),

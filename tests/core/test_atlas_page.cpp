@@ -152,6 +152,10 @@ TEST_CASE("the report takes the atlas with the most mixers", "[atlas]") {
   write_json(folder / "c/atlas.json", atlas_json(Json::array({entry("none", "reference", small_rows)})));
   CHECK(find_atlas({folder}) == fs::canonical(folder / "b/deep/atlas.json"));
   fs::remove_all(folder);
-  CHECK_THAT(page({}, {}, {}, {}, "", "<svg>the overview</svg>"), ContainsSubstring("<a href=\"atlas.html\"><svg>the overview"));
-  CHECK(page({}, {}, {}, {}, "").find("atlas.html") == std::string::npos);
+  Content content;
+  content.published = read_json(fs::path(LRA_SOURCE_DIR) / "data/published/lra.json");
+  const auto no_svg = [](const std::string&) { return std::string(); };
+  CHECK(page(content, no_svg).find("atlas.html") == std::string::npos);
+  content.atlas_svg = "<svg>the overview</svg>";
+  CHECK_THAT(page(content, no_svg), ContainsSubstring("<a href=\"atlas.html\"><svg>the overview"));
 }

@@ -1,5 +1,7 @@
 #include <unistd.h>
 
+#include <fmt/format.h>
+
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -9,6 +11,7 @@
 
 #include "core/error.h"
 #include "report/page.h"
+#include "report/report.h"
 
 namespace {
 
@@ -129,26 +132,49 @@ TEST_CASE("seeds are averaged and a single seed has the test set's standard erro
 }
 
 TEST_CASE("profiles, data, lengths, hosts and devices are never ranked together", "[report]") {
-  std::vector<Json> records(7, train_record("linear", 0, 0.3));
+  std::vector<Json> records(10, train_record("linear", 0, 0.3));
   records[1]["profile"] = "lra-paper";
   records[2]["data"] = {{"test", "other"}};
   records[3]["config"]["seq_len"] = 1000;
   records[4]["config"]["limit"] = 100;
   records[5]["host"]["name"] = "b";
   records[6]["host"]["device"] = "NVIDIA H200";
+  records[7]["config"]["precision"] = "bf16";
+  records[8]["config"]["train_steps"] = 200;
+  records[8]["config"]["precision"] = "float32";
+  records[9]["config"]["batch_size"] = 64;
   const auto groups = compare_scores(parse(records), published());
-  CHECK(groups.size() == 7);
-  std::set<std::string> titles;
-  for (const auto& group : groups) titles.insert(group.title);
-  CHECK(titles.size() == 7);
+  CHECK(groups.size() == 10);
+  std::set<std::string> titles, names, slugs;
+  for (const auto& group : groups) {
+    titles.insert(group.title);
+    names.insert(group.name);
+    slugs.insert(group.slug);
+  }
+  CHECK(titles.size() == 10);
+  CHECK(names.size() == 10);
+  CHECK(slugs.size() == 10);
+  // And the banner says in what they differ.
+  const std::string banner = fmt::format("{}", fmt::join(differences(parse(records)), "\n"));
+  for (const char* what : {"profile: lra-paper, small", "ListOps was run on 2 different data sets", "length of ListOps: 1000, 2000", "LIMITED", "precision: bf16, float32", "host: a (NVIDIA H200)"}) {
+    CHECK_THAT(banner, ContainsSubstring(what));
+  }
+  CHECK(differences(parse({records[0], records[0]})).empty());
 
-  // One variant with two configurations: two rows that say what differs, not an average.
+  // One variant with two configurations: two rows that say what differs, not an average, and a warning.
   records = {train_record("linear", 0, 0.3), train_record("linear", 1, 0.4)};
-  records[1]["config"]["train_steps"] = 200;
+  records[0]["config"]["learning_rate"] = 0.1;
+  records[1]["config"]["learning_rate"] = 0.2;
   const auto split = compare_scores(parse(records), published());
   REQUIRE(split.size() == 1);
-  CHECK(row_of(split[0].rows, "The linear (train_steps=200)").test->mean == Approx(40));
-  CHECK(row_of(split[0].rows, "The linear (train_steps=5000)").test->mean == Approx(30));
+  CHECK(row_of(split[0].rows, "The linear (learning_rate=0.2)").test->mean == Approx(40));
+  CHECK(row_of(split[0].rows, "The linear (learning_rate=0.1)").test->mean == Approx(30));
+  CHECK(split[0].warnings == std::vector<std::string>{"The rows differ in learning_rate: 0.1, 0.2."});
+  records[1]["build"] = {{"revision", "b"}, {"dirty", true}};
+  records[0]["build"] = {{"revision", "a"}, {"dirty", false}};
+  records[0]["suite"] = "smoke";
+  const std::string warnings = fmt::format("{}", fmt::join(compare_scores(parse(records), published()).at(0).warnings, "\n"));
+  CHECK_THAT(warnings, ContainsSubstring("differ in program revision: a, b") && ContainsSubstring("uncommitted") && ContainsSubstring("SMOKE RUN"));
 }
 
 TEST_CASE("a variant has its display name where no other variant has it", "[report]") {
@@ -269,13 +295,16 @@ TEST_CASE("CSV quotes, HTML and scripts escape", "[report]") {
   const auto results = parse({record});
   const auto scores = compare_scores(results, published());
   const auto speeds = compare_speed(results);
-  PageChart chart{runs_chart(scores.at(0), speed_for(scores.at(0), speeds, 0)), {}, {}};
-  chart.chart.name = "bubble_runs";
-  chart.spec = vega_lite(chart.chart);
+  Content content;
+  content.records.results = results;
+  content.records.broken = {evil};
+  content.scores = scores;
+  content.speeds = speeds;
+  content.published = published();
+  content.vega_bundle = "window.vegaEmbed = () => {};";
+  content.figures = {bubble_figure(scores, speeds, 0), paper_figure(published())};
   const Table accuracy = accuracy_table(scores);
-  PageChart paper{paper_chart(published()), {}, {}};
-  paper.spec = vega_lite(paper.chart);
-  const std::string html = page(results, {chart, paper}, accuracy, efficiency_table(speeds), "window.vegaEmbed = () => {};");
+  const std::string html = page(content, [](const std::string&) { return std::string(); });
   CHECK(html.find("<img src=x") == std::string::npos);
   CHECK_THAT(html, ContainsSubstring("&lt;img src=x onerror=alert(1)&gt;") && ContainsSubstring("\\u003c/script>"));
 
@@ -284,4 +313,136 @@ TEST_CASE("CSV quotes, HTML and scripts escape", "[report]") {
   const std::string markdown = to_markdown(accuracy);
   CHECK_THAT(markdown, ContainsSubstring("\\| \\_b\\_"));
   CHECK(to_json(accuracy)["sections"][0]["rows"][0]["test_accuracy_percent"] == 30.0);
+}
+
+TEST_CASE("a lead within the error is no win, and nobody at chance wins", "[report]") {
+  // 2,000 examples: the standard error of 40 % is 1.1, of a difference 1.5; two of them are 3.1 points.
+  const auto marks = [](std::vector<std::pair<const char*, double>> runs) {
+    std::vector<Json> records;
+    for (const auto& [mixer, accuracy] : runs) records.push_back(train_record(mixer, 0, accuracy));
+    std::map<std::string, Mark> found;
+    for (const ScoreRow& row : compare_scores(parse(records), published()).at(0).rows) found[row.mixer] = row.mark;
+    return found;
+  };
+  auto found = marks({{"linear", 0.40}, {"fnet", 0.36}, {"local", 0.30}});
+  CHECK(found["linear"] == Mark::best);
+  CHECK(found["fnet"] == Mark::second);
+  CHECK(found["local"] == Mark::none);
+  found = marks({{"linear", 0.40}, {"fnet", 0.38}, {"local", 0.30}});
+  CHECK(found["linear"] == Mark::tied);
+  CHECK(found["fnet"] == Mark::tied);
+  CHECK(found["local"] == Mark::none);
+  found = marks({{"linear", 0.40}, {"fnet", 0.30}, {"local", 0.29}});
+  CHECK(found["linear"] == Mark::best);
+  CHECK(found["fnet"] == Mark::none);  // level with local
+  found = marks({{"linear", 0.11}, {"local", 0.09}});  // chance is 10 %
+  CHECK(found["linear"] == Mark::none);
+
+  // Over seeds it is the standard error of the mean that decides: sd 4 of 4 seeds is 2.
+  std::vector<Json> records;
+  for (std::int64_t seed = 0; seed < 4; ++seed) {
+    records.push_back(train_record("linear", seed, 0.40 + (seed % 2 == 0 ? 0.0346 : -0.0346)));
+    records.push_back(train_record("fnet", seed, 0.33 + (seed % 2 == 0 ? 0.0346 : -0.0346)));
+  }
+  const auto rows = compare_scores(parse(records), published()).at(0).rows;
+  CHECK(rows.at(0).standard_error() == Approx(2).margin(0.01));
+  CHECK(rows.at(0).mark == Mark::best);  // 7 points apart, two standard errors of the difference are 5.7
+}
+
+TEST_CASE("as papers print it: tasks across, failures and chance shown, LaTeX that compiles", "[report]") {
+  Json text = train_record("linear", 0, 0.65), dead = train_record("softmax", 0, 0), guess = train_record("none", 0, 0.101);
+  text["task"] = "text";
+  dead["status"] = "oom";
+  dead["metrics"] = Json::object();
+  Json odd = train_record("fnet", 0, 0.30);
+  odd["display_name"] = "50 % & more_{x} ≈ #1";
+  const auto tables = score_tables(compare_scores(parse({train_record("linear", 0, 0.40), text, dead, guess, odd}), published()));
+  REQUIRE(tables.size() == 1);
+  const Table& table = tables[0];
+  CHECK(table.columns.at(2).title == "ListOps");
+  CHECK(table.columns.at(3).title == "Text");
+  const auto cell = [&](const std::string& model, std::size_t column) {
+    for (const auto& row : table.sections.at(0).rows) {
+      if (row.at(0).text == model) return row.at(column);
+    }
+    throw std::runtime_error("no row " + model);
+  };
+  CHECK(cell("The linear", 2).text == "40.00 ± 1.10");
+  CHECK(cell("The linear", 2).mark == Mark::best);
+  CHECK(cell("The linear", 3).text == "65.00 ± 1.07");
+  CHECK(cell("The softmax", 2).text == "oom");
+  CHECK(cell("The softmax", 2).value.is_null());
+  CHECK(cell("The none", 2).muted);
+  CHECK_THAT(cell("The none", 2).hover, ContainsSubstring("no better than chance"));
+  CHECK(cell("reference: chance", 2).text == "10.00");
+
+  const std::string latex = to_latex(table);
+  CHECK_THAT(latex, ContainsSubstring("\\begin{tabular}{lrrrrr}") && ContainsSubstring("\\textbf{40.00 $\\pm$ 1.10}") && ContainsSubstring("50 \\% \\& more\\_\\{x\\} $\\approx$ \\#1") &&
+                        ContainsSubstring("\\toprule") && ContainsSubstring("\\bottomrule"));
+  CHECK_THAT(to_markdown(table), ContainsSubstring("| **40.00 ± 1.10** |"));
+  CHECK_THAT(to_html(table), ContainsSubstring("<td class=\"number best\" data-value=\"40.0\""));
+}
+
+TEST_CASE("speed and memory stand beside those of full attention at each length", "[report]") {
+  const auto tables = length_tables(compare_speed(parse({bench_record("softmax", 1024, 8, 800), bench_record("linear", 1024, 20, 200), bench_record("softmax", 4096, 1, 12800),
+                                                         bench_record("linear", 4096, 5, 800)})));
+  REQUIRE(tables.size() == 2);
+  const auto& speed = tables[0].sections.at(0).rows;
+  REQUIRE(speed.size() == 2);
+  CHECK(speed[0][0].text == "The linear");
+  CHECK(speed[0][2].text == "20.00 (2.50×)");
+  CHECK(speed[0][2].mark == Mark::best);
+  CHECK(speed[0][3].value == 2.5);
+  CHECK(speed[0][4].mark == Mark::none);  // 5 against 1, with interquartile ranges of 2 each
+  CHECK(tables[1].sections.at(0).rows[0][4].text == "0.00 (0.062×)");
+}
+
+TEST_CASE("the Pareto front has those that nobody beats in all three", "[report]") {
+  const std::vector<Bubble> bubbles = {{"fast", "none", 10, 10, 0, 5}, {"accurate", "softmax", 1, 50, 0, 50}, {"small", "fnet", 5, 20, 0, 1}, {"beaten", "linear", 5, 20, 0, 2}, {"twin", "rfa", 10, 10, 0, 5}};
+  CHECK(pareto_front(bubbles) == std::vector<bool>{true, true, true, false, true});
+}
+
+TEST_CASE("a report names broken records, is the same bytes twice, and removes what an earlier one left", "[report]") {
+  const TemporaryFolder folder;
+  const fs::path runs = folder.path / "runs", out = folder.path / "out";
+  for (const char* mixer : {"softmax", "linear", "fnet"}) {
+    Json record = train_record(mixer, 0, 0.3);
+    record["suite"] = "first";
+    write_json(runs / mixer / "result.json", record);
+    write_file_atomically(runs / mixer / "metrics.jsonl", "{\"step\":10,\"split\":\"valid\",\"loss\":2.0,\"accuracy\":0.2}\n{\"step\":20,\"split\":\"valid\",\"loss\":1.5,\"accuracy\":0.3}\n{\"step\":30,\"spl");
+    write_json(runs / mixer / "bench/result.json", bench_record(mixer, 1024, 10, 500));
+  }
+  write_file_atomically(runs / "broken/result.json", "{");
+  ReportOptions options{{runs}, out, 0, false, 0};
+  const auto notes = write_report(options);
+  CHECK_THAT(notes.at(0), ContainsSubstring("broken/result.json:1:2: broken JSON"));
+  const std::string first = read_file(out / "index.html");
+  CHECK_THAT(first, ContainsSubstring("broken/result.json:1:2: broken JSON") && ContainsSubstring("1 records could not be read"));
+  CHECK_THAT(first, ContainsSubstring("runs/softmax/result.json"));
+  CHECK_THAT(first, ContainsSubstring("\"title\":\"Validation accuracy (%)"));
+  write_report(options);
+  CHECK(read_file(out / "index.html") == first);
+  CHECK(fs::exists(out / "charts/bubble_listops_first.vl.json"));
+  CHECK(fs::exists(out / "tables/scores.tex"));
+
+  write_file_atomically(out / "mine.txt", "not the report's");
+  for (const char* mixer : {"softmax", "linear", "fnet"}) {
+    Json record = train_record(mixer, 0, 0.3);
+    record["suite"] = "second";
+    write_json(runs / mixer / "result.json", record);
+  }
+  write_report(options);
+  CHECK_FALSE(fs::exists(out / "charts/bubble_listops_first.vl.json"));
+  CHECK(fs::exists(out / "charts/bubble_listops_second.vl.json"));
+  CHECK(fs::exists(out / "mine.txt"));
+}
+
+TEST_CASE("a run's commands make its data and repeat it", "[report]") {
+  Json record = train_record("linear", 3, 0.3);
+  record["build"] = {{"revision", "0123456789abcdef"}};
+  record["config"]["data_dir"] = "data/quickstart";
+  record["data"] = {{"generator", {{"version", 1}, {"seed", 1}, {"train", 24000}, {"max_args", 6}}}};
+  const std::string commands = regenerating_commands(parse_result(record, "results/x/result.json"));
+  CHECK_THAT(commands, ContainsSubstring("git checkout 0123456789ab") && ContainsSubstring("data prepare listops --data-dir data/quickstart --seed 1 --train 24000 --max-args 6") &&
+                           ContainsSubstring("lra-run --config results/x/result.json"));
 }

@@ -69,6 +69,24 @@ TEST_CASE("a lone name stands right of its bubble, or left where the plot ends",
   }
 }
 
+TEST_CASE("names beside lines keep their distance and move as little as it takes", "[report]") {
+  CHECK(spread({10, 50, 90}, 14, 0, 100) == std::vector<double>{10, 50, 90});
+  CHECK(spread({50, 50}, 14, 0, 100) == std::vector<double>{43, 57});
+  CHECK(spread({0, 1}, 14, 0, 100) == std::vector<double>{0, 14});
+  CHECK(spread({99, 100}, 14, 0, 100) == std::vector<double>{86, 100});
+  std::mt19937 random(7);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<double> wanted(1 + random() % 28);
+    for (double& one : wanted) one = static_cast<double>(random() % 400);
+    std::sort(wanted.begin(), wanted.end());
+    const auto places = spread(wanted, 14, -12, 412);
+    REQUIRE(places.size() == wanted.size());
+    CHECK(places.front() >= -12);
+    CHECK(places.back() <= 412 + 1e-9);
+    for (std::size_t i = 1; i < places.size(); ++i) CHECK(places[i] - places[i - 1] >= 14 - 1e-9);
+  }
+}
+
 TEST_CASE("text widths, wrapping and shortening", "[report]") {
   CHECK(std::abs(text_width("Transformer", 1000) - (611 + 333 + 556 + 556 + 500 + 278 + 556 + 333 + 833 + 556 + 333)) < 1e-9);
   CHECK(wrap("aa bb cc", text_width("aa bb", 10) + 0.1, 10) == std::vector<std::string>{"aa bb", "cc"});
@@ -80,7 +98,7 @@ TEST_CASE("a chart's circles lie in the plot and have areas in proportion to mem
   Chart chart;
   chart.bubbles = {{"a", "softmax", 1, 40, 1, 4e9}, {"b", "linear", 30, 36, 1, 1e9}, {"c", "none", 31, 36, 1, 1e8}};
   chart.levels = {{"chance", 10}, {"root_operator", 35.9}};
-  const Json spec = vega_lite(chart);
+  const Json spec = picture(draw(chart, wide_layout), wide_layout);
   const std::string text = spec.dump();
   CHECK(text.find("root operator 35.9") != std::string::npos);
   CHECK(text.find("Reference levels outside the plot: chance 10.0 %") != std::string::npos);

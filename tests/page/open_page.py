@@ -1,0 +1,203 @@
+"""Opens the report of results/lecture and results/scaling in Chromium, as a reader would, and tries everything that moves. Called by ctest (entry `page`).
+
+usage: open_page.py LRA_REPORT REPOSITORY [FOLDER FOR SCREENSHOTS]
+
+No console message, no request, tooltips, switches, sorting, theme, list of runs; nothing overlaps in any view of any chart, at 1280 and 390 pixels. Exit code 4: skipped.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+SKIPPED = 4
+CHROMIUM = "/usr/bin/chromium"
+
+try:
+    from playwright.sync_api import sync_playwright
+except ImportError:
+    print(f"skipped: {sys.executable} has no playwright (scripts/test.sh installs it)")
+    sys.exit(SKIPPED)
+if not pathlib.Path(CHROMIUM).exists():
+    print(f"skipped: {CHROMIUM} is missing (scripts/test.sh installs it)")
+    sys.exit(SKIPPED)
+
+# Pairs of texts of a chart that touch by more than a pixel: names, numbers of axes, legends.
+OVERLAPS = """id => {
+  const texts = [...document.querySelectorAll(`#${id} .chart svg text`)].filter(t => t.textContent.trim() && getComputedStyle(t).visibility !== "hidden" && Number(t.getAttribute("opacity") ?? 1) > 0);
+  const boxes = texts.map(t => t.getBoundingClientRect());
+  const found = [];
+  for (let i = 0; i < texts.length; i++) for (let j = i + 1; j < texts.length; j++) {
+    const width = Math.min(boxes[i].right, boxes[j].right) - Math.max(boxes[i].left, boxes[j].left);
+    const height = Math.min(boxes[i].bottom, boxes[j].bottom) - Math.max(boxes[i].top, boxes[j].top);
+    if (width > 1 && height > 2.5) found.push(`${texts[i].textContent} | ${texts[j].textContent} (${width.toFixed(1)} x ${height.toFixed(1)})`);
+  }
+  return found;
+}"""
+
+# Elements of the page itself, block after block, and the switches.
+PAGE_OVERLAPS = """() => {
+  const found = [];
+  for (const parent of document.querySelectorAll("main, figure, .switches, header, nav")) {
+    const children = [...parent.children].filter(c => c.getClientRects().length && !["SCRIPT", "NOSCRIPT"].includes(c.tagName)).map(c => [c, c.getBoundingClientRect()]);
+    for (let i = 0; i < children.length; i++) for (let j = i + 1; j < children.length; j++) {
+      const [a, b] = [children[i][1], children[j][1]];
+      if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1)
+        found.push(`${children[i][0].outerHTML.slice(0, 80)} | ${children[j][0].outerHTML.slice(0, 80)}`);
+    }
+  }
+  return found;
+}"""
+
+
+def expect(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+class Page:
+    """One visit: a window of some width, light or dark."""
+
+    def __init__(self, browser, url, width, scheme):
+        self.messages = []
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.page.on("console", lambda message: self.messages.append(f"console: {message.text}"))
+        self.page.on("pageerror", lambda error: self.messages.append(f"error: {error}"))
+        self.page.on("request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or self.messages.append(f"request: {request.url}"))
+        self.page.goto(url)
+        for figure in self.figures():
+            self.wait_drawn(figure)
+
+    def figures(self):
+        return self.page.evaluate("Object.keys(figures)")
+
+    def wait_drawn(self, figure):
+        self.page.wait_for_function("id => { const f = document.getElementById(id); return f.dataset.drawn !== undefined && f.dataset.drawn === f.dataset.view; }", arg=figure, timeout=20000)
+
+    def choose(self, figure, switch, option):
+        self.page.select_option(f'#{figure} select[aria-label="{switch}"]', option)
+        self.wait_drawn(figure)
+
+    def chart_text(self, figure):
+        return self.page.evaluate("id => [...document.querySelectorAll(`#${id} .chart svg text`)].map(t => t.textContent).join('\\n')", figure)
+
+
+def check_layout(visit, width):
+    page = visit.page
+    expect(page.evaluate("document.documentElement.scrollWidth") <= width, f"the page is wider than {width} pixels")
+    overlaps = page.evaluate(PAGE_OVERLAPS)
+    expect(not overlaps, f"at {width} pixels these overlap on the page: {overlaps[:5]}")
+    views = 0
+    for figure in visit.figures():
+        for view in range(page.evaluate("id => figures[id].views.length", figure)):
+            page.evaluate("""([id, view]) => {
+              const selects = [...document.querySelectorAll(`#${id} select`)];
+              figures[id].views[view].choice.forEach((c, i) => { selects[i].selectedIndex = c; });
+              selects[0].dispatchEvent(new Event("change"));
+            }""", [figure, view])
+            visit.wait_drawn(figure)
+            expect(page.evaluate("id => Number(document.getElementById(id).dataset.drawn)", figure) == view, f"{figure}: view {view} cannot be chosen")
+            overlaps = page.evaluate(OVERLAPS, figure)
+            expect(not overlaps, f"{figure}, view {view}, {width} pixels: these overlap: {overlaps[:5]}")
+            wider = page.evaluate("id => { const c = document.querySelector(`#${id} .chart`); return c.scrollWidth - c.clientWidth; }", figure)
+            expect(wider <= 1, f"{figure}, view {view}, {width} pixels: the chart is {wider} pixels wider than its place")
+            views += 1
+    return views
+
+
+def check_switches_and_tooltips(visit):
+    page = visit.page
+    expect("log scale" in visit.chart_text("bubbles") and "4096 tokens" in visit.chart_text("bubbles"), "the first view is 4,096 tokens on a logarithmic axis")
+    visit.choose("bubbles", "Length", "1,024 tokens")
+    expect("1024 tokens" in visit.chart_text("bubbles"), "the switch of the length does nothing")
+    visit.choose("bubbles", "Speed axis", "linear")
+    expect("log scale" not in visit.chart_text("bubbles"), "the switch of the axis does nothing")
+    visit.choose("bubbles", "Memory", "whole process (CPU)")
+    expect("high-water mark" in page.inner_text("#bubbles .caption"), "the switch of the memory does nothing")
+    visit.choose("bubbles", "Speed axis", "logarithmic")
+
+    names = set()
+    for circle in page.query_selector_all('#bubbles .chart svg [aria-roledescription="circle"]'):
+        circle.scroll_into_view_if_needed()
+        box = circle.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2 - 2, box["y"] + box["height"] / 2)
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=3)
+        page.wait_for_selector("#vg-tooltip-element.visible", timeout=3000)
+        text = page.inner_text("#vg-tooltip-element")
+        expect("Examples/s" in text and "Pareto front" in text and "Memory" in text, f"a tooltip says: {text}")
+        names.add(page.inner_text("#vg-tooltip-element td.value >> nth=0"))
+    expect(len(names) >= 15, f"tooltips name few mechanisms: {names}")
+
+    page.mouse.move(5, 5)
+    visit.choose("growth", "Quantity", "memory")
+    expect("Peak tensor memory" in visit.chart_text("growth"), "the switch of the growth does nothing")
+
+
+def check_sorting(visit):
+    page = visit.page
+    table = page.query_selector("table.sortable")
+    heads = table.query_selector_all("th")
+    column = next(i for i, head in enumerate(heads) if "number" in (head.get_attribute("class") or ""))
+    read = lambda: page.evaluate("([t, c]) => [...t.tBodies[0].rows].map(r => r.cells[c].dataset.value === undefined ? null : Number(r.cells[c].dataset.value))", [table, column])
+    for direction in ("descending", "ascending"):
+        heads[column].query_selector("button").click()
+        values = read()
+        known = [value for value in values if value is not None]
+        expect(len(known) > 10 and known == sorted(known, reverse=direction == "descending"), f"a click does not sort numbers {direction}: {values}")
+        expect(None not in values[: len(known)], "what was not measured is not last")
+        expect(heads[column].get_attribute("aria-sort") == direction, "aria-sort is wrong")
+    heads[0].query_selector("button").click()
+    names = page.evaluate("t => [...t.tBodies[0].rows].map(r => r.cells[0].textContent)", table)
+    expect(names == page.evaluate("names => [...names].sort((a, b) => a.localeCompare(b))", names), "a click does not sort names")
+
+
+def check_runs_and_theme(visit):
+    page = visit.page
+    page.fill("#run-filter", "bigbird listops")
+    expect(page.inner_text("#run-count") == "1 runs", f"the filter finds {page.inner_text('#run-count')}")
+    page.click("#run-list summary")
+    page.wait_for_selector("#run-list pre")
+    text = page.inner_text("#run-list")
+    expect("lra-run --config" in text and "data prepare listops" in text and '"block": 4' in text and "Intel" in text, f"a run says: {text[:300]}")
+
+    colour = lambda: page.evaluate("[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('#bubbles .chart svg text')).fill]")
+    before = colour()
+    page.click("#theme")
+    after = colour()
+    expect(before[0] != after[0] and before[1] != after[1], f"the theme does not change paper and ink: {before}, {after}")
+
+
+def main():
+    report, repository = sys.argv[1], pathlib.Path(sys.argv[2])
+    shots = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else None
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        subprocess.run([report, repository / "results/lecture", repository / "results/scaling", "-o", folder, "--no-pictures"], check=True)
+        url = (pathlib.Path(folder) / "index.html").as_uri()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for width in (1280, 390):
+            for scheme in ("light", "dark"):
+                visit = Page(browser, url, width, scheme)
+                if shots:
+                    shots.mkdir(parents=True, exist_ok=True)
+                    height = visit.page.evaluate("document.documentElement.scrollHeight")
+                    for part, top in enumerate(range(0, height, 1800)):
+                        visit.page.screenshot(path=shots / f"{width}_{scheme}_{part:02d}.png", full_page=True, clip={"x": 0, "y": top, "width": width, "height": min(1800, height - top)})
+                if scheme == "light":
+                    check_switches_and_tooltips(visit)
+                    check_sorting(visit)
+                    check_runs_and_theme(visit)
+                    views = check_layout(visit, width)
+                expect(not visit.messages, f"at {width} pixels, {scheme}: {json.dumps(visit.messages[:5])}")
+                visit.context.close()
+            print(f"{width} pixels: {views} views, nothing overlaps; tooltips, switches, sorting, runs and theme work; no message, no request")
+        browser.close()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AssertionError as error:
+        print(f"failed: {error}")
+        sys.exit(1)
