@@ -179,7 +179,7 @@ Drawing draw(const Chart& chart, const Layout& layout) {
     const Point centre{x.pixel(bubble.x), down(bubble.y)};
     labelled.push_back({centre, radius(bubble), centre.y - down(bubble.y + bubble.error), shorten(bubble.label, layout.narrow ? 22 : 36)});
   }
-  const auto labels = place_labels(labelled, layout.width, layout.height, level_pixels, label_size);
+  const auto labels = place_labels(labelled, layout.width, layout.height, level_pixels, name_size(layout));
 
   Json bubbles = Json::array(), bars = Json::array();
   std::set<std::string> present;
@@ -282,7 +282,7 @@ Drawing draw(const Chart& chart, const Layout& layout) {
                            {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"x2", {{"field", "qx"}}}, {"y2", {{"field", "qy"}}}}));
   }
   if (!names.empty()) {
-    layers.push_back(layer(names, {{"type", "text"}, {"align", "center"}, {"baseline", "middle"}, {"fontSize", label_size}, {"color", ink}},
+    layers.push_back(layer(names, {{"type", "text"}, {"align", "center"}, {"baseline", "middle"}, {"fontSize", name_size(layout)}, {"color", ink}},
                            {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}}));
   }
 
@@ -301,7 +301,7 @@ Drawing draw(const LineChart& chart, const Layout& layout) {
   std::vector<std::pair<double, double>> xs, ys;
   double names_width = 0;
   const std::size_t name_length = layout.narrow ? 18 : 36;
-  const double size = layout.narrow ? small_size : label_size - 0.5;
+  const double size = name_size(layout) - 0.5;
   for (const Line& line : chart.lines) {
     names_width = std::max(names_width, text_width(shorten(line.label, name_length), size));
     for (const auto& [x, y] : line.points) {

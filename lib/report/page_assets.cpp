@@ -29,7 +29,9 @@ button, select, input { font: inherit; font-size: 13.5px; color: inherit; backgr
 button { cursor: pointer; }
 .switches { display: flex; flex-wrap: wrap; gap: 8px 18px; margin: 12px 0; font-size: 13.5px; }
 .switches label { display: flex; gap: 6px; align-items: center; min-width: 0; }
+figure { margin: 0; }
 .chart { overflow-x: auto; }
+.chart svg [stroke="white"] { stroke: var(--paper); }
 .chart svg { max-width: 100%; height: auto; display: block; }
 .chart svg .mark-text, .chart svg .mark-rule { pointer-events: none; }
 .chart svg .background, .vega-embed { background: transparent; }

@@ -83,7 +83,7 @@ Json axis_field(const char* field, const Axis& axis, const std::string& title, c
   return {{"field", field},
           {"type", "quantitative"},
           {"scale", scale},
-          {"axis", {{"title", title}, {"values", axis.ticks}, {"format", format}}}};
+          {"axis", {{"title", wrap(title, axis.size * 1.05, 12.5)}, {"values", axis.ticks}, {"format", format}}}};
 }
 
 Json caption_layer(const std::vector<std::string>& sentences, const Layout& layout) {
@@ -105,7 +105,7 @@ Json chart_base() {
             {"axis", {{"gridColor", line_grey}, {"gridOpacity", 0.18}, {"domain", false}, {"tickColor", line_grey}, {"labelColor", grey_ink}, {"titleColor", ink},
                       {"labelFontSize", 11.5}, {"titleFontSize", 12.5}, {"titleFontWeight", "normal"}, {"titlePadding", 10}, {"labelOverlap", false}}},
             {"legend", {{"titleFontSize", 12}, {"titleFontWeight", 600}, {"labelFontSize", 11.5}, {"labelColor", grey_ink}, {"titleColor", ink}, {"rowPadding", 4},
-                        {"labelLimit", 200}, {"titleLimit", 220}, {"layout", {{"right", {{"direction", "vertical"}, {"margin", 22}}}}}}}}}};
+                        {"labelLimit", 200}, {"titleLimit", 220}, {"layout", {{"right", {{"direction", "vertical"}, {"margin", 22}}}, {"bottom", {{"direction", "vertical"}, {"anchor", "start"}, {"margin", 12}}}}}}}}}};
 }
 
 Json chart_spec(const std::string& title, const std::string& subtitle, const Layout& layout, Json layers) {

@@ -13,9 +13,10 @@ struct Layout {
   double width = 0, height = 0;
   bool narrow = false;
 };
-inline constexpr Layout wide_layout{660, 400, false}, narrow_layout{268, 330, true};
+inline constexpr Layout wide_layout{660, 400, false}, narrow_layout{286, 440, true};
 
 inline constexpr double label_size = 12.5, small_size = 11;
+inline double name_size(const Layout& layout) { return layout.narrow ? small_size : label_size; }  ///< of the names beside bubbles
 
 /// The few colours that are not data; the page replaces them by others when it is dark.
 inline constexpr const char* ink = "#1f2328";

@@ -103,6 +103,8 @@ def check_layout(visit, width):
             expect(not overlaps, f"{figure}, view {view}, {width} pixels: these overlap: {overlaps[:5]}")
             wider = page.evaluate("id => { const c = document.querySelector(`#${id} .chart`); return c.scrollWidth - c.clientWidth; }", figure)
             expect(wider <= 1, f"{figure}, view {view}, {width} pixels: the chart is {wider} pixels wider than its place")
+            scale = page.evaluate("id => { const s = document.querySelector(`#${id} .chart svg`); return s.getBoundingClientRect().width / s.viewBox.baseVal.width; }", figure)
+            expect(scale > 0.93, f"{figure}, view {view}, {width} pixels: the chart is shrunk to {scale:.2f}: its letters are too small")
             views += 1
     return views
 
