@@ -82,6 +82,7 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memor
     chart.caption.push_back("There are no bench records for these runs: speed and memory are those of training, at the task's own lengths.");
   }
   for (const std::string& warning : scores.warnings) chart.caption.push_back(warning);
+  if (speed != nullptr && !speed->warnings.empty()) chart.caption.push_back("Of speed and memory: " + fmt::format("{}", fmt::join(speed->warnings, " ")));
   set_memory_unit(chart);
   return chart;
 }
@@ -117,7 +118,8 @@ Chart paper_chart(const Json& published, const std::string& length) {
                                           scores["Avg_printed"].get<double>()));
     }
   }
-  chart.caption.insert(chart.caption.begin(), "The paper's own figure prints no values; this one is rebuilt from its tables. Circle area: peak memory per device.");
+  chart.caption.insert(chart.caption.begin(), "The paper's own figure prints no values, and what can be read off it fits no single length (its Performer, at about 300 examples/s, lies between the tables' 3K and 1K): this one is rebuilt from the "
+                       "tables. Circle area: peak memory per device.");
   return chart;
 }
 

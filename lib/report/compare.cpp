@@ -467,12 +467,23 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
     group.title = fmt::format("{}, {}", lengths, group.condition);
     const auto labels = labels_of(members);
     std::map<std::string, std::vector<const Result*>> rows;
-    for (const Result* record : members) rows[record->variant + record->signature + "/" + record->status].push_back(record);
+    std::map<std::string, std::set<std::string>> revisions;  // of one model
+    std::set<std::string> all_revisions;
+    for (const Result* record : members) {
+      const std::string model = record->variant + record->signature, revision = text_at(record->build, "revision");
+      rows[model + "/" + record->status + "/" + revision].push_back(record);
+      revisions[model].insert(revision);
+      all_revisions.insert(revision.substr(0, 10));
+    }
+    if (all_revisions.size() > 1) group.warnings.push_back(fmt::format("The rows differ in program revision: {}.", fmt::join(all_revisions, ", ")));
+    if (std::any_of(members.begin(), members.end(), [](const Result* r) { return text_at(r->build, "dirty") == "true"; })) group.warnings.push_back("Some records come from programs with uncommitted changes.");
     for (const auto& [row_key, records] : rows) {
       const Result& record = *records.front();
       SpeedRow row{labels.at(record.variant + record.signature), record.mixer, record.variant, record.status, record.message, {}, {}, {}, {}, {}, {}, {}, {}, 0};
       row.n = static_cast<std::int64_t>(records.size());
       row.model = model_of(record);
+      row.revision = text_at(record.build, "revision");
+      if (revisions.at(record.variant + record.signature).size() > 1) row.label += fmt::format(" (revision {})", row.revision.substr(0, 10));
       if (record.status == "ok") {
         const auto median = [](const auto& measured) { return measured ? std::optional<double>(measured->median) : std::nullopt; };
         const auto rates = values_of(records, [&](const Result& r) { return median(r.train_examples_per_second); });
@@ -515,11 +526,14 @@ const SpeedGroup* speed_for(const ScoreGroup& scores, const std::vector<SpeedGro
 }
 
 const SpeedRow* speed_of(const ScoreRow& score, const SpeedGroup& speeds) {
+  const SpeedRow* found = nullptr;
   for (const SpeedRow& row : speeds.rows) {
     const bool complete = row.examples_per_second && row.examples_per_second->mean > 0 && row.peak_tensor_bytes;
-    if (complete && row.variant == score.variant && (score.model.empty() || row.model == score.model)) return &row;
+    if (!complete || row.variant != score.variant || !(score.model.empty() || row.model == score.model)) continue;
+    const bool own = !score.records.empty() && text_at(score.records.front()->build, "revision") == row.revision;
+    if (found == nullptr || own) found = &row;
   }
-  return nullptr;
+  return found;
 }
 
 std::vector<const SpeedGroup*> speeds_for(const ScoreGroup& scores, const std::vector<SpeedGroup>& speeds) {

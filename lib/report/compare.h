@@ -64,7 +64,8 @@ struct SpeedRow {
   std::optional<double> relative_speed, relative_memory;  ///< divided by those of `softmax` in the same group
   std::optional<double> flops_per_step;                   ///< declared, of the whole model
   std::int64_t n = 0;
-  std::string model = {};  ///< as in ScoreRow
+  std::string model = {};     ///< as in ScoreRow
+  std::string revision = {};  ///< of the program; records of different ones are never averaged
 };
 
 /// Rows measured under the same conditions. `length` is 0 for speed seen while training on a task's own lengths. Groups with the same `setting` differ in
@@ -73,6 +74,7 @@ struct SpeedGroup {
   std::string source, task_name, profile, host, device, threads, precision, sizes, title, condition, setting;  ///< source: bench | train; sizes: "2 layers, width 64, 2 heads"
   std::int64_t batch_size = 0, length = 0;
   std::vector<SpeedRow> rows;  ///< fastest first; without a speed last
+  std::vector<std::string> warnings = {};  ///< in what the rows differ that may change speeds
 };
 
 /// Scores by task, profile, data, host and device; then, where one profile on one host has all the tasks on full data, the group "average of 5
@@ -90,7 +92,7 @@ std::vector<const SpeedGroup*> speeds_for(const ScoreGroup& scores, const std::v
 /// The first of these, or the one of the given length (`length` not 0). May be null.
 const SpeedGroup* speed_for(const ScoreGroup& scores, const std::vector<SpeedGroup>& speeds, std::int64_t length);
 
-/// The measured speed of the same model (variant, sizes, options), or null.
+/// The measured speed of the same model (variant, sizes, options), of the score's own program revision where there is one; or null.
 const SpeedRow* speed_of(const ScoreRow& score, const SpeedGroup& speeds);
 
 /// "ListOps" for "listops"; the name itself for an unknown task.

@@ -28,6 +28,12 @@ std::string with_separator(std::int64_t value) {
   return text;
 }
 
+/// "1 layer, width 64, 2 heads · batch 1, float32": the condition without profile and host.
+std::string name_of(const GrowthSet& set) {
+  const auto middle = set.condition.find("batch "), end = set.condition.find(" · ", middle);
+  return set.sizes + (middle == std::string::npos ? "" : " · " + set.condition.substr(middle, end - middle));
+}
+
 }  // namespace
 
 Figure bubble_figure(const std::vector<ScoreGroup>& scores, const std::vector<SpeedGroup>& speeds, std::int64_t length) {
@@ -147,7 +153,7 @@ Figure growth_figure(const std::vector<GrowthSet>& sets) {
       }
       if (chart.lines.empty()) continue;
       if (share) chart.caption = {"1 - time of the model without mixing / time. What is left, embedding, projections, feed-forward and optimiser, is the same for every mechanism: where the share is small, no mixer makes training faster."};
-      figure.views.push_back(view_of({option(figure.switches[0].second, fmt::format("{}, batch {}", set.sizes, set.condition.substr(set.condition.find("batch ") + 6, 1))), option(figure.switches[1].second, quantity)}, chart, chart.name));
+      figure.views.push_back(view_of({option(figure.switches[0].second, name_of(set)), option(figure.switches[1].second, quantity)}, chart, chart.name));
     }
   }
   return figure;

@@ -80,24 +80,27 @@ std::string run_title(const Result& result) {
   return title;
 }
 
-/// Every run, with equal hosts, programs and data written once.
+/// Every run, with equal hosts, programs, data and configurations written once.
 Json runs_json(const std::vector<Result>& results) {
-  Json hosts = Json::array(), builds = Json::array(), data = Json::array(), list = Json::array();
+  Json page_runs = {{"hosts", Json::array()}, {"builds", Json::array()}, {"data", Json::array()}, {"configs", Json::array()}, {"list", Json::array()}};
   std::map<std::string, std::size_t> known;
-  const auto place = [&](Json& where, const std::string& text) {
-    const auto [entry, added] = known.emplace(fmt::format("{} {}", &where == &hosts ? "host" : &where == &builds ? "build" : "data", text), where.size());
-    if (added) where.push_back(text);
+  const auto place = [&](const char* where, const Json& value) {
+    Json& list = page_runs[where];
+    const auto [entry, added] = known.emplace(where + value.dump(-1, ' ', false, Json::error_handler_t::replace), list.size());
+    if (added) list.push_back(value);
     return entry->second;
   };
   for (const Result& result : results) {
-    Json run = {{"title", run_title(result)}, {"commands", regenerating_commands(result)}, {"config", result.config}, {"host", place(hosts, host_text(result))},
-                {"build", place(builds, build_text(result))}, {"data", place(data, result.data.dump(1))}};
+    Json config = result.config;
+    config.erase("seed");  // the seeds of one setting share the rest
+    Json run = {{"title", run_title(result)}, {"commands", regenerating_commands(result)}, {"seed", result.seed}, {"config", place("configs", config)}, {"host", place("hosts", host_text(result))},
+                {"build", place("builds", build_text(result))}, {"data", place("data", result.data)}};
     std::string notes;
     for (const Json& note : result.notes) notes += (notes.empty() ? "" : "\n") + (note.is_string() ? note.get<std::string>() : note.dump());
     if (!notes.empty()) run["notes"] = notes;
-    list.push_back(run);
+    page_runs["list"].push_back(run);
   }
-  return {{"hosts", hosts}, {"builds", builds}, {"data", data}, {"list", list}};
+  return page_runs;
 }
 
 std::string figure_html(const Figure& figure, const std::function<std::string(const std::string&)>& svg_of, bool interactive) {

@@ -144,10 +144,10 @@ const show_runs = () => {
         details.append(title, body);
       };
       part("Regenerate", run.commands);
-      part("Configuration", JSON.stringify(run.config, null, 1));
+      part("Configuration", JSON.stringify({ ...runs.configs[run.config], seed: run.seed }, null, 1));
       part("Host", runs.hosts[run.host]);
       part("Program", runs.builds[run.build]);
-      part("Data", runs.data[run.data]);
+      part("Data", JSON.stringify(runs.data[run.data], null, 1));
       if (run.notes) part("Notes", run.notes);
     });
     return details;

@@ -49,7 +49,7 @@ std::optional<double> number_at(const Json& row, const char* key, const std::str
 }  // namespace
 
 std::optional<PaperComparison> paper_scores(const ScoreGroup& scores, const Json& published) {
-  PaperComparison comparison{"score", scores.task_name + ", percent", scores.condition, "", 0, "", {}, {}};
+  PaperComparison comparison{"score", scores.name + ", percent", scores.condition, "", 0, "", {}, {}};
   add_pairs<ScoreRow>(
       comparison, scores.rows, published, published.at("lra_table1"),
       [](const ScoreRow& row) { return row.test ? std::optional(row.test->mean) : std::nullopt; },

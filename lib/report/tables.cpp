@@ -180,7 +180,7 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
       table.name = (speed ? "speed" : "memory") + ending;
       table.title = speed ? "Training speed, examples/s (× full attention)" : "Peak tensor memory, MiB (× full attention)";
       table.columns = {{"model", "Mechanism", false}, {"variant", "", false}};
-      TableSection section{lengths.front()->condition, {}, {}, {}};
+      TableSection section{lengths.front()->condition, {}, lengths.front()->warnings, {}};
       std::vector<std::string> order;
       std::map<std::string, std::vector<Cell>> rows;
       for (std::size_t i = 0; i < lengths.size(); ++i) {
@@ -318,7 +318,7 @@ Table efficiency_table(const std::vector<SpeedGroup>& groups) {
                    {"peak_tensor_bytes", "Peak tensor memory (MiB)"}, {"relative_memory", "× softmax"}, {"peak_rss_bytes", "Process high-water mark (MiB)"},
                    {"n", "n"}};
   for (const SpeedGroup& group : groups) {
-    TableSection section{group.title, {"±: standard deviation over records where n > 1, else the interquartile range over the timed steps. Speeds are medians over steps."}, {}, {}};
+    TableSection section{group.title, {"±: standard deviation over records where n > 1, else the interquartile range over the timed steps. Speeds are medians over steps."}, group.warnings, {}};
     for (const SpeedRow& row : group.rows) {
       const auto& speed = row.examples_per_second;
       const bool spread = speed && !speed->error_kind.empty();

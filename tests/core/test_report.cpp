@@ -397,6 +397,22 @@ TEST_CASE("speed and memory stand beside those of full attention at each length"
   CHECK(tables[1].sections.at(0).rows[0][4].text == "0.00 (0.062×)");
 }
 
+TEST_CASE("speeds of different program revisions are neither averaged nor mixed up", "[report]") {
+  std::vector<Json> records = {bench_record("linear", 1024, 10, 100), bench_record("linear", 1024, 20, 200), bench_record("linear", 1024, 40, 200), train_record("linear", 0, 0.3)};
+  records[0]["build"] = {{"revision", "aaa"}};
+  for (std::size_t i = 1; i < 4; ++i) records[i]["build"] = {{"revision", "bbb"}};
+  const auto results = parse(records);
+  const auto speeds = compare_speed(results);
+  const SpeedGroup& group = speeds.at(0);
+  REQUIRE(group.rows.size() == 2);
+  CHECK(row_of(group.rows, "The linear (revision aaa)").examples_per_second->mean == 10);
+  CHECK(row_of(group.rows, "The linear (revision bbb)").examples_per_second->mean == 30);
+  CHECK_THAT(group.warnings.at(0), ContainsSubstring("program revision: aaa, bbb"));
+  // The score was trained with bbb.
+  const auto scores = compare_scores(results, published());
+  CHECK(runs_chart(scores.at(0), speed_for(scores.at(0), speeds, 0)).bubbles.at(0).x == 30);
+}
+
 TEST_CASE("the Pareto front has those that nobody beats in all three", "[report]") {
   const std::vector<Bubble> bubbles = {{"fast", "none", 10, 10, 0, 5}, {"accurate", "softmax", 1, 50, 0, 50}, {"small", "fnet", 5, 20, 0, 1}, {"beaten", "linear", 5, 20, 0, 2}, {"twin", "rfa", 10, 10, 0, 5}};
   CHECK(pareto_front(bubbles) == std::vector<bool>{true, true, true, false, true});

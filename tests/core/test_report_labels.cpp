@@ -1,9 +1,11 @@
 #include <catch2/catch_test_macros.hpp>
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <random>
 
 #include "report/charts.h"
+#include "report/families.h"
 #include "report/labels.h"
 
 namespace {
@@ -114,4 +116,53 @@ TEST_CASE("a chart's circles lie in the plot and have areas in proportion to mem
     return;
   }
   FAIL("no circles");
+}
+
+TEST_CASE("colour-blind readers can tell the families apart", "[report]") {
+  // Full dichromacy by Machado, Oliveira and Fernandes (2009), on linear RGB; distances in CIE L*a*b* (1976), where 2.3 is just noticeable.
+  using Row = std::array<double, 3>;
+  using Matrix = std::array<Row, 3>;
+  const Matrix normal = {Row{1, 0, 0}, Row{0, 1, 0}, Row{0, 0, 1}};
+  const Matrix protan = {Row{0.152286, 1.052583, -0.204868}, Row{0.114503, 0.786281, 0.099216}, Row{-0.003882, -0.048116, 1.051998}};
+  const Matrix deutan = {Row{0.367322, 0.860646, -0.227968}, Row{0.280085, 0.672501, 0.047413}, Row{-0.011820, 0.042940, 0.968881}};
+  const Matrix tritan = {Row{1.255528, -0.076749, -0.178779}, Row{-0.078411, 0.930809, 0.147602}, Row{0.004733, 0.691367, 0.303900}};
+  const Matrix xyz = {Row{0.4124564, 0.3575761, 0.1804375}, Row{0.2126729, 0.7151522, 0.0721750}, Row{0.0193339, 0.1191920, 0.9503041}};
+  const auto times = [](const Matrix& m, const Row& v) {
+    Row result{};
+    for (std::size_t i = 0; i < 3; ++i) result[i] = m[i][0] * v[0] + m[i][1] * v[1] + m[i][2] * v[2];
+    return result;
+  };
+  const auto lab = [&](const std::string& colour, const Matrix& eye) {
+    Row linear{};
+    for (std::size_t i = 0; i < 3; ++i) {
+      const double c = std::stoi(colour.substr(1 + 2 * i, 2), nullptr, 16) / 255.0;
+      linear[i] = c <= 0.04045 ? c / 12.92 : std::pow((c + 0.055) / 1.055, 2.4);
+    }
+    Row seen = times(eye, linear);
+    for (double& c : seen) c = std::clamp(c, 0.0, 1.0);
+    Row white = times(xyz, seen);
+    const Row reference = {0.95047, 1, 1.08883};
+    for (std::size_t i = 0; i < 3; ++i) {
+      const double t = white[i] / reference[i];
+      white[i] = t > 0.008856 ? std::cbrt(t) : 7.787 * t + 16.0 / 116;
+    }
+    return Row{116 * white[1] - 16, 500 * (white[0] - white[1]), 200 * (white[1] - white[2])};
+  };
+  const auto distance = [](const Row& a, const Row& b) { return std::hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]); };
+  CHECK(distance(lab("#ff0000", normal), lab("#00ff00", normal)) > 150);
+  CHECK(distance(lab("#8a8f1f", protan), lab("#e08a1e", protan)) < 6);  // two that were mixed up here once
+  for (const Family& family : families()) {
+    INFO(family.name);
+    CHECK(lab(family.colour, normal)[0] > 40);  // lightness
+    CHECK(lab(family.colour, normal)[0] < 80);
+  }
+  for (const Matrix& eye : {normal, protan, deutan, tritan}) {
+    for (const Family& a : families()) {
+      for (const Family& b : families()) {
+        if (&a >= &b || b.name == "other") continue;
+        INFO(a.name << " and " << b.name);
+        CHECK(distance(lab(a.colour, eye), lab(b.colour, eye)) > 18);
+      }
+    }
+  }
 }

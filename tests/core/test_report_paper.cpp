@@ -121,12 +121,13 @@ TEST_CASE("the paper's speed and memory beside ours", "[report]") {
 TEST_CASE("the paper's scores beside ours", "[report]") {
   ScoreGroup group;
   group.task_name = "Text";
+  group.name = "Text (mini)";
   group.condition = "profile lra-paper";
   group.rows = {score_row("linear", "linear", 66, 65.9), score_row("flash", "flash", 65, 64.27), score_row("softmax", "softmax", 64, 64.27),
                 score_row("fnet", "fnet", 63, 65.11)};
   const auto comparison = paper_scores(group, published());
   REQUIRE(comparison);
-  CHECK(comparison->what == "Text, percent");
+  CHECK(comparison->what == "Text (mini), percent");
   CHECK(comparison->source.find("arXiv 2011.04006, Table 1") != std::string::npos);
   REQUIRE(comparison->pairs.size() == 2);
   CHECK((comparison->pairs[0].variant == "softmax" && comparison->pairs[0].ours == 64 && comparison->pairs[0].theirs == 64.27));
