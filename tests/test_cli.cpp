@@ -126,6 +126,24 @@ TEST_CASE("a dry run prints a configuration that is a valid --config and resolve
   CHECK(Json::parse(first.out)["mixer_options"]["k"] == 16);
 }
 
+TEST_CASE("a record repeats its run, a suite may be a bench alone", "[cli]") {
+  const fs::path out = workspace() / "recorded";
+  REQUIRE(lra_run("--config " + small_run("recorded").string() + " --out " + out.string()).code == 0);
+  const fs::path record = out / "listops/small/linear/n64/seed0/result.json";
+  const auto dry = lra_run("--dry-run --config " + record.string());
+  CHECK(dry.code == 0);
+  CHECK(lra::parse_json(dry.out, "the dry run") == lra::read_json(record)["config"]);
+  const fs::path again = workspace() / "again";
+  REQUIRE(lra_run("--config " + record.string() + " --out " + again.string()).code == 0);
+  CHECK(lra::read_json(again / "listops/small/linear/n64/seed0/result.json")["metrics"] == lra::read_json(record)["metrics"]);
+
+  lra::write_json(workspace() / "bench.json", {{"suite", "b"}, {"profile", "small"}, {"mixers", {"linear"}}, {"threads", 1}, {"bench", {{"lengths", {16}}}}});
+  REQUIRE(lra_run("--config " + (workspace() / "bench.json").string() + " --out " + (workspace() / "b").string()).code == 0);
+  CHECK(lra::read_json(workspace() / "b/bench/bytes/small/linear/n16b1/result.json")["status"] == "ok");
+  lra::write_json(workspace() / "neither.json", {{"suite", "b"}, {"profile", "small"}, {"mixers", {"linear"}}});
+  CHECK_THAT(lra_run("--config " + (workspace() / "neither.json").string()).err, ContainsSubstring("the suite has neither \"tasks\" nor \"bench\""));
+}
+
 TEST_CASE("a run is evaluated again from its folder with the same accuracy, and predicts every example", "[cli]") {
   const fs::path out = workspace() / "eval";
   REQUIRE(lra_run("--config " + small_run("eval").string() + " --out " + out.string()).code == 0);

@@ -26,6 +26,19 @@ std::string sentence_list(const std::vector<std::string>& items) {
   return text;
 }
 
+/// "Not drawn: A, B (no speed measured); C (oom)."
+void add_not_drawn(std::vector<std::string>& caption, const std::vector<std::pair<std::string, std::string>>& not_drawn) {
+  std::vector<std::pair<std::string, std::string>> by_reason;  // reason, names
+  for (const auto& [name, reason] : not_drawn) {
+    const auto known = std::find_if(by_reason.begin(), by_reason.end(), [&reason = reason](const auto& one) { return one.first == reason; });
+    if (known == by_reason.end()) by_reason.emplace_back(reason, name);
+    else known->second += ", " + name;
+  }
+  std::vector<std::string> parts;
+  for (const auto& [reason, names] : by_reason) parts.push_back(fmt::format("{} ({})", names, reason));
+  if (!parts.empty()) caption.push_back("Not drawn: " + sentence_list(parts) + ".");
+}
+
 void set_memory_unit(Chart& chart) {
   double largest = 0;
   for (const Bubble& bubble : chart.bubbles) largest = std::max(largest, bubble.bytes);
@@ -45,20 +58,23 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memor
   chart.memory_title = "Peak memory";
   chart.levels = scores.reference_levels;
   std::set<std::int64_t> n;
-  std::set<std::string> error_kinds;
+  std::set<std::string> error_kinds, revisions;
+  bool dirty = false;
   for (const ScoreRow& row : scores.rows) {
     if (!row.test) {
-      chart.not_drawn.push_back(fmt::format("{} ({}{})", row.label, row.status, row.status == "ok" || row.status == "incomplete" ? ": " + row.message : ""));
+      chart.not_drawn.emplace_back(row.label, row.status + (row.status == "ok" || row.status == "incomplete" ? ": " + row.message : ""));
       continue;
     }
     const SpeedRow* measured = speed == nullptr ? nullptr : speed_of(row, *speed);
     if (measured == nullptr || (memory == Memory::process && !measured->peak_rss_bytes)) {
-      chart.not_drawn.push_back(row.label + " (no speed and memory measured under these conditions)");
+      chart.not_drawn.emplace_back(row.label, "no speed and memory measured under these conditions");
       continue;
     }
     chart.bubbles.push_back({row.label, row.mixer, measured->examples_per_second->mean, row.test->mean, row.test->error,
                              memory == Memory::tensors ? *measured->peak_tensor_bytes : *measured->peak_rss_bytes});
     n.insert(row.test->n);
+    revisions.insert(measured->revision.substr(0, 10));
+    dirty = dirty || measured->dirty;
     if (!row.test->error_kind.empty()) {
       error_kinds.insert(row.test->error_kind == "binomial SE" ? "binomial standard error of the test set" : row.test->error_kind == "sd over seeds" ? "standard deviation over seeds" : "standard error " + row.test->error_kind);
     }
@@ -79,10 +95,11 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memor
     chart.caption.push_back(fmt::format("Speed and memory: bench on {}, {} tokens per sequence, batch {}.", speed->host, speed->length, speed->batch_size));
   } else {
     chart.x_title = fmt::format("Training speed seen while training on {} (examples/s, batch {})", speed->task_name, speed->batch_size);
-    chart.caption.push_back("There are no bench records for these runs: speed and memory are those of training, at the task's own lengths.");
+    chart.caption.push_back("Speed and memory are those seen while training, at the task's own lengths.");
   }
   for (const std::string& warning : scores.warnings) chart.caption.push_back(warning);
-  if (speed != nullptr && !speed->warnings.empty()) chart.caption.push_back("Of speed and memory: " + fmt::format("{}", fmt::join(speed->warnings, " ")));
+  if (revisions.size() > 1) chart.caption.push_back(fmt::format("Speeds come from different program revisions: {}.", fmt::join(revisions, ", ")));
+  if (dirty) chart.caption.push_back("Some speeds come from programs with uncommitted changes.");
   set_memory_unit(chart);
   return chart;
 }
@@ -104,7 +121,7 @@ Chart paper_chart(const Json& published, const std::string& length) {
       if (row["model"] == model) speeds = &row;
     }
     if (speeds == nullptr) {
-      chart.not_drawn.push_back(fmt::format("{} ({:.2f} %; not in Table 2)", model, scores["Avg_recomputed_5"].get<double>()));
+      chart.not_drawn.emplace_back(model, fmt::format("{:.2f} %; not in Table 2", scores["Avg_recomputed_5"].get<double>()));
       continue;
     }
     std::string mixer;
@@ -204,8 +221,8 @@ Drawing draw(const Chart& chart, const Layout& layout) {
     colours.push_back(family.colour);
   }
 
-  const Json x_field = axis_field("x", x, chart.x_title + (log ? ", log scale" : ""), ",~r");
-  const auto y_field = [&](const char* field) { return axis_field(field, y, chart.y_title, "~r"); };
+  const Json x_field = axis_field("x", x, chart.x_title + (log ? ", log scale" : ""), ",~r", layout);
+  const auto y_field = [&](const char* field) { return axis_field(field, y, chart.y_title, "~r", layout); };
 
   // Names of the dashed lines stand right of the plot, pushed apart where lines are close; the legends stand beyond them. Without that room they are in the caption.
   Json level_lines = Json::array(), level_names = Json::array(), layers = Json::array();
@@ -216,16 +233,16 @@ Drawing draw(const Chart& chart, const Layout& layout) {
     std::replace(name.begin(), name.end(), '_', ' ');
     level_texts.push_back(fmt::format("{} {:.1f}", name, levels[i].second));
     level_lines.push_back({{"y", levels[i].second}});
-    last = std::max(last + small_size + 3, level_pixels[i]);
+    last = std::max(last + small_size(layout) + 3, level_pixels[i]);
     level_names.push_back({{"text", level_texts.back()}, {"py", last}});
-    if (!layout.narrow) side = std::max(side, text_width(level_texts.back(), small_size) + 14);
+    if (!layout.narrow) side = std::max(side, text_width(level_texts.back(), small_size(layout)) + 14);
   }
   if (!levels.empty()) {
     layers.push_back(layer(level_lines, {{"type", "rule"}, {"strokeDash", {5, 4}}, {"color", line_grey}, {"strokeWidth", 1}},
                            {{"x", pixels(0)}, {"x2", pixels(layout.width)}, {"y", y_field("y")}}));
     if (layout.narrow) caption.push_back(fmt::format("Dashed lines: {}.", sentence_list(level_texts)));
     else
-      layers.push_back(layer(level_names, {{"type", "text"}, {"align", "left"}, {"baseline", "middle"}, {"fontSize", small_size}, {"color", grey_ink}},
+      layers.push_back(layer(level_names, {{"type", "text"}, {"align", "left"}, {"baseline", "middle"}, {"fontSize", small_size(layout)}, {"color", grey_ink}},
                              {{"x", pixels(layout.width + 6)}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}}));
   }
   if (!bars.empty()) {
@@ -260,7 +277,7 @@ Drawing draw(const Chart& chart, const Layout& layout) {
          {"legend", legend({{"title", fmt::format("{} ({})", chart.memory_title, chart.memory_unit)}, {"values", sizes}, {"format", ",~r"},
                             {"symbolFillColor", line_grey}, {"symbolOpacity", 0.7}, {"symbolStrokeColor", line_grey}})}}},
        {"color", {{"field", "family"}, {"type", "nominal"}, {"scale", {{"domain", domain}, {"range", colours}}},
-                  {"legend", legend({{"title", "Token mixing"}, {"symbolType", "circle"}, {"symbolSize", 110}, {"symbolOpacity", 0.75}})}}},
+                  {"legend", legend({{"title", "Token mixing"}, {"symbolType", "circle"}, {"symbolSize", 120}, {"symbolOpacity", 0.75}})}}},
        {"tooltip", tooltip}}));
   if (chart.bubbles.empty()) {
     layers.back()["encoding"]["size"]["legend"] = layers.back()["encoding"]["color"]["legend"] = nullptr;
@@ -295,7 +312,7 @@ Drawing draw(const Chart& chart, const Layout& layout) {
     caption.push_back("Reference levels outside the plot: " + sentence_list(texts) + ".");
   }
   if (!nameless.empty()) caption.push_back("Without room for a name: " + sentence_list(nameless) + ".");
-  if (!chart.not_drawn.empty()) caption.push_back("Not drawn: " + sentence_list(chart.not_drawn) + ".");
+  add_not_drawn(caption, chart.not_drawn);
   return {chart_spec(chart.title, chart.subtitle, layout, std::move(layers)), caption};
 }
 
@@ -303,7 +320,7 @@ Drawing draw(const LineChart& chart, const Layout& layout) {
   std::vector<std::pair<double, double>> xs, ys;
   double names_width = 0;
   const std::size_t name_length = layout.narrow ? 18 : 36;
-  const double size = name_size(layout) - 0.5;
+  const double size = small_size(layout);
   for (const Line& line : chart.lines) {
     names_width = std::max(names_width, text_width(shorten(line.label, name_length), size));
     for (const auto& [x, y] : line.points) {
@@ -321,8 +338,8 @@ Drawing draw(const LineChart& chart, const Layout& layout) {
   plot.width = layout.narrow ? layout.width - names_width - 8 : layout.width;
   const Axis x = fit_axis(xs, plot.width, chart.log_x, 1e-6);
   const Axis y = fit_axis(ys, plot.height, chart.log_y, chart.log_y ? 0.5 : chart.narrowest_y);
-  const Json x_field = axis_field("x", x, chart.x_title + (chart.log_x ? ", log scale" : ""), ",~r");
-  const Json y_field = axis_field("y", y, chart.y_title + (chart.log_y ? ", log scale" : ""), ",~r");
+  const Json x_field = axis_field("x", x, chart.x_title + (chart.log_x ? ", log scale" : ""), ",~r", layout);
+  const Json y_field = axis_field("y", y, chart.y_title + (chart.log_y ? ", log scale" : ""), ",~r", layout);
   Json layers = Json::array(), level_lines = Json::array();
   for (const auto& [name, value] : chart.levels) level_lines.push_back({{"y", value}});
   if (!chart.levels.empty()) {
@@ -385,12 +402,12 @@ Drawing draw(const LineChart& chart, const Layout& layout) {
                                        {{"field", "y"}, {"title", chart.y_title}, {"format", ",.4~r"}}}}}));
   layers.back()["params"] = {{{"name", "near"}, {"select", {{"type", "point"}, {"on", "pointerover"}, {"clear", "pointerout"}, {"fields", {"model"}}}}}};
   std::vector<std::string> caption = chart.caption;
-  if (!chart.not_drawn.empty()) caption.push_back("Not drawn: " + sentence_list(chart.not_drawn) + ".");
+  add_not_drawn(caption, chart.not_drawn);
   return {chart_spec(chart.title, chart.subtitle, plot, std::move(layers)), caption};
 }
 
 Json picture(const Drawing& drawing, const Layout& layout) {
-  Json spec = complete_spec(drawing.spec);
+  Json spec = complete_spec(drawing.spec, layout);
   if (!drawing.caption.empty()) spec["layer"].push_back(caption_layer(drawing.caption, layout));
   return spec;
 }

@@ -27,7 +27,7 @@ struct Chart {
   std::vector<Bubble> bubbles;
   std::vector<std::pair<std::string, double>> levels;  ///< dashed lines: name, percent
   std::vector<std::string> caption;                    ///< sentences under the chart
-  std::vector<std::string> not_drawn;                  ///< who is missing and why; also in the caption
+  std::vector<std::pair<std::string, std::string>> not_drawn;  ///< who is missing and why
   std::optional<bool> log_x = {};                      ///< absent: where the speeds differ by more than 8 times
 };
 
@@ -43,7 +43,8 @@ struct LineChart {
   double narrowest_y = 4;  ///< of a linear axis, in its unit
   std::vector<Line> lines = {};
   std::vector<std::pair<std::string, double>> levels = {};
-  std::vector<std::string> caption = {}, not_drawn = {};
+  std::vector<std::string> caption = {};
+  std::vector<std::pair<std::string, std::string>> not_drawn = {};
 };
 
 /// A Vega-Lite specification without what all charts share (report/vega.h), and the sentences that belong under it.

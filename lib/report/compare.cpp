@@ -483,6 +483,7 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
       row.n = static_cast<std::int64_t>(records.size());
       row.model = model_of(record);
       row.revision = text_at(record.build, "revision");
+      row.dirty = std::any_of(records.begin(), records.end(), [](const Result* r) { return text_at(r->build, "dirty") == "true"; });
       if (revisions.at(record.variant + record.signature).size() > 1) row.label += fmt::format(" (revision {})", row.revision.substr(0, 10));
       if (record.status == "ok") {
         const auto median = [](const auto& measured) { return measured ? std::optional<double>(measured->median) : std::nullopt; };
@@ -500,14 +501,15 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
       }
       group.rows.push_back(row);
     }
-    const auto base = std::find_if(group.rows.begin(), group.rows.end(), [](const SpeedRow& r) { return r.variant == "softmax" && r.status == "ok"; });
-    if (base != group.rows.end()) {
-      const auto speed = base->examples_per_second;
-      const auto memory = base->peak_tensor_bytes;
-      for (SpeedRow& row : group.rows) {
-        if (speed && speed->mean > 0 && row.examples_per_second) row.relative_speed = row.examples_per_second->mean / speed->mean;
-        if (memory && *memory > 0 && row.peak_tensor_bytes) row.relative_memory = *row.peak_tensor_bytes / *memory;
+    for (SpeedRow& row : group.rows) {
+      const SpeedRow* base = nullptr;  // of the same program revision where there is one
+      for (const SpeedRow& other : group.rows) {
+        if (other.variant == "softmax" && other.status == "ok" && (base == nullptr || other.revision == row.revision)) base = &other;
       }
+      if (base == nullptr) continue;
+      const auto& speed = base->examples_per_second;
+      if (speed && speed->mean > 0 && row.examples_per_second) row.relative_speed = row.examples_per_second->mean / speed->mean;
+      if (base->peak_tensor_bytes.value_or(0) > 0 && row.peak_tensor_bytes) row.relative_memory = *row.peak_tensor_bytes / *base->peak_tensor_bytes;
     }
     std::stable_sort(group.rows.begin(), group.rows.end(), [](const SpeedRow& a, const SpeedRow& b) {
       const double x = a.examples_per_second ? a.examples_per_second->mean : -1, y = b.examples_per_second ? b.examples_per_second->mean : -1;
@@ -537,29 +539,28 @@ const SpeedRow* speed_of(const ScoreRow& score, const SpeedGroup& speeds) {
 }
 
 std::vector<const SpeedGroup*> speeds_for(const ScoreGroup& scores, const std::vector<SpeedGroup>& speeds) {
-  const auto host_name = [](const std::string& host) { return host.substr(0, host.find(',')); };
   std::vector<std::pair<std::int64_t, const SpeedGroup*>> candidates;  // how many of the scored models were measured
   for (const SpeedGroup& group : speeds) {
-    if (group.source != "bench" || group.length == 0 || group.profile != scores.profile || group.device != scores.device || host_name(group.host) != host_name(scores.host)) continue;
+    const bool bench = group.source == "bench" && group.length > 0;
+    const bool training = group.source == "train" && !scores.is_average() && group.task_name == scores.task_name;
+    if (!(bench || training) || group.profile != scores.profile || group.host != scores.host) continue;
     const auto measured = std::count_if(scores.rows.begin(), scores.rows.end(), [&](const ScoreRow& row) { return row.test && speed_of(row, group) != nullptr; });
     if (measured > 0) candidates.emplace_back(measured, &group);
   }
-  // All of the measured models first; then the longest; then the larger batch.
-  std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
-    return std::tuple(-a.first, -a.second->length, -a.second->batch_size) < std::tuple(-b.first, -b.second->length, -b.second->batch_size);
+  const auto scored = std::count_if(scores.rows.begin(), scores.rows.end(), [](const ScoreRow& row) { return row.test.has_value(); });
+  std::stable_sort(candidates.begin(), candidates.end(), [&](const auto& a, const auto& b) {
+    const auto order = [&](const auto& one) {
+      const bool bench_of_most = one.second->length > 0 && 2 * one.first >= scored;
+      return std::tuple(!bench_of_most, -one.first, -one.second->length, -one.second->batch_size);
+    };
+    return order(a) < order(b);
   });
   std::vector<const SpeedGroup*> groups;
   std::set<std::int64_t> lengths;
   for (const auto& [count, group] : candidates) {
     if (lengths.insert(group->length).second) groups.push_back(group);
   }
-  if (!groups.empty() || scores.is_average()) return groups;
-  for (const SpeedGroup& group : speeds) {
-    const bool same = group.source == "train" && group.profile == scores.profile && group.task_name == scores.task_name && group.host == scores.host;
-    const bool shared = same && std::any_of(scores.rows.begin(), scores.rows.end(), [&](const ScoreRow& row) { return row.test && speed_of(row, group) != nullptr; });
-    if (shared) return {&group};
-  }
-  return {};
+  return groups;
 }
 
 }  // namespace lra::report

@@ -66,6 +66,7 @@ struct SpeedRow {
   std::int64_t n = 0;
   std::string model = {};     ///< as in ScoreRow
   std::string revision = {};  ///< of the program; records of different ones are never averaged
+  bool dirty = false;         ///< with uncommitted changes
 };
 
 /// Rows measured under the same conditions. `length` is 0 for speed seen while training on a task's own lengths. Groups with the same `setting` differ in
@@ -85,8 +86,9 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
 /// Speed and memory by profile, host, device, threads, batch size, precision and length: bench records, then what training saw.
 std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results);
 
-/// The groups that charts of `scores` can take speed and memory from, best first: benches on the same profile, host name and device, one for each
-/// length: those with most of the scored models, then the longest. Where there is no bench, what training on the same task saw. May be empty.
+/// The groups that charts of `scores` can take speed and memory from: benches of the same profile on the same host, device and threads, one for each length, and
+/// (but for averages) what training on the same task saw. Benches of at least half of the scored models come first,
+/// those of most before others, then the longest; then training. May be empty.
 std::vector<const SpeedGroup*> speeds_for(const ScoreGroup& scores, const std::vector<SpeedGroup>& speeds);
 
 /// The first of these, or the one of the given length (`length` not 0). May be null.

@@ -110,7 +110,7 @@ Figure curves_figure(const std::vector<ScoreGroup>& scores) {
         for (const auto& [step, sum] : sums) line.points.emplace_back(static_cast<double>(step), sum.first / sum.second);
         most = std::max(most, line.points.size());
         if (!line.points.empty()) chart.lines.push_back(line);
-        else if (!row.records.empty()) chart.not_drawn.push_back(row.label + " (no metrics.jsonl)");
+        else if (!row.records.empty()) chart.not_drawn.emplace_back(row.label, "no metrics.jsonl");
       }
       if (most < 2) continue;  // a single evaluation is no curve
       std::stable_sort(chart.lines.begin(), chart.lines.end(), [](const Line& a, const Line& b) { return a.points.back().second > b.points.back().second; });
@@ -146,7 +146,7 @@ Figure growth_figure(const std::vector<GrowthSet>& sets) {
         Line line{row.label, row.mixer, {}};
         for (const GrowthPoint& point : row.points) {
           if (point.length >= 256 && point.*member && (share || *(point.*member) > 0)) line.points.emplace_back(static_cast<double>(point.length), *(point.*member) / unit);
-          if (point.status != "ok") chart.not_drawn.push_back(fmt::format("{} at {} ({})", row.label, point.length, point.status));
+          if (point.status != "ok") chart.not_drawn.emplace_back(fmt::format("{} at {}", row.label, point.length), point.status);
         }
         if (share && row.mixer == "none") continue;
         if (!line.points.empty()) chart.lines.push_back(line);

@@ -6,7 +6,6 @@
 #include <map>
 #include <set>
 
-#include "core/build_info.h"
 #include "report/atlas.h"
 #include "report/labels.h"
 #include "report/page_assets.h"
@@ -373,10 +372,10 @@ std::string page(const Content& content, const std::function<std::string(const s
 
   html += "<h2 id=\"all-runs\">Runs</h2>\n<p>Every run with its configuration, host, program, data and the commands that repeat it.</p>\n<p><label>Filter <input id=\"run-filter\" type=\"search\" placeholder=\"linear text\"></label> "
           "<span class=\"note\" id=\"run-count\"></span></p>\n<div id=\"run-list\"></div>\n";
-  html += fmt::format("<p class=\"note\">Written by lra-report, revision {}{}. Published numbers: data/published/lra.json.</p>\n</main>\n", escape_html(build_info().revision),
-                      build_info().dirty ? " with uncommitted changes" : "");
+  // No time and no revision: the same records give the same bytes.
+  html += "<p class=\"note\">Written by lra-report. Published numbers: data/published/lra.json.</p>\n</main>\n";
   if (interactive) html += "<script>\n" + content.vega_bundle + "\n</script>\n";
-  html += fmt::format("<script>\nconst chart_base = {};\nconst figures = {};\nconst runs = {};\n{}</script>\n", script_json(chart_base()), interactive ? script_json(figures_json(content.figures)) : "{}",
+  html += fmt::format("<script>\nconst chart_bases = {};\nconst figures = {};\nconst runs = {};\n{}</script>\n", script_json({{"wide", chart_base(wide_layout)}, {"narrow", chart_base(narrow_layout)}}), interactive ? script_json(figures_json(content.figures)) : "{}",
                       script_json(runs_json(results)), page_script);
   return html + "</body>\n</html>\n";
 }

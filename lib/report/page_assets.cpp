@@ -10,7 +10,7 @@ const char* const page_style = R"css(
 :root[data-theme=dark] { color-scheme: dark; }
 * { box-sizing: border-box; }
 body { font: 15px/1.55 -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "Liberation Sans", sans-serif; color: var(--ink); margin: 0; background: var(--paper); }
-main { max-width: 1080px; margin: 0 auto; padding: 32px 28px 72px; }
+main { max-width: 1120px; margin: 0 auto; padding: 32px 28px 72px; }
 header { display: flex; flex-wrap: wrap; gap: 8px 24px; justify-content: space-between; align-items: start; }
 h1 { font-size: 28px; line-height: 1.25; margin: 0 0 6px; letter-spacing: -.01em; }
 h2 { font-size: 20px; margin: 48px 0 12px; padding-bottom: 6px; border-bottom: 1px solid var(--line); }
@@ -64,7 +64,7 @@ pre { white-space: pre-wrap; background: var(--soft); padding: 8px 12px; border-
 #vg-tooltip-element table tr td.key { color: var(--grey) !important; max-width: 150px; }
 #vg-tooltip-element td { border: 0; padding: 1px 4px; }
 @media (max-width: 720px) { main { padding: 20px 14px 48px; } h1 { font-size: 23px; } td { padding: 5px 7px; } }
-@media print { main { padding: 0; max-width: none; } .switches, nav, header button, .links { display: none; } }
+@media print { :root, :root[data-theme=dark] { color-scheme: light; } main { padding: 0; max-width: none; } .switches, nav, header button, .links { display: none; } }
 )css";
 
 const char* const page_script = R"js(
@@ -84,7 +84,7 @@ for (const [id, figure] of Object.entries(figures)) {
     });
     caption.textContent = part.caption;
     root.dataset.view = current;
-    vegaEmbed(chart, { ...chart_base, background: null, ...part.spec }, { renderer: "svg", actions: false }).then(result => { drawn = result.view; root.dataset.drawn = current; });
+    vegaEmbed(chart, { ...(narrow.matches ? chart_bases.narrow : chart_bases.wide), background: null, ...part.spec }, { renderer: "svg", actions: false }).then(result => { drawn = result.view; root.dataset.drawn = current; });
   };
   selects.forEach((select, changed) => select.addEventListener("change", () => {
     const want = selects.map(s => s.selectedIndex);

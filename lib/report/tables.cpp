@@ -467,7 +467,7 @@ std::string to_html(const Table& table) {
         for (const auto& [mark, name] : {std::pair{Mark::best, " best"}, {Mark::second, " second"}, {Mark::tied, " tied"}}) classes += cell.mark == mark ? name : "";
         if (cell.muted) classes += " muted";
         html += fmt::format("<td{}{}{}>{}</td>", classes.empty() ? "" : fmt::format(" class=\"{}\"", classes),
-                            cell.value.is_number() ? fmt::format(" data-value=\"{}\"", cell.value.dump()) : "",
+                            cell.value.is_number() ? fmt::format(" data-value=\"{:.6g}\"", cell.value.get<double>()) : "",
                             cell.hover.empty() ? "" : fmt::format(" title=\"{}\"", escape_html(cell.hover)), escape_html(cell.text));
       }
       html += "</tr>\n";

@@ -10,7 +10,7 @@
 namespace lra::report {
 namespace {
 
-constexpr double caption_size = 11, subtitle_size = 12, title_size = 16;
+double title_size(const Layout& layout) { return layout.narrow ? 15 : 18; }
 constexpr const char* font = "Arial, Helvetica, Liberation Sans, sans-serif";
 
 void set_ticks(Axis& axis) {
@@ -34,6 +34,16 @@ void set_ticks(Axis& axis) {
   const double rough = (axis.high - axis.low) / std::min(6.0, axis.size / 55), power = std::pow(10, std::floor(std::log10(rough)));
   const double step = rough / power < 1.5 ? power : rough / power < 3.5 ? 2 * power : rough / power < 7.5 ? 5 * power : 10 * power;
   for (double k = std::ceil(axis.low / step); k * step <= axis.high; ++k) axis.ticks.push_back(std::round(k * step * 1e9) / 1e9);
+}
+
+/// Six digits of every number: less to carry, and the same text where the last bits of a logarithm differ from processor to processor.
+Json rounded(Json json) {
+  if (json.is_structured()) {
+    for (Json& part : json) part = rounded(std::move(part));
+  } else if (json.is_number_float()) {
+    json = std::stod(fmt::format("{:.6g}", json.get<double>()));
+  }
+  return json;
 }
 
 }  // namespace
@@ -77,49 +87,51 @@ Json pixels(double value) { return {{"value", std::round(value * 100) / 100}}; }
 
 Json pixel_field(const char* field) { return {{"field", field}, {"type", "quantitative"}, {"scale", nullptr}, {"axis", nullptr}}; }
 
-Json axis_field(const char* field, const Axis& axis, const std::string& title, const std::string& format) {
+Json axis_field(const char* field, const Axis& axis, const std::string& title, const std::string& format, const Layout& layout) {
   Json scale = {{"type", axis.log ? "log" : "linear"}, {"domain", {axis.low, axis.high}}, {"nice", false}};
   if (!axis.log) scale["zero"] = false;
   return {{"field", field},
           {"type", "quantitative"},
           {"scale", scale},
-          {"axis", {{"title", wrap(title, axis.size * 1.05, 12.5)}, {"values", axis.ticks}, {"format", format}}}};
+          {"axis", {{"title", wrap(title, axis.size * 1.05, name_size(layout))}, {"values", axis.ticks}, {"format", format}}}};
 }
 
 Json caption_layer(const std::vector<std::string>& sentences, const Layout& layout) {
   std::string text;
-  for (const std::string& line : wrap(fmt::format("{}", fmt::join(sentences, " ")), layout.width + 150, caption_size)) text += (text.empty() ? "" : "\n") + line;
-  return layer(Json::array({Json::object()}), {{"type", "text"}, {"text", text}, {"lineBreak", "\n"}, {"align", "left"}, {"baseline", "top"}, {"fontSize", caption_size},
-                                               {"lineHeight", 15}, {"color", grey_ink}},
-               {{"x", pixels(0)}, {"y", pixels(layout.height + 52)}});
+  const double size = small_size(layout) - 0.5;
+  for (const std::string& line : wrap(fmt::format("{}", fmt::join(sentences, " ")), layout.width + 150, size)) text += (text.empty() ? "" : "\n") + line;
+  return layer(Json::array({Json::object()}), {{"type", "text"}, {"text", text}, {"lineBreak", "\n"}, {"align", "left"}, {"baseline", "top"}, {"fontSize", size},
+                                               {"lineHeight", 17}, {"color", grey_ink}},
+               {{"x", pixels(0)}, {"y", pixels(layout.height + 60)}});
 }
 
-Json chart_base() {
+Json chart_base(const Layout& layout) {
+  const double names = name_size(layout), numbers = small_size(layout);
   return {{"$schema", "https://vega.github.io/schema/vega-lite/v6.json"},
           {"background", "white"},
           {"config",
            {{"font", font},
             {"view", {{"stroke", line_grey}, {"strokeOpacity", 0.45}}},
-            {"title", {{"anchor", "start"}, {"frame", "group"}, {"fontSize", title_size}, {"fontWeight", 600}, {"color", ink}, {"subtitleFontSize", subtitle_size},
-                       {"subtitleColor", grey_ink}, {"subtitlePadding", 6}, {"subtitleLineHeight", 16}, {"offset", 14}}},
+            {"title", {{"anchor", "start"}, {"frame", "group"}, {"fontSize", title_size(layout)}, {"fontWeight", 600}, {"color", ink}, {"subtitleFontSize", numbers},
+                       {"subtitleColor", grey_ink}, {"subtitlePadding", 6}, {"subtitleLineHeight", numbers + 4}, {"offset", 14}}},
             {"axis", {{"gridColor", line_grey}, {"gridOpacity", 0.18}, {"domain", false}, {"tickColor", line_grey}, {"labelColor", grey_ink}, {"titleColor", ink},
-                      {"labelFontSize", 11.5}, {"titleFontSize", 12.5}, {"titleFontWeight", "normal"}, {"titlePadding", 10}, {"labelOverlap", false}}},
-            {"legend", {{"titleFontSize", 12}, {"titleFontWeight", 600}, {"labelFontSize", 11.5}, {"labelColor", grey_ink}, {"titleColor", ink}, {"rowPadding", 4},
+                      {"labelFontSize", numbers}, {"titleFontSize", names}, {"titleFontWeight", "normal"}, {"titlePadding", 10}, {"labelOverlap", false}}},
+            {"legend", {{"titleFontSize", numbers}, {"titleFontWeight", 600}, {"labelFontSize", numbers}, {"labelColor", grey_ink}, {"titleColor", ink}, {"rowPadding", 4},
                         {"labelLimit", 200}, {"titleLimit", 220}, {"layout", {{"right", {{"direction", "vertical"}, {"margin", 22}}}, {"bottom", {{"direction", "vertical"}, {"anchor", "start"}, {"margin", 12}}}}}}}}}};
 }
 
 Json chart_spec(const std::string& title, const std::string& subtitle, const Layout& layout, Json layers) {
   const double room = layout.narrow ? layout.width : layout.width + 150;
   return {{"description", title + ". " + subtitle},
-          {"title", {{"text", wrap(title, room, title_size + 1)}, {"subtitle", wrap(subtitle, room, subtitle_size)}}},
+          {"title", {{"text", wrap(title, room, title_size(layout) + 1)}, {"subtitle", wrap(subtitle, room, small_size(layout))}}},
           {"width", layout.width},
           {"height", layout.height},
           {"padding", layout.narrow ? 2 : 14},
-          {"layer", std::move(layers)}};
+          {"layer", rounded(std::move(layers))}};
 }
 
-Json complete_spec(const Json& own) {
-  Json spec = chart_base();
+Json complete_spec(const Json& own, const Layout& layout) {
+  Json spec = chart_base(layout);
   spec.update(own);
   return spec;
 }

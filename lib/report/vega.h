@@ -13,10 +13,11 @@ struct Layout {
   double width = 0, height = 0;
   bool narrow = false;
 };
-inline constexpr Layout wide_layout{660, 400, false}, narrow_layout{286, 440, true};
+inline constexpr Layout wide_layout{680, 430, false}, narrow_layout{286, 440, true};
 
-inline constexpr double label_size = 12.5, small_size = 11;
-inline double name_size(const Layout& layout) { return layout.narrow ? small_size : label_size; }  ///< of the names beside bubbles
+/// Sizes of letters in pixels. The wide ones can still be read when the picture is printed at half its size.
+inline double name_size(const Layout& layout) { return layout.narrow ? 11 : 14; }   ///< of names of mechanisms
+inline double small_size(const Layout& layout) { return layout.narrow ? 11 : 13; }  ///< of numbers, legends and captions
 
 /// The few colours that are not data; the page replaces them by others when it is dark.
 inline constexpr const char* ink = "#1f2328";
@@ -47,18 +48,18 @@ Json pixels(double value);
 Json pixel_field(const char* field);
 
 /// The field as a quantity on the axis.
-Json axis_field(const char* field, const Axis& axis, const std::string& title, const std::string& format);
+Json axis_field(const char* field, const Axis& axis, const std::string& title, const std::string& format, const Layout& layout);
 
 /// A layer with the caption below the plot and its axis.
 Json caption_layer(const std::vector<std::string>& sentences, const Layout& layout);
 
-/// What all charts have in common: schema, background, fonts, colours. A chart's file is this and the chart's own part.
-Json chart_base();
+/// What all charts of a layout have in common: schema, background, fonts, colours. A chart's file is this and the chart's own part.
+Json chart_base(const Layout& layout);
 
 /// A chart's own part.
 Json chart_spec(const std::string& title, const std::string& subtitle, const Layout& layout, Json layers);
 
 /// Both together, as written to a file.
-Json complete_spec(const Json& own);
+Json complete_spec(const Json& own, const Layout& layout);
 
 }  // namespace lra::report

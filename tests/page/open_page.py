@@ -81,7 +81,7 @@ class Page:
         self.wait_drawn(figure)
 
     def chart_text(self, figure):
-        return self.page.evaluate("id => [...document.querySelectorAll(`#${id} .chart svg text`)].map(t => t.textContent).join('\\n')", figure)
+        return self.page.evaluate("id => [...document.querySelectorAll(`#${id} .chart svg text`)].map(t => t.children.length ? [...t.children].map(c => c.textContent).join(' ') : t.textContent).join('\\n')", figure)
 
 
 def check_layout(visit, width):

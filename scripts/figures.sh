@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Builds the report of everything in results/ and takes the README's pictures from it.
+#   scripts/figures.sh [--check]     --check: writes nothing; fails unless page and chart specifications are the bytes that the pictures were made of
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+[ $# = 0 ] || [ "$*" = --check ] || fail "expected nothing or --check, found: $*"
+
+report=build/figures
+sums=results/figures/SHA256SUMS
+hashes() { (cd "$report" && LC_ALL=C sha256sum index.html charts/*.vl.json); }
+
+if [ "${1:-}" = --check ]; then
+  build/release/bin/lra-report results -o "$report" --no-pictures >/dev/null
+  diff "$sums" <(hashes) || fail "the README's pictures are not those of the records in results/: run scripts/figures.sh and look at them"
+  say "page and charts are those of the README"
+  exit
+fi
+
+build/release/bin/lra-report results -o "$report"
+for chart in bubble_listops_lecture bubble_text_standin_mini bubble_paper_2020 growth_time growth_memory growth_share; do
+  cp "$report/charts/$chart.png" results/figures/
+done
+.venv/bin/python - "$report/atlas.svg" results/figures/atlas.png <<'PY'
+import pathlib, sys, vl_convert
+pathlib.Path(sys.argv[2]).write_bytes(vl_convert.svg_to_png(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8"), scale=1))
+PY
+hashes > "$sums"
+say "the pictures are in results/figures"
