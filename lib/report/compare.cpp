@@ -261,7 +261,9 @@ void add_warnings(ScoreGroup& group, const std::vector<const Result*>& members) 
 /// "average of 5" or "of 6" tasks from the groups of one profile and host; empty where a task is missing.
 std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& groups, bool with_path_x, const Json& published) {
   std::map<std::string, std::vector<const ScoreGroup*>> by_task;
-  for (const ScoreGroup* group : groups) by_task[group->task].push_back(group);
+  for (const ScoreGroup* group : groups) {
+    if (!group->limited) by_task[group->task].push_back(group);
+  }
   for (const auto& [task, name] : task_names) {
     if (task != "pathx" && by_task[task].size() != 1) return std::nullopt;
   }
@@ -274,6 +276,7 @@ std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& gr
   average.host = first.host;
   average.device = first.device;
   average.setting = first.setting;
+  average.suites = first.suites;
   average.condition = fmt::format("profile {} · {}", first.profile, first.host);
   for (const auto& [task, name] : task_names) {
     for (const ScoreGroup* group : by_task[task]) {
@@ -409,27 +412,37 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
         group.rows.push_back(row);
       }
       rank(group.rows);
+      group.suites = fmt::format("{}", fmt::join(suites, " and "));
       scores.push_back(group);
-      qualifiers.push_back({fmt::format("{}", fmt::join(suites, " and ")), group.profile, "up to " + number_list(members, "seq_len"),
+      qualifiers.push_back({scores.back().suites, group.profile, "up to " + number_list(members, "seq_len"),
                             group.limited ? fmt::format("limit {}", *limit) : "", number_list(members, "train_steps") + " steps", "batch " + number_list(members, "batch_size"),
                             precision, text_at(first.host, "name"), text_at(first.host, "cpu"), group.device});
     }
   }
 
-  std::map<std::string, std::vector<const ScoreGroup*>> by_profile;
-  for (const ScoreGroup& group : scores) {
-    if (!group.limited) by_profile[group.setting].push_back(&group);
-  }
   std::vector<ScoreGroup> averages;
-  for (const auto& [setting, members] : by_profile) {
+  for (const auto& members : side_by_side(scores)) {
     for (const bool with_path_x : {false, true}) {
       if (auto average = average_group(members, with_path_x, published)) averages.push_back(*average);
     }
   }
-  for (const ScoreGroup& average : averages) qualifiers.push_back({"", average.profile, "", "", "", "", average.setting, average.host, "", average.device});
+  for (const ScoreGroup& average : averages) qualifiers.push_back({average.suites, average.profile, "", "", "", "", average.setting, average.host, "", average.device});
   scores.insert(scores.end(), averages.begin(), averages.end());
   name_groups(scores, qualifiers);
   return scores;
+}
+
+std::vector<std::vector<const ScoreGroup*>> side_by_side(const std::vector<ScoreGroup>& groups) {
+  std::map<std::string, std::vector<const ScoreGroup*>> by_setting, result;
+  for (const ScoreGroup& group : groups) by_setting[group.setting].push_back(&group);
+  for (const auto& [setting, members] : by_setting) {
+    std::map<std::string, int> tasks;
+    const bool twice = std::any_of(members.begin(), members.end(), [&](const ScoreGroup* group) { return ++tasks[group->task] > 1; });
+    for (const ScoreGroup* group : members) result[setting + (twice ? "/" + group->suites : "")].push_back(group);
+  }
+  std::vector<std::vector<const ScoreGroup*>> sets;
+  for (const auto& [key, members] : result) sets.push_back(members);
+  return sets;
 }
 
 std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {

@@ -46,7 +46,8 @@ struct ScoreGroup {
   std::string task, task_name, profile, host, device, title, condition;  ///< condition: lengths, data, host in one line
   std::string name = {};     ///< short and unlike that of every other group: "ListOps (lecture)"
   std::string slug = {};     ///< the same for file names: "listops_lecture"
-  std::string setting = {};  ///< equal for groups whose tasks may be averaged: profile, host, device, precision
+  std::string setting = {};  ///< profile, host, device, precision
+  std::string suites = {};   ///< of its runs
   std::vector<std::pair<std::string, double>> reference_levels = {};  ///< name, percent
   std::vector<ScoreRow> rows = {};                                    ///< best first; without a score last
   std::vector<std::string> notes = {};
@@ -82,6 +83,9 @@ struct SpeedGroup {
 /// tasks" (without Path-X) and, with Path-X, "average of 6 tasks" (a failed Path-X counted as 50).
 /// `published` is data/published/lra.json.
 std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const Json& published);
+
+/// The groups whose tasks belong side by side in one table or average: of one setting; where a task would be there twice, of one setting and suite.
+std::vector<std::vector<const ScoreGroup*>> side_by_side(const std::vector<ScoreGroup>& groups);
 
 /// Speed and memory by profile, host, device, threads, batch size, precision and length: bench records, then what training saw.
 std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results);

@@ -28,7 +28,8 @@ a { color: var(--link); }
 button, select, input { font: inherit; font-size: 13.5px; color: inherit; background: var(--soft); border: 1px solid var(--line); border-radius: 6px; padding: 3px 8px; max-width: 100%; }
 button { cursor: pointer; }
 .switches { display: flex; flex-wrap: wrap; gap: 8px 18px; margin: 12px 0; font-size: 13.5px; }
-.switches label { display: flex; gap: 6px; align-items: center; min-width: 0; }
+.switches label { display: flex; gap: 6px; align-items: center; max-width: 100%; }
+.switches select { min-width: 0; flex: 1; }
 figure { margin: 0; }
 .chart { overflow-x: auto; }
 .chart svg [stroke="white"] { stroke: var(--paper); }

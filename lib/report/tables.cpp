@@ -96,10 +96,8 @@ std::string four_digits(double value) {
 }
 
 std::vector<Table> score_tables(const std::vector<ScoreGroup>& groups) {
-  std::map<std::string, std::vector<const ScoreGroup*>> by_setting;
-  for (const ScoreGroup& group : groups) by_setting[group.setting].push_back(&group);
   std::vector<Table> tables;
-  for (const auto& [setting, columns] : by_setting) {
+  for (const auto& columns : side_by_side(groups)) {
     Table table;
     table.name = tables.empty() ? "scores" : fmt::format("scores_{}", tables.size() + 1);
     const ScoreGroup& first = *columns.front();
@@ -451,7 +449,9 @@ std::string to_html(const Table& table) {
   std::string html;
   for (const TableSection& section : table.sections) {
     if (!section.title.empty()) html += fmt::format("<h4>{}</h4>\n", escape_html(section.title));
-    for (const std::string& warning : section.warnings) html += fmt::format("<p class=\"warning\">{}</p>\n", escape_html(warning));
+    std::string warnings;
+    for (const std::string& warning : section.warnings) warnings += (warnings.empty() ? "" : "<br>") + escape_html(warning);
+    if (!warnings.empty()) html += fmt::format("<p class=\"warning\">{}</p>\n", warnings);
     html += "<div class=\"scroll\"><table class=\"sortable\">\n<thead><tr>";
     for (const Column& column : table.columns) {
       if (!column.title.empty()) html += fmt::format("<th scope=\"col\"{}><button>{}</button></th>", column.number ? " class=\"number\"" : "", escape_html(column.title));

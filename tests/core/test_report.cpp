@@ -387,6 +387,21 @@ TEST_CASE("as papers print it: tasks across, failures and chance shown, LaTeX th
   CHECK_THAT(to_html(table), ContainsSubstring("<td class=\"number best\" data-value=\"40\""));
 }
 
+TEST_CASE("tasks stand side by side, but no task twice: then each suite has a table", "[report]") {
+  Json text = train_record("linear", 0, 0.65), again = train_record("linear", 0, 0.41);
+  text["task"] = "text";
+  again["config"]["train_steps"] = 7;
+  for (Json* record : {&text, &again}) (*record)["suite"] = "b";
+  Json first = train_record("linear", 0, 0.40);
+  first["suite"] = "a";
+  CHECK(score_tables(compare_scores(parse({first, text}), published())).size() == 1);
+  const auto tables = score_tables(compare_scores(parse({first, text, again}), published()));
+  REQUIRE(tables.size() == 2);
+  CHECK(tables[0].columns.at(2).title == "ListOps (a)");
+  CHECK(tables[1].columns.at(2).title == "ListOps (b)");
+  CHECK(tables[1].columns.at(3).title == "Text (b)");
+}
+
 TEST_CASE("speed and memory stand beside those of full attention at each length", "[report]") {
   const auto tables = length_tables(compare_speed(parse({bench_record("softmax", 1024, 8, 800), bench_record("linear", 1024, 20, 200), bench_record("softmax", 4096, 1, 12800),
                                                          bench_record("linear", 4096, 5, 800)})));

@@ -87,6 +87,8 @@ class Page:
 def check_layout(visit, width):
     page = visit.page
     expect(page.evaluate("document.documentElement.scrollWidth") <= width, f"the page is wider than {width} pixels")
+    outside = page.evaluate("w => [...document.querySelectorAll('.switches *, header *, nav *, .banner')].filter(e => e.getClientRects().length && e.getBoundingClientRect().right > w - 8).map(e => e.outerHTML.slice(0, 80))", width)
+    expect(not outside, f"at {width} pixels these reach over the edge: {outside[:5]}")
     overlaps = page.evaluate(PAGE_OVERLAPS)
     expect(not overlaps, f"at {width} pixels these overlap on the page: {overlaps[:5]}")
     views = 0
