@@ -474,6 +474,7 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
     const std::string dropout = text_at(first.config, "dropout");
     group.condition = fmt::format("profile {} ({}{}) · {}{} · {}", group.profile, group.sizes, dropout.empty() ? "" : ", dropout " + dropout, batch,
                                   group.precision.empty() ? "" : ", " + group.precision, group.host);
+    if (const std::string allocator = text_at(first.host, "allocator"); !allocator.empty() && allocator != "caching") group.condition += " · allocator " + allocator;
     const std::string lengths = group.length > 0          ? fmt::format("{} tokens in every sequence", group.length)
                                 : first.kind == "bench" ? fmt::format("Bench on {}'s own lengths", group.task_name)
                                                         : fmt::format("Seen while training on {}", group.task_name);

@@ -232,10 +232,10 @@ std::vector<Table> paper_tables(const Content& content) {
   TableSection list{"", {"1: the same order, 0: none, -1: the opposite. With few mechanisms the interval is wide: read it before the number."}, {}, {}};
   for (const PaperComparison& comparison : content.comparisons) {
     const auto& rho = comparison.correlation;
+    if (!rho) continue;  // fewer than 4 mechanisms
     const auto number = [](double value) { return Cell{fmt::format("{:.2f}", value), value}; };
     const auto n = static_cast<std::int64_t>(comparison.pairs.size());
-    list.rows.push_back({{comparison.what, comparison.what, Mark::none, false, comparison.source}, {fmt::format("{}", n), n}, rho ? number(rho->rho) : Cell{"–", {}, Mark::none, true, "fewer than 4"},
-                         rho ? number(rho->low) : Cell{}, rho ? number(rho->high) : Cell{}, {comparison.condition, comparison.condition}});
+    list.rows.push_back({{comparison.what, comparison.what, Mark::none, false, comparison.source}, {fmt::format("{}", n), n}, number(rho->rho), number(rho->low), number(rho->high), {comparison.condition, comparison.condition}});
   }
   if (!list.rows.empty()) {
     ranks.sections.push_back(list);
