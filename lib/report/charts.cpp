@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "report/families.h"
@@ -14,6 +15,7 @@ namespace lra::report {
 namespace {
 
 constexpr double edge = 14;
+constexpr std::size_t most_names = 40;  // in one plot, and fewer among very many; who has none is named on hover
 
 double nice_below(double value) {
   const double power = std::pow(10, std::floor(std::log10(value)));
@@ -59,7 +61,7 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memor
   chart.levels = scores.reference_levels;
   std::set<std::int64_t> n;
   std::set<std::string> error_kinds, revisions;
-  bool dirty = false;
+  bool dirty = false, other_revision = false;
   for (const ScoreRow& row : scores.rows) {
     if (!row.test) {
       chart.not_drawn.emplace_back(row.label, row.status + (row.status == "ok" || row.status == "incomplete" ? ": " + row.message : ""));
@@ -75,6 +77,7 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memor
     n.insert(row.test->n);
     revisions.insert(measured->revision.substr(0, 10));
     dirty = dirty || measured->dirty;
+    other_revision = other_revision || (!row.records.empty() && Result::text_at(row.records.front()->build, "revision") != measured->revision);
     if (!row.test->error_kind.empty()) {
       error_kinds.insert(row.test->error_kind == "binomial SE" ? "binomial standard error of the test set" : row.test->error_kind == "sd over seeds" ? "standard deviation over seeds" : "standard error " + row.test->error_kind);
     }
@@ -98,6 +101,7 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memor
     chart.caption.push_back("Speed and memory are those seen while training, at the task's own lengths.");
   }
   for (const std::string& warning : scores.warnings) chart.caption.push_back(warning);
+  if (other_revision) chart.caption.push_back("Some speeds come from another program revision than the scores.");
   if (revisions.size() > 1) chart.caption.push_back(fmt::format("Speeds come from different program revisions: {}.", fmt::join(revisions, ", ")));
   if (dirty) chart.caption.push_back("Some speeds come from programs with uncommitted changes.");
   set_memory_unit(chart);
@@ -198,6 +202,14 @@ Drawing draw(const Chart& chart, const Layout& layout) {
     const Point centre{x.pixel(bubble.x), down(bubble.y)};
     labelled.push_back({centre, radius(bubble), centre.y - down(bubble.y + bubble.error), shorten(bubble.label, layout.narrow ? 22 : 36)});
   }
+  const std::size_t room = std::clamp<std::size_t>(4000 / std::max<std::size_t>(labelled.size(), 1), 5, most_names);
+  if (labelled.size() > room) {  // those on the front, then the most accurate
+    const std::vector<bool> front = pareto_front(chart.bubbles);
+    std::vector<std::size_t> order(labelled.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return std::pair(front[a], chart.bubbles[a].y) > std::pair(front[b], chart.bubbles[b].y); });
+    for (std::size_t i = room; i < order.size(); ++i) labelled[order[i]].text.clear();
+  }
   const auto labels = place_labels(labelled, layout.width, layout.height, level_pixels, name_size(layout));
 
   Json bubbles = Json::array(), bars = Json::array();
@@ -289,7 +301,7 @@ Drawing draw(const Chart& chart, const Layout& layout) {
   for (std::size_t i = 0; i < labels.size(); ++i) {
     const PlacedLabel& label = labels[i];
     if (!label.placed) {
-      nameless.push_back(labelled[i].text);
+      nameless.push_back(shorten(chart.bubbles[i].label, 36));
       continue;
     }
     const auto rounded = [](double value) { return std::round(value * 10) / 10; };
@@ -311,7 +323,8 @@ Drawing draw(const Chart& chart, const Layout& layout) {
     for (const auto& [name, value] : far_levels) texts.push_back(fmt::format("{} {:.1f} %", name, value));
     caption.push_back("Reference levels outside the plot: " + sentence_list(texts) + ".");
   }
-  if (!nameless.empty()) caption.push_back("Without room for a name: " + sentence_list(nameless) + ".");
+  if (nameless.size() > most_names) caption.push_back(fmt::format("Without room for a name: {} mechanisms.", nameless.size()));
+  else if (!nameless.empty()) caption.push_back("Without room for a name: " + sentence_list(nameless) + ".");
   add_not_drawn(caption, chart.not_drawn);
   return {chart_spec(chart.title, chart.subtitle, layout, std::move(layers)), caption};
 }
@@ -363,6 +376,7 @@ Drawing draw(const LineChart& chart, const Layout& layout) {
     for (const auto& [px, py] : line.points) points.push_back({{"model", line.label}, {"x", px}, {"y", py}});
     if (line.points.empty()) continue;
     const double end = layout.height - y.pixel(line.points.back().second);
+    if (names.size() >= most_names - chart.levels.size()) continue;
     names.push_back({end, x.pixel(line.points.back().first), end, shorten(line.label, name_length), line.label});
   }
   for (const auto& [name, value] : chart.levels) {

@@ -66,11 +66,12 @@ struct Reader {
   }
 };
 
-// Keys that neither change what is computed nor how fast a step is.
-const std::set<std::string> bookkeeping_keys = {"seed", "suite", "variant", "display_name", "data_dir", "out", "checkpoint_every", "memory_limit_gb", "time_limit_minutes",
-                                                "eval_batch_size"};
-
 }  // namespace
+
+const std::set<std::string>& bookkeeping_keys() {
+  static const std::set<std::string> keys = {"seed", "suite", "variant", "display_name", "data_dir", "out", "checkpoint_every", "memory_limit_gb", "time_limit_minutes", "eval_batch_size"};
+  return keys;
+}
 
 std::string Result::text_at(const Json& object, const char* key) {
   const auto found = object.find(key);
@@ -116,7 +117,11 @@ Result parse_result(const Json& json, const fs::path& file) {
   result.valid_accuracy = metrics.fraction("valid_accuracy");
   result.test_accuracy = metrics.fraction("test_accuracy");
   result.test_examples = metrics.integer("test_examples");
-  result.reference_levels = metrics.object_at("reference_levels");
+  result.reference_levels = Json::object();
+  const Json levels_json = metrics.object_at("reference_levels");
+  for (const auto& [name, value] : levels_json.items()) {
+    if (!value.is_null()) result.reference_levels[name] = value;
+  }
   const Reader levels{file, result.reference_levels, "/metrics/reference_levels"};
   for (const auto& [name, value] : result.reference_levels.items()) levels.fraction(name.c_str());
   result.train_steps_per_second = speed.measured("train_steps_per_second");
@@ -130,7 +135,8 @@ Result parse_result(const Json& json, const fs::path& file) {
   result.wall_seconds = top.number("wall_seconds");
   std::map<std::string, std::string> kept;
   for (const auto& [key, value] : result.config.items()) {
-    if (bookkeeping_keys.count(key) == 0) kept[key] = value.dump();
+    const bool own_field = key == "seq_len" && result.sequence_length.has_value();
+    if (bookkeeping_keys().count(key) == 0 && !own_field) kept[key] = value.dump();
   }
   for (const auto& [key, value] : kept) result.signature += key + "=" + value + ";";
   return result;
@@ -152,11 +158,17 @@ Collection collect(const std::vector<fs::path>& folders) {
                 "give the folder that lra-run wrote with --out");
   }
   Collection collection;
+  std::map<std::string, fs::path> seen;  // contents: a folder that was copied must not count twice
   for (const auto& [canonical, file] : files) {
     try {
-      collection.results.push_back(parse_result(read_json(file), file));
+      const std::string text = read_file(file);
+      const auto [first, is_new] = seen.emplace(text, file);
+      if (is_new) collection.results.push_back(parse_result(parse_json(text, file.string()), file));
+      else collection.broken.push_back(fmt::format("{}: a copy of {}, not counted", file.string(), first->second.string()));
     } catch (const Error& error) {
       collection.broken.push_back(error.what());
+    } catch (const Json::exception& error) {
+      collection.broken.push_back(fmt::format("{}: {}", file.string(), error.what()));
     }
   }
   if (collection.results.empty()) throw Error(fmt::format("no record could be read; the first: {}", collection.broken.front()));
@@ -168,7 +180,6 @@ std::vector<CurvePoint> read_curve(const fs::path& run_folder) {
   std::ifstream in(run_folder / "metrics.jsonl");
   for (std::string text; std::getline(in, text);) {
     const Json line = Json::parse(text, nullptr, false);
-    if (!line.is_object()) continue;
     const auto number = [&](const char* key) { return line.contains(key) && line[key].is_number() ? line[key].get<double>() : std::nan(""); };
     if (!line.contains("split") || !line["split"].is_string() || std::isnan(number("step")) || std::isnan(number("accuracy"))) continue;
     curve.push_back({static_cast<std::int64_t>(number("step")), line["split"].get<std::string>(), number("loss"), 100 * number("accuracy")});

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct Result {
   std::optional<double> flops_per_step, wall_seconds;
   std::optional<Measured> train_steps_per_second, train_examples_per_second, inference_examples_per_second;
   Json reference_levels, config, host, build, data, notes;
-  std::string signature;  ///< the configuration without what changes neither results nor speed; equal for the seeds of one setting
+  std::string signature;  ///< the configuration without what changes neither results nor speed; equal for the seeds of one setting and the lengths of a bench
 
   std::string config_text(const char* key) const { return text_at(config, key); }
   std::string host_text(const char* key) const { return text_at(host, key); }
@@ -33,11 +34,14 @@ struct Result {
 /// Checks a record's schema version and types. `file` names it in errors.
 Result parse_result(const Json& json, const std::filesystem::path& file);
 
-/// The records that could be read, and a sentence for each that could not (broken JSON, another schema version, a wrong type).
+/// The records that could be read, and a sentence for each that could not (broken JSON, another schema version, a wrong type) or is a copy of another.
 struct Collection {
   std::vector<Result> results;
   std::vector<std::string> broken;
 };
+
+/// Keys of a configuration that change neither what is computed nor how fast a step is.
+const std::set<std::string>& bookkeeping_keys();
 
 /// Every `result.json` below the folders (each file once, sorted by path). Throws Error for a missing folder, or where no record can be read.
 Collection collect(const std::vector<std::filesystem::path>& folders);

@@ -47,7 +47,8 @@ std::map<std::string, std::set<std::string>> differing_keys(const std::vector<co
     }
   }
   std::erase_if(values, [&](const auto& item) { return item.second.size() == 1 && present.at(item.first) == done.size(); });
-  for (const char* key : {"seed", "suite", "variant", "display_name", "data_dir", "out", "checkpoint_every", "memory_limit_gb", "time_limit_minutes", "eval_batch_size"}) values.erase(key);
+  for (const std::string& key : bookkeeping_keys()) values.erase(key);
+  if (!results.empty() && results.front()->sequence_length) values.erase("seq_len");
   return values;
 }
 
@@ -119,6 +120,19 @@ std::string sizes_of(const Result& result) {
   return fmt::format("{} layer{}, width {}, {} head{}", layers, layers == "1" ? "" : "s", width, heads, heads == "1" ? "" : "s");
 }
 
+/// What a training's own speed depends on besides model and machine.
+std::string training_of(const Result& result) {
+  return Json{result.task, text_at(result.config, "seq_len"), text_at(result.config, "limit"), text_at(result.config, "batch_size"), result.data}.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/// "revision 0123456789, LibTorch 2.13.0+cpu, Release": speeds of different ones are never averaged.
+std::string build_of(const Result& result) {
+  std::string text = "revision " + text_at(result.build, "revision").substr(0, 10) + (text_at(result.build, "dirty") == "true" ? " with changes" : "");
+  if (const std::string libtorch = text_at(result.build, "libtorch"); !libtorch.empty()) text += ", LibTorch " + libtorch;
+  if (const std::string type = text_at(result.build, "build_type"); !type.empty() && type != "Release") text += ", " + type;
+  return text;
+}
+
 std::string describe_host(const Result& result) {
   const std::string cpu = text_at(result.host, "cpu"), device = text_at(result.host, "device"), threads = text_at(result.host, "threads");
   std::string text = text_at(result.host, "name").empty() ? "unnamed host" : text_at(result.host, "name");
@@ -164,18 +178,22 @@ void rank(std::vector<ScoreRow>& rows) {
     if (a.test && a.test->mean != b.test->mean) return a.test->mean > b.test->mean;
     return a.label < b.label;
   });
-  const auto scored = static_cast<std::size_t>(std::count_if(rows.begin(), rows.end(), [](const ScoreRow& row) { return row.test && !row.at_chance; }));
+  std::vector<ScoreRow*> rivals;
+  for (ScoreRow& row : rows) {
+    if (row.test && !row.at_chance) rivals.push_back(&row);
+  }
+  if (rivals.size() < 2) return;  // nobody to win against
   std::size_t first = 0;
   for (const Mark win : {Mark::best, Mark::second}) {
-    std::size_t end = first;
-    const auto level = [&](const ScoreRow& row) { return rows[first].test->mean - row.test->mean <= 2 * std::hypot(row.standard_error(), rows[first].standard_error()); };
-    while (end < scored && level(rows[end])) ++end;
+    if (first == rivals.size()) return;
+    const ScoreRow& leader = *rivals[first];
+    const auto level = [&](const ScoreRow* row) { return leader.test->mean - row->test->mean <= 2 * std::hypot(row->standard_error(), leader.standard_error()); };
+    const auto end = static_cast<std::size_t>(std::find_if_not(rivals.begin() + static_cast<std::ptrdiff_t>(first), rivals.end(), level) - rivals.begin());
     if (end - first > 1) {
-      for (std::size_t i = first; i < end; ++i) rows[i].mark = win == Mark::best ? Mark::tied : Mark::none;
+      for (std::size_t i = first; i < end; ++i) rivals[i]->mark = win == Mark::best ? Mark::tied : Mark::none;
       return;
     }
-    if (end == first) return;
-    rows[first].mark = win;
+    rivals[first]->mark = win;
     first = end;
   }
 }
@@ -211,7 +229,9 @@ ScoreRow score_row(const std::vector<const Result*>& records, const std::string&
   return row;
 }
 
-/// Gives every group a name and a slug of its own: the task, then as few of suite, settings and host as it takes.
+constexpr std::size_t limit_level = 3;  // of the qualifiers below
+
+/// Gives every group a name and a slug of its own: the task, its suite and limit, then as few of settings and host as it takes.
 void name_groups(std::vector<ScoreGroup>& groups, const std::vector<std::vector<std::string>>& qualifiers) {
   std::vector<std::vector<std::string>> parts(groups.size());
   const auto name = [&](std::size_t i) { return groups[i].task + "/" + fmt::format("{}", fmt::join(parts[i], "/")); };
@@ -221,10 +241,11 @@ void name_groups(std::vector<ScoreGroup>& groups, const std::vector<std::vector<
     std::vector<bool> helps;
     for (std::size_t i = 0; i < groups.size(); ++i) helps.push_back(values[name(i)].size() > 1);
     for (std::size_t i = 0; i < groups.size(); ++i) {
-      if ((helps[i] || level == 0) && !qualifiers[i][level].empty()) parts[i].push_back(qualifiers[i][level]);
+      const bool always = level == 0 || level == limit_level;
+      if ((helps[i] || always) && !qualifiers[i][level].empty()) parts[i].push_back(qualifiers[i][level]);
     }
   }
-  std::map<std::string, int> used;
+  std::map<std::string, int> used, slugs;
   for (std::size_t i = 0; i < groups.size(); ++i) {
     ScoreGroup& group = groups[i];
     if (const int count = ++used[name(i)]; count > 1) parts[i].push_back(fmt::format("set {}", count));
@@ -233,7 +254,9 @@ void name_groups(std::vector<ScoreGroup>& groups, const std::vector<std::vector<
       const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
       if (plain || (!group.slug.empty() && group.slug.back() != '_')) group.slug += plain ? c : '_';
     }
+    group.slug.resize(std::min<std::size_t>(group.slug.size(), 80));
     while (!group.slug.empty() && group.slug.back() == '_') group.slug.pop_back();
+    if (const int count = ++slugs[group.slug]; count > 1) group.slug += fmt::format("_{}", count);
   }
 }
 
@@ -242,17 +265,17 @@ void add_warnings(ScoreGroup& group, const std::vector<const Result*>& members) 
   auto differing = differing_keys(members);
   for (const char* key : {"mixer", "mixer_options", "attention_dropout", "black_pixels"}) differing.erase(key);
   for (const auto& [key, values] : differing) group.warnings.push_back(fmt::format("The rows differ in {}: {}.", key, fmt::join(values, ", ")));
-  const std::pair<const char*, const char*> facts[] = {{"revision", "program revision"}, {"libtorch", "LibTorch version"}};
+  const std::pair<const char*, const char*> facts[] = {{"revision", "program revision"}, {"libtorch", "LibTorch version"}, {"build_type", "build type"}};
   for (const auto& [key, title] : facts) {
     std::set<std::string> values;
     for (const Result* member : members) values.insert(text_at(member->build, key).substr(0, 10));
     if (values.size() > 1) group.warnings.push_back(fmt::format("The rows differ in {}: {}.", title, fmt::join(values, ", ")));
   }
+  std::set<std::string> threads;
+  for (const Result* member : members) threads.insert(text_at(member->host, "threads"));
+  threads.erase("");
+  if (threads.size() > 1) group.warnings.push_back(fmt::format("The rows differ in the number of threads: {}.", fmt::join(threads, ", ")));
   const auto any = [&](auto test) { return std::any_of(members.begin(), members.end(), test); };
-  if (any([](const Result* r) { return text_at(r->host, "threads") != "" && text_at(r->host, "threads") != "1"; }) &&
-      any([](const Result* r) { return text_at(r->host, "threads") == "1"; })) {
-    group.warnings.push_back("The rows differ in the number of threads.");
-  }
   if (any([](const Result* r) { return text_at(r->build, "dirty") == "true"; })) group.warnings.push_back("Some records come from programs with uncommitted changes.");
   if (group.limited) group.warnings.push_back(fmt::format("LIMITED: only the first {} examples of each split were used.", text_at(members.front()->config, "limit")));
   if (any([](const Result* r) { return r->suite == "smoke"; })) group.warnings.push_back("SMOKE RUN: a few steps to see that everything runs; its scores mean nothing.");
@@ -277,6 +300,7 @@ std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& gr
   average.device = first.device;
   average.setting = first.setting;
   average.suites = first.suites;
+  average.precision = first.precision;
   average.condition = fmt::format("profile {} · {}", first.profile, first.host);
   for (const auto& [task, name] : task_names) {
     for (const ScoreGroup* group : by_task[task]) {
@@ -285,7 +309,9 @@ std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& gr
   }
   average.notes = {protocol_note(first.profile)};
   if (with_path_x) average.notes.push_back("A Path-X run that failed or did no better than chance (50 % plus two standard errors) counts as 50.");
+  std::set<std::string> taken;
   for (const ScoreRow& start : first.rows) {
+    if (!taken.insert(start.label + "\n" + start.variant).second) continue;  // its other seeds ended otherwise
     double sum = 0, variance = 0, tasks = 0;
     std::int64_t n = start.test ? start.test->n : 0;
     ScoreRow row{start.label, start.mixer, start.variant, "ok", ""};
@@ -340,6 +366,16 @@ std::string model_of(const Result& result) {
   return model;
 }
 
+double ScoreRow::standard_error() const {
+  if (!test) return 0;
+  const auto n = static_cast<double>(test->n);
+  const double measured = test->error_kind == "sd over seeds" ? test->error / std::sqrt(n) : test->error;
+  const double examples = n * static_cast<double>(test_examples.value_or(0));
+  if (examples == 0) return measured;
+  const double share = (test->mean / 100 * examples + 1) / (examples + 2);
+  return std::max(measured, 100 * std::sqrt(share * (1 - share) / examples));
+}
+
 std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const Json& published) {
   std::map<std::string, std::map<std::string, std::vector<const Result*>>> by_setting;  // setting -> data -> records
   for (const Result& result : results) {
@@ -355,12 +391,16 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
   for (auto& [setting, by_data] : by_setting) {
     // A run that died early may know nothing of its data: it belongs to the group of its settings.
     if (by_data.size() > 1 && by_data.count("{}") != 0) {
-      auto early = by_data.extract("{}").mapped();
+      auto unknown = by_data.extract("{}").mapped();
       auto& members = by_data.rbegin()->second;
-      members.insert(members.end(), early.begin(), early.end());
+      std::copy_if(unknown.begin(), unknown.end(), std::back_inserter(members), [](const Result* result) { return result->status != "ok"; });
+      std::erase_if(unknown, [](const Result* result) { return result->status != "ok"; });
+      if (!unknown.empty()) by_data["{}"] = unknown;
     }
     std::int64_t data_set = 0;
-    for (const auto& [data, members] : by_data) {
+    for (auto& [data, members] : by_data) {
+      // Of a seed that was run twice, the run that ended well counts.
+      std::stable_sort(members.begin(), members.end(), [](const Result* a, const Result* b) { return a->status == "ok" && b->status != "ok"; });
       const Result& first = *members.front();
       ScoreGroup group;
       group.task = first.task;
@@ -369,6 +409,8 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
       group.host = describe_host(first);
       group.device = text_at(first.host, "device");
       const std::string precision = text_at(first.config, "precision");
+      group.precision = precision;
+      group.training = training_of(first);
       group.setting = fmt::format("{}/{}/{}/{}", group.profile, text_at(first.host, "name") + text_at(first.host, "cpu"), group.device, precision);
       group.condition = fmt::format("profile {} · sequences up to {} · {} steps, batch {}", first.profile, number_list(members, "seq_len"),
                                     number_list(members, "train_steps"), number_list(members, "batch_size"));
@@ -376,6 +418,7 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
       const auto limit = integer_at(first.config, "limit");
       group.limited = limit.value_or(0) > 0;
       if (group.limited) group.condition += fmt::format(" · first {} examples of each split", *limit);
+      if (first.suite == "smoke") group.condition += " · smoke run";
       if (by_data.size() > 1) group.condition += fmt::format(" · data set {} of {} of this task", ++data_set, by_data.size());
       group.condition += " · " + group.host;
       group.title = group.task_name + ", " + group.condition;
@@ -408,7 +451,8 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
       for (const auto& [row_key, records] : rows) {
         ScoreRow row = score_row(records, labels.at(records.front()->variant + records.front()->signature), trivial);
         row.model = model_of(*records.front());
-        set_published(row, published, group.task_name);
+        const bool of_lra = std::any_of(task_names.begin(), task_names.end(), [&](const auto& task) { return task.first == group.task; });
+        if (of_lra) set_published(row, published, group.task_name);
         group.rows.push_back(row);
       }
       rank(group.rows);
@@ -422,6 +466,19 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
 
   std::vector<ScoreGroup> averages;
   for (const auto& members : side_by_side(scores)) {
+    std::map<std::string, int> tasks;
+    for (const ScoreGroup* group : members) tasks[group->task] += group->limited ? 0 : 1;
+    std::string twice;
+    bool all = true;
+    for (const auto& [task, name] : task_names) {
+      if (tasks[task] > 1) twice += (twice.empty() ? "" : ", ") + name;
+      all = all && (task == "pathx" || tasks[task] > 0);
+    }
+    if (all && !twice.empty()) {
+      for (ScoreGroup& group : scores) {
+        if (&group == members.front()) group.notes.push_back(fmt::format("No average over LRA's tasks: there is more than one ranking of {} in this setting.", twice));
+      }
+    }
     for (const bool with_path_x : {false, true}) {
       if (auto average = average_group(members, with_path_x, published)) averages.push_back(*average);
     }
@@ -447,13 +504,22 @@ std::vector<std::vector<const ScoreGroup*>> side_by_side(const std::vector<Score
 
 std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
   std::map<std::pair<std::string, std::int64_t>, std::vector<const Result*>> groups;  // setting, length
+  std::map<std::string, std::vector<const Result*>> settings;
   for (const Result& result : results) {
     const bool bench = result.kind == "bench";
-    const Json setting = {bench ? 0 : 1, result.profile, text_at(result.host, "name"), text_at(result.host, "cpu"), text_at(result.host, "device"),
+    const Json setting = {bench ? 0 : 1, bench ? "" : training_of(result), result.profile, text_at(result.host, "name"), text_at(result.host, "cpu"), text_at(result.host, "device"),
                           text_at(result.host, "threads"), text_at(result.host, "allocator"), fmt::format("{:>6}", text_at(result.config, "batch_size")),
-                          text_at(result.config, "precision"), text_at(result.config, "dropout"), sizes_of(result), result.task,
-                          bench ? "" : text_at(result.config, "seq_len")};
-    groups[{setting.dump(), bench ? result.sequence_length.value_or(0) : 0}].push_back(&result);
+                          text_at(result.config, "precision"), text_at(result.config, "dropout"), sizes_of(result), result.task};
+    const std::string key = setting.dump();
+    groups[{key, bench ? result.sequence_length.value_or(0) : 0}].push_back(&result);
+    settings[key].push_back(&result);
+  }
+  // Names are given for all lengths of a setting at once, so that a model has the same one at each.
+  std::map<std::string, std::map<std::string, std::string>> all_labels;                       // setting -> variant and signature -> label
+  std::map<std::string, std::map<std::string, std::set<std::string>>> all_builds;  // likewise -> programs
+  for (const auto& [setting, members] : settings) {
+    all_labels[setting] = labels_of(members);
+    for (const Result* record : members) all_builds[setting][record->variant + record->signature].insert(build_of(*record));
   }
   std::vector<SpeedGroup> speeds;
   for (const auto& [group_key, members] : groups) {
@@ -479,17 +545,16 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
                                 : first.kind == "bench" ? fmt::format("Bench on {}'s own lengths", group.task_name)
                                                         : fmt::format("Seen while training on {}", group.task_name);
     group.title = fmt::format("{}, {}", lengths, group.condition);
-    const auto labels = labels_of(members);
+    const auto& labels = all_labels.at(group.setting);
+    const auto& builds = all_builds.at(group.setting);
+    group.training = training_of(first);
     std::map<std::string, std::vector<const Result*>> rows;
-    std::map<std::string, std::set<std::string>> revisions;  // of one model
-    std::set<std::string> all_revisions;
+    std::set<std::string> programs;
     for (const Result* record : members) {
-      const std::string model = record->variant + record->signature, revision = text_at(record->build, "revision");
-      rows[model + "/" + record->status + "/" + revision].push_back(record);
-      revisions[model].insert(revision);
-      all_revisions.insert(revision.substr(0, 10));
+      rows[record->variant + record->signature + "/" + record->status + "/" + build_of(*record)].push_back(record);
+      programs.insert(build_of(*record));
     }
-    if (all_revisions.size() > 1) group.warnings.push_back(fmt::format("The rows differ in program revision: {}.", fmt::join(all_revisions, ", ")));
+    if (programs.size() > 1) group.warnings.push_back(fmt::format("The rows come from different programs: {}.", fmt::join(programs, "; ")));
     if (std::any_of(members.begin(), members.end(), [](const Result* r) { return text_at(r->build, "dirty") == "true"; })) group.warnings.push_back("Some records come from programs with uncommitted changes.");
     for (const auto& [row_key, records] : rows) {
       const Result& record = *records.front();
@@ -498,7 +563,7 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
       row.model = model_of(record);
       row.revision = text_at(record.build, "revision");
       row.dirty = std::any_of(records.begin(), records.end(), [](const Result* r) { return text_at(r->build, "dirty") == "true"; });
-      if (revisions.at(record.variant + record.signature).size() > 1) row.label += fmt::format(" (revision {})", row.revision.substr(0, 10));
+      if (builds.at(record.variant + record.signature).size() > 1) row.label += fmt::format(" ({})", build_of(record));
       if (record.status == "ok") {
         const auto median = [](const auto& measured) { return measured ? std::optional<double>(measured->median) : std::nullopt; };
         const auto rates = values_of(records, [&](const Result& r) { return median(r.train_examples_per_second); });
@@ -556,8 +621,8 @@ std::vector<const SpeedGroup*> speeds_for(const ScoreGroup& scores, const std::v
   std::vector<std::pair<std::int64_t, const SpeedGroup*>> candidates;  // how many of the scored models were measured
   for (const SpeedGroup& group : speeds) {
     const bool bench = group.source == "bench" && group.length > 0;
-    const bool training = group.source == "train" && !scores.is_average() && group.task_name == scores.task_name;
-    if (!(bench || training) || group.profile != scores.profile || group.host != scores.host) continue;
+    const bool training = group.source == "train" && !scores.is_average() && group.training == scores.training;
+    if (!(bench || training) || group.profile != scores.profile || group.host != scores.host || group.precision != scores.precision) continue;
     const auto measured = std::count_if(scores.rows.begin(), scores.rows.end(), [&](const ScoreRow& row) { return row.test && speed_of(row, group) != nullptr; });
     if (measured > 0) candidates.emplace_back(measured, &group);
   }

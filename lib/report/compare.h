@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cmath>
 #include <map>
 #include <optional>
 #include <string>
@@ -38,7 +37,8 @@ struct ScoreRow {
   Mark mark = Mark::none;
   std::vector<const Result*> records = {};
 
-  double standard_error() const { return !test ? 0 : test->error_kind == "sd over seeds" ? test->error / std::sqrt(static_cast<double>(test->n)) : test->error; }
+  /// Of the mean, percent; not below that of as many drawn examples, for equal scores of two seeds, or 100 %, are no certainty.
+  double standard_error() const;
 };
 
 /// Rows that may be ranked together: one task, profile, data set, number of steps, precision, host and device.
@@ -48,6 +48,7 @@ struct ScoreGroup {
   std::string slug = {};     ///< the same for file names: "listops_lecture"
   std::string setting = {};  ///< profile, host, device, precision
   std::string suites = {};   ///< of its runs
+  std::string precision = {}, training = {};  ///< training: lengths, batch and data, equal for speeds seen in the same training
   std::vector<std::pair<std::string, double>> reference_levels = {};  ///< name, percent
   std::vector<ScoreRow> rows = {};                                    ///< best first; without a score last
   std::vector<std::string> notes = {};
@@ -73,7 +74,7 @@ struct SpeedRow {
 /// Rows measured under the same conditions. `length` is 0 for speed seen while training on a task's own lengths. Groups with the same `setting` differ in
 /// the length alone.
 struct SpeedGroup {
-  std::string source, task_name, profile, host, device, threads, precision, sizes, title, condition, setting;  ///< source: bench | train; sizes: "2 layers, width 64, 2 heads"
+  std::string source, task_name, profile, host, device, threads, precision, sizes, title, condition, setting, training;  ///< source: bench | train; sizes: "2 layers, width 64, 2 heads"
   std::int64_t batch_size = 0, length = 0;
   std::vector<SpeedRow> rows;  ///< fastest first; without a speed last
   std::vector<std::string> warnings = {};  ///< in what the rows differ that may change speeds
@@ -90,7 +91,7 @@ std::vector<std::vector<const ScoreGroup*>> side_by_side(const std::vector<Score
 /// Speed and memory by profile, host, device, threads, batch size, precision and length: bench records, then what training saw.
 std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results);
 
-/// The groups that charts of `scores` can take speed and memory from: benches of the same profile on the same host, device and threads, one for each length, and
+/// The groups that charts of `scores` can take speed and memory from: benches of the same profile and precision on the same host, device and threads, one for each length, and
 /// (but for averages) what training on the same task saw. Benches of at least half of the scored models come first,
 /// those of most before others, then the longest; then training. May be empty.
 std::vector<const SpeedGroup*> speeds_for(const ScoreGroup& scores, const std::vector<SpeedGroup>& speeds);

@@ -28,10 +28,14 @@ std::string with_separator(std::int64_t value) {
   return text;
 }
 
-/// "1 layer, width 64, 2 heads · batch 1, float32": the condition without profile and host.
-std::string name_of(const GrowthSet& set) {
-  const auto middle = set.condition.find("batch "), end = set.condition.find(" · ", middle);
-  return set.sizes + (middle == std::string::npos ? "" : " · " + set.condition.substr(middle, end - middle));
+/// The condition; of equal ones, with a number.
+std::vector<std::string> names_of(const std::vector<GrowthSet>& sets) {
+  std::vector<std::string> names;
+  for (const GrowthSet& set : sets) {
+    names.push_back(set.condition);
+    if (const auto equal = std::count(names.begin(), names.end(), set.condition); equal > 1) names.back() += fmt::format(" ({})", equal);
+  }
+  return names;
 }
 
 }  // namespace
@@ -106,7 +110,7 @@ Figure curves_figure(const std::vector<ScoreGroup>& scores) {
             sums[point.step].second += 1;
           }
         }
-        Line line{row.label, row.mixer, {}};
+        Line line{row.label + (row.status == "ok" ? "" : fmt::format(" ({})", row.status)), row.mixer, {}};
         for (const auto& [step, sum] : sums) line.points.emplace_back(static_cast<double>(step), sum.first / sum.second);
         most = std::max(most, line.points.size());
         if (!line.points.empty()) chart.lines.push_back(line);
@@ -130,6 +134,7 @@ Figure curves_figure(const std::vector<ScoreGroup>& scores) {
 
 Figure growth_figure(const std::vector<GrowthSet>& sets) {
   Figure figure{"growth", {{"Measured", {}}, {"Quantity", {}}}, {}};
+  const auto names = names_of(sets);
   for (std::size_t i = 0; i < sets.size(); ++i) {
     const GrowthSet& set = sets[i];
     const std::tuple<const char*, const char*, const char*, std::optional<double> GrowthPoint::*, double> quantities[] = {
@@ -152,8 +157,9 @@ Figure growth_figure(const std::vector<GrowthSet>& sets) {
         if (!line.points.empty()) chart.lines.push_back(line);
       }
       if (chart.lines.empty()) continue;
-      if (share) chart.caption = {"1 - time of the model without mixing / time. What is left, embedding, projections, feed-forward and optimiser, is the same for every mechanism: where the share is small, no mixer makes training faster."};
-      figure.views.push_back(view_of({option(figure.switches[0].second, name_of(set)), option(figure.switches[1].second, quantity)}, chart, chart.name));
+      chart.caption = set.warnings;
+      if (share) chart.caption.push_back("1 - time of the model without mixing / time. What is left, embedding, projections, feed-forward and optimiser, is nearly the same for every mechanism: where the share is small, no mixer makes training faster.");
+      figure.views.push_back(view_of({option(figure.switches[0].second, names[i]), option(figure.switches[1].second, quantity)}, chart, chart.name));
     }
   }
   return figure;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <iterator>
 #include <map>
+#include <set>
 
 #include "core/config_files.h"
 #include "core/error.h"
@@ -143,7 +144,12 @@ std::vector<GrowthSet> growth(const std::vector<SpeedGroup>& speeds) {
     if (groups.size() < 4) continue;
     const SpeedGroup& longest = *groups.rbegin()->second;
     GrowthSet set{setting, longest.condition, longest.sizes, longest.device, {}, {}, {}};
-    for (const auto& [length, group] : groups) set.lengths.push_back(length);
+    std::set<std::string> warnings;
+    for (const auto& [length, group] : groups) {
+      set.lengths.push_back(length);
+      warnings.insert(group->warnings.begin(), group->warnings.end());
+    }
+    set.warnings.assign(warnings.begin(), warnings.end());
     std::copy_if(set.lengths.begin(), set.lengths.end(), std::back_inserter(set.fitted), [](std::int64_t n) { return n >= fitted_from; });
     if (set.fitted.size() < 4) set.fitted.assign(set.lengths.begin() + 1, set.lengths.end());
 

@@ -55,6 +55,7 @@ struct GrowthSet {
   std::vector<std::int64_t> lengths;
   std::vector<std::int64_t> fitted;  ///< those of the fits: from 1,024 on; where these are fewer than 4, all but the shortest
   std::vector<GrowthRow> rows;       ///< fastest at the longest length first
+  std::vector<std::string> warnings = {};  ///< those of its groups
 };
 
 /// One for every setting of the benches that has at least 4 lengths.

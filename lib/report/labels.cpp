@@ -195,6 +195,7 @@ std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles
     }
     return sum;
   };
+  std::erase_if(order, [&](std::size_t i) { return bubbles[i].text.empty(); });
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return crowd(a) > crowd(b); });
   for (const std::size_t i : order) place(i, Manners::strict);
   // A name without room takes that of others, which look for another; being evicted makes them harder to evict again.

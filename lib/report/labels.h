@@ -20,7 +20,7 @@ bool overlap(const Box& a, const Box& b);
 /// Whether the segment from a to b touches the box.
 bool crosses(const Point& a, const Point& b, const Box& box);
 
-/// A bubble with its name; `error` is half the length of the vertical error bar (0: none).
+/// A bubble with its name (empty: it gets none); `error` is half the length of the vertical error bar (0: none).
 struct LabelledBubble {
   Point centre;
   double radius = 0;

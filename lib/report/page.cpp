@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <set>
 
@@ -22,7 +23,7 @@ answer; root operator (ListOps): the best constant answer for each first operato
 timed steps after warm-up. In charts and in tables named after a length, every sequence has exactly that length; &ldquo;seen while training&rdquo; is at the task's own
 lengths and is another quantity.</li>
 <li><b>Best and second</b>: bold and underlined, where the lead is more than two standard errors of the difference (speeds: more than both interquartile ranges). A lead
-within the error is no win: all that are level are marked &asymp;.</li>
+within the error is no win: all scores that are level at the top are marked &asymp;.</li>
 <li><b>At chance</b>: no better than guessing or the most frequent answer, by two standard errors.</li>
 <li><b>Exponent</b> of time or memory against the length N: p of y = c + a&thinsp;N<sup>p</sup>, least squares on logarithms over the lengths named, with the 95 % interval of the
 residuals; c, what does not depend on N (parameters, optimiser, the cost of starting a step), from the shortest length measured. &ldquo;Declared&rdquo; is the exponent of the mathematics as N grows without
@@ -57,6 +58,15 @@ std::string list_items(const std::vector<std::string>& items) {
   std::string html = "<ul>\n";
   for (const std::string& item : items) html += fmt::format("<li>{}</li>\n", escape_html(item));
   return html + "</ul>\n";
+}
+
+/// Quoted for a shell where it needs it.
+std::string shell_word(const std::string& text) {
+  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("/._-+=:,").find(c) != std::string_view::npos; };
+  if (!text.empty() && std::all_of(text.begin(), text.end(), plain)) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+  return quoted + "'";
 }
 
 std::string host_text(const Result& result) {
@@ -204,11 +214,11 @@ std::vector<Table> paper_tables(const Content& content) {
     std::vector<const PaperComparison*> measured;
     for (const char* length : {"1K", "2K", "3K", "4K"}) table.columns.push_back({length, length});
     for (const PaperComparison& comparison : content.comparisons) {
-      if (comparison.quantity != (speed ? "speed" : "memory")) continue;
+      if (comparison.quantity != (speed ? "speed" : "memory") || comparison.pairs.size() < 4) continue;
       measured.push_back(&comparison);
-      table.columns.push_back({fmt::format("ours_{}", measured.size()), fmt::format("Ours, {} tokens ({})", comparison.length, comparison.condition.substr(comparison.condition.find('(') + 1, comparison.condition.find(',') - comparison.condition.find('(') - 1))});
+      table.columns.push_back({fmt::format("ours_{}", measured.size()), fmt::format("Ours, {} tokens: {}", comparison.length, comparison.condition.substr(0, comparison.condition.find(" · ", comparison.condition.find("batch"))))});
     }
-    TableSection part{"", {"Tay et al., 2020, Table 2: byte-level text, batch 32, 16 TPU v3 chips. Ours: multiples of softmax attention on the host named on hover."}, {}, {}};
+    TableSection part{"", {"Tay et al., 2020, Table 2: byte-level text, batch 32, 16 TPU v3 chips. Ours: multiples of softmax attention."}, {}, {}};
     for (const Json& row : rows) {
       std::vector<Cell> cells = {{row["model"], row["model"]}};
       for (const char* length : {"1K", "2K", "3K", "4K"}) {
@@ -244,11 +254,14 @@ std::vector<Table> paper_tables(const Content& content) {
 
   Table later{"later_results", "Later published results", {{"model", "Model", false}}, {}};
   for (const char* task : table_columns) later.columns.push_back({task, task});
+  later.columns.push_back({"source", "Source", false});
   for (const auto& [key, title] : {std::pair{"Avg_recomputed_5", "Average of 5"}, {"Avg_recomputed_6", "Average of 6"}, {"Avg_recomputed_6_fail50", "of 6, failed Path-X = 50"}}) later.columns.push_back({key, title});
   TableSection rows{"", {"Other models, sizes and budgets than the 2020 paper's: not one ranking. The source of each number is shown on hover."}, {}, {}};
   for (const Json& row : published.at("later")) {
     std::vector<Cell> cells = {{row["model"], row["model"], Mark::none, false, source_text(row)}};
     for (const char* task : table_columns) cells.push_back(published_cell(row, task));
+    const std::string arxiv = Result::text_at(row["source"], "arxiv"), source = (arxiv.empty() ? Result::text_at(row["source"], "paper") : "arXiv " + arxiv) + ", " + Result::text_at(row["source"], "table");
+    cells.push_back({shorten(source, 90), source, Mark::none, false, source_text(row)});
     for (const char* key : {"Avg_recomputed_5", "Avg_recomputed_6", "Avg_recomputed_6_fail50"}) cells.push_back(published_cell(row, key));
     rows.rows.push_back(cells);
   }
@@ -293,7 +306,7 @@ std::vector<std::string> differences(const std::vector<Result>& results) {
 std::string regenerating_commands(const Result& result) {
   std::string commands = fmt::format("git checkout {} && scripts/setup.sh\n", field(result.build, "revision").substr(0, 12));
   if (const auto generator = result.data.find("generator"); result.kind == "train" && generator != result.data.end() && generator->is_object()) {
-    commands += fmt::format("build/release/bin/lra-run data prepare {} --data-dir {}", result.task, field(result.config, "data_dir"));
+    commands += fmt::format("build/release/bin/lra-run data prepare {} --data-dir {}", result.task, shell_word(field(result.config, "data_dir")));
     for (const char* key : {"seed", "train", "valid", "test", "min_length", "max_length", "max_depth", "max_args", "contour_length"}) {
       if (!generator->contains(key)) continue;
       std::string name = key;
@@ -302,7 +315,7 @@ std::string regenerating_commands(const Result& result) {
     }
     commands += "\n";
   }
-  return commands + fmt::format("build/release/bin/lra-run --config {} --out runs/again\nbuild/release/bin/lra-report diff {} runs/again", result.file.string(), result.file.parent_path().string());
+  return commands + fmt::format("build/release/bin/lra-run --config {} --out runs/again\nbuild/release/bin/lra-report diff {} runs/again", shell_word(result.file.string()), shell_word(result.file.parent_path().string()));
 }
 
 std::string page_head(const std::string& title, int refresh_seconds) {
@@ -330,7 +343,7 @@ std::string page(const Content& content, const std::function<std::string(const s
   std::string html = page_head("Long Range Arena report", content.refresh_seconds);
   html += fmt::format("<header><h1>Long Range Arena report</h1><button id=\"theme\" title=\"light or dark\">◐ theme</button></header>\n<p class=\"lead\">{}</p>\n", escape_html(lead));
   if (!content.records.broken.empty()) {
-    html += fmt::format("<div class=\"banner\" role=\"alert\"><b>{} records could not be read and are left out:</b>\n{}</div>\n", content.records.broken.size(), list_items(content.records.broken));
+    html += fmt::format("<div class=\"banner\" role=\"alert\"><b>{} records are left out:</b>\n{}</div>\n", content.records.broken.size(), list_items(content.records.broken));
   }
   if (const auto sentences = differences(results); !sentences.empty()) {
     html += "<div class=\"banner\" role=\"note\"><b>Read this first.</b> What differs is ranked apart, or said above its ranking.\n" + list_items(sentences) + "</div>\n";
@@ -366,8 +379,8 @@ std::string page(const Content& content, const std::function<std::string(const s
 
   html += "<h2 id=\"atlas\">Atlas of mechanisms</h2>\n";
   html += content.atlas_svg.empty() ? "<p>There is no atlas.json in these folders: <code>lra-run atlas --out FOLDER</code> makes one.</p>\n"
-                                    : "<p>How the mechanisms differ: who reads whom, at what cost, and in how many layers everything is seen. <a href=\"atlas.html\">The atlas in full</a> has every head, formula and "
-                                      "cost.</p>\n<div class=\"atlas\"><a href=\"atlas.html\">" + content.atlas_svg + "</a></div>\n";
+                                    : "<p>How the mechanisms differ: who reads whom, at what cost, and in how many layers everything is seen." +
+                                          std::string(content.atlas_page ? " <a href=\"atlas.html\">The atlas in full</a> has every head, formula and cost." : "") + "</p>\n<div class=\"atlas\">" + content.atlas_svg + "</div>\n";
   html += "<h2 id=\"definitions\">How the numbers are defined</h2>\n" + std::string(definitions);
 
   html += "<h2 id=\"all-runs\">Runs</h2>\n<p>Every run with its configuration, host, program, data and the commands that repeat it.</p>\n<p><label>Filter <input id=\"run-filter\" type=\"search\" placeholder=\"linear text\"></label> "

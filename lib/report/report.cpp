@@ -23,7 +23,9 @@ class Output {
   explicit Output(fs::path folder) : folder_(std::move(folder)) {
     std::error_code code;
     if (!fs::exists(folder_ / list_name, code)) return;
-    for (const Json& name : read_json(folder_ / list_name)) {
+    const Json list = Json::parse(read_file(folder_ / list_name), nullptr, false);
+    if (!list.is_object() || list.value("written_by", Json()) != "lra-report") return;
+    for (const Json& name : list.value("files", Json::array())) {
       if (name.is_string() && !fs::path(name.get<std::string>()).is_absolute() && name.get<std::string>().find("..") == std::string::npos) old_.insert(name.get<std::string>());
     }
   }
@@ -40,11 +42,11 @@ class Output {
     for (const std::string& name : old_) {
       if (names_.count(name) == 0) fs::remove(folder_ / name, code);
     }
-    write_json(folder_ / list_name, Json(names_));
+    write_json(folder_ / list_name, {{"written_by", "lra-report"}, {"files", names_}});
   }
 
  private:
-  static constexpr const char* list_name = "files.json";
+  static constexpr const char* list_name = "lra_report_files.json";
   fs::path folder_;
   std::set<std::string> old_, names_;
 };
@@ -143,14 +145,19 @@ std::vector<std::string> write_report(const ReportOptions& options) {
     for (const char* ending : {".svg", ".png", ".pdf"}) output.made(chart + ending);
   }
   content.vega_bundle = vega_bundle(missing);
-  if (const fs::path file = find_atlas(options.folders); !file.empty()) {
-    const Atlas atlas = parse_atlas(read_json(file), file);
-    if (options.pictures) {
-      for (const std::string& problem : write_atlas(atlas, options.out)) {
-        if (missing.empty() || missing.back() != problem) missing.push_back(problem);
+  try {
+    if (const fs::path file = find_atlas(options.folders); !file.empty()) {
+      const Atlas atlas = parse_atlas(read_json(file), file);
+      if (options.pictures) {
+        for (const std::string& problem : write_atlas(atlas, options.out)) {
+          if (missing.empty() || missing.back() != problem) missing.push_back(problem);
+        }
+        content.atlas_page = true;
       }
+      content.atlas_svg = overview_svg(atlas);
     }
-    content.atlas_svg = overview_svg(atlas);
+  } catch (const Error& error) {
+    missing.push_back(error.what());
   }
   const auto svg_of = [&](const std::string& name) {
     const fs::path file = options.out / ("charts/" + name + ".svg");
@@ -175,7 +182,7 @@ void watch(ReportOptions options, int seconds) {
       try {
         for (const std::string& sentence : write_report(options)) text += "note: " + sentence + "\n";
         text += (options.out / "index.html").string() + "\n";
-      } catch (const Error& error) {
+      } catch (const std::exception& error) {
         text = fmt::format("waiting: {}\n", error.what());  // a suite that has only begun
       }
       if (text != said) fmt::print("{}", text);
@@ -188,7 +195,7 @@ void watch(ReportOptions options, int seconds) {
   options.refresh_seconds = 0;
   try {
     write_report(options);
-  } catch (const Error&) {
+  } catch (const std::exception&) {
   }
 }
 

@@ -56,7 +56,7 @@ std::string escape_latex(const std::string& text) {
   static const std::map<std::string, std::string> signs = {{"&", "\\&"}, {"%", "\\%"}, {"$", "\\$"}, {"#", "\\#"}, {"_", "\\_"}, {"{", "\\{"}, {"}", "\\}"},
                                                            {"~", "\\textasciitilde{}"}, {"^", "\\textasciicircum{}"}, {"\\", "\\textbackslash{}"}, {"±", "$\\pm$"},
                                                            {"×", "$\\times$"}, {"≈", "$\\approx$"}, {"–", "--"}, {"·", "$\\cdot$"}, {"…", "\\ldots{}"}, {"≤", "$\\le$"},
-                                                           {"≥", "$\\ge$"}, {"²", "$^2$"}, {"√", "$\\sqrt{}$"}, {"<", "$<$"}, {">", "$>$"}, {"\n", " "}};
+                                                           {"≥", "$\\ge$"}, {"²", "$^2$"}, {"∝", "$\\propto$"}, {"→", "$\\to$"}, {"∞", "$\\infty$"}, {"ρ", "$\\rho$"}, {"\r", " "}, {"√", "$\\sqrt{}$"}, {"<", "$<$"}, {">", "$>$"}, {"\n", " "}};
   std::string result;
   for (std::size_t at = 0, end = 0; at < text.size(); at = end) {
     for (end = at + 1; end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80;) ++end;
@@ -64,6 +64,13 @@ std::string escape_latex(const std::string& text) {
     result += signs.count(one) != 0 ? signs.at(one) : one;
   }
   return result;
+}
+
+/// Every line behind a %.
+std::string as_comment(const std::string& text) {
+  std::string comment = "% ";
+  for (const char c : text) comment += c == '\n' ? "\n% " : c == '\r' ? " " : std::string(1, c);
+  return comment;
 }
 
 /// The first and the second of rows sorted fastest first, where each leads the next by more than both errors. `none` mixes nothing and wins nothing.
@@ -129,9 +136,14 @@ std::vector<Table> score_tables(const std::vector<ScoreGroup>& groups) {
       std::vector<Cell> cells = {text(one->label), text(one->variant)};
       std::set<std::int64_t> runs, parameters;
       double seconds = 0;
-      for (const ScoreRow* row : places) {
+      for (std::size_t i = 0; i < places.size(); ++i) {
+        const ScoreRow* row = places[i];
         cells.push_back(row == nullptr ? Cell{} : score_cell(*row));
         if (row == nullptr) continue;
+        for (const ScoreRow& other : columns[i]->rows) {  // its seeds that ended otherwise
+          if (&other == row || other.label + "\n" + other.variant != key) continue;
+          cells.back().text += fmt::format(" ({} more {})", other.seeds.size(), other.status);
+        }
         if (row->test && !row->records.empty()) runs.insert(row->test->n);
         if (row->parameters && !row->records.empty()) parameters.insert(*row->parameters);
         if (!row->records.empty()) seconds += row->wall_seconds.value_or(0);
@@ -178,7 +190,9 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
       table.name = (speed ? "speed" : "memory") + ending;
       table.title = speed ? "Training speed, examples/s (× full attention)" : "Peak tensor memory, MiB (× full attention)";
       table.columns = {{"model", "Mechanism", false}, {"variant", "", false}};
-      TableSection section{lengths.front()->condition, {}, lengths.front()->warnings, {}};
+      std::set<std::string> warnings;
+      for (const SpeedGroup* group : lengths) warnings.insert(group->warnings.begin(), group->warnings.end());
+      TableSection section{lengths.front()->condition, {}, {warnings.begin(), warnings.end()}, {}};
       std::vector<std::string> order;
       std::map<std::string, std::vector<Cell>> rows;
       for (std::size_t i = 0; i < lengths.size(); ++i) {
@@ -195,7 +209,7 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
           const auto& relative = speed ? row.relative_speed : row.relative_memory;
           const bool measured = speed ? row.examples_per_second.has_value() : row.peak_tensor_bytes.has_value();
           if (!measured) {
-            cell = {row.status, Json(), Mark::none, true, row.message};
+            if (cell.text.empty()) cell = {row.status, Json(), Mark::none, true, row.message};  // not in place of a run that ended well
             continue;
           }
           cell = speed ? rate(row.examples_per_second->mean) : megabytes(row.peak_tensor_bytes);
@@ -245,9 +259,10 @@ std::vector<Table> growth_tables(const std::vector<GrowthSet>& sets) {
                      {"memory_exponent", "Memory ∝ N^p, p [95 %]"}, {"declared_memory", "Memory as N → ∞"}, {"mixer_time_exponent", "Mixer's own time, p"}, {"mixer_memory_exponent", "Mixer's own memory, p"},
                      {"faster_than_softmax", "Faster than softmax from N ="}, {"faster_than_flash", "Faster than fused from N ="}, {"smaller_than_softmax", "Smaller than softmax from N ="},
                      {"smaller_than_flash", "Smaller than fused from N ="}, {"share", "Share of the step at the longest"}};
-    TableSection section{set.condition, {}, {}, {}};
+    TableSection section{set.condition, {}, set.warnings, {}};
     for (const GrowthRow& row : set.rows) {
-      const double share = row.points.empty() ? -1 : row.points.back().share.value_or(-1);
+      const bool at_longest = !row.points.empty() && row.points.back().length == set.lengths.back();
+      const double share = at_longest ? row.points.back().share.value_or(-1) : -1;
       section.rows.push_back({text(row.label), text(row.variant), law(row.time), law(row.flops), limit(row.declared_time), law(row.memory), limit(row.declared_memory), law(row.mixer_time),
                               law(row.mixer_memory), from(row.faster_than_softmax), from(row.faster_than_flash), from(row.smaller_than_softmax), from(row.smaller_than_flash),
                               share >= 0 ? Cell{fmt::format("{:.0f} %", 100 * share), share} : Cell{}});
@@ -380,7 +395,7 @@ Json to_json(const Table& table) {
       for (std::size_t i = 0; i < row.size(); ++i) object[table.columns[i].key] = row[i].value;
       rows.push_back(object);
     }
-    sections.push_back({{"title", section.title}, {"notes", section.notes}, {"rows", rows}});
+    sections.push_back({{"title", section.title}, {"warnings", section.warnings}, {"notes", section.notes}, {"rows", rows}});
   }
   return {{"schema_version", 1}, {"table", table.title}, {"sections", sections}};
 }
@@ -413,20 +428,19 @@ std::string to_markdown(const Table& table) {
 }
 
 std::string to_latex(const Table& table) {
-  std::string latex = "% " + table.title + "\n% \\usepackage{booktabs}\n";
+  std::string latex = as_comment(table.title) + "\n% \\usepackage{booktabs}\n";
   for (const TableSection& section : table.sections) {
     std::string comment = section.title;
     for (const auto& lines : {section.warnings, section.notes}) {
       for (const std::string& line : lines) comment += "\n" + line;
     }
-    for (std::size_t at = 0; (at = comment.find('\n', at)) != std::string::npos; at += 3) comment.replace(at, 1, "\n% ");
     std::string shape, head;
     for (const Column& column : table.columns) {
       if (column.title.empty()) continue;
       shape += column.number ? "r" : "l";
       head += (head.empty() ? "" : " & ") + escape_latex(column.title);
     }
-    latex += fmt::format("\n% {}\n\\begin{{tabular}}{{{}}}\n\\toprule\n{} \\\\\n\\midrule\n", comment, shape, head);
+    latex += fmt::format("\n{}\n\\begin{{tabular}}{{{}}}\n\\toprule\n{} \\\\\n\\midrule\n", as_comment(comment), shape, head);
     for (const auto& row : section.rows) {
       std::string line;
       for (std::size_t i = 0, shown = 0; i < row.size(); ++i) {
