@@ -48,7 +48,6 @@ std::map<std::string, std::set<std::string>> differing_keys(const std::vector<co
   }
   std::erase_if(values, [&](const auto& item) { return item.second.size() == 1 && present.at(item.first) == done.size(); });
   for (const std::string& key : bookkeeping_keys()) values.erase(key);
-  if (!results.empty() && results.front()->sequence_length) values.erase("seq_len");
   return values;
 }
 

@@ -501,6 +501,8 @@ TEST_CASE("every choice of a figure is one view, and names of files differ", "[r
     for (const std::int64_t length : {16, 1024, 2048, 4096, 8192}) {
       records.push_back(bench_record("linear", length, 10, 100 + length));
       records.back()["host"]["name"] = host;
+      records.push_back(records.back());
+      records.back()["host"]["allocator"] = "caching";  // another setting that reads the same
     }
     for (const char* suite : {"a b", "a_b"}) {
       records.push_back(train_record("linear", 0, 0.3));
