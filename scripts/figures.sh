@@ -6,6 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ $# = 0 ] || [ "$*" = --check ] || fail "expected nothing or --check, found: $*"
 
 report=build/figures
+rm -rf "$report"
 sums=results/figures/SHA256SUMS
 hashes() { (cd "$report" && LC_ALL=C sha256sum index.html charts/*.vl.json); }
 

@@ -500,7 +500,7 @@ std::string atlas_page(const Atlas& atlas, const std::string& cost_svg) {
   return html + table(atlas) + "</main>\n</body>\n</html>\n";
 }
 
-std::vector<std::string> write_atlas(const Atlas& atlas, const fs::path& out) {
+std::vector<std::string> write_atlas(const Atlas& atlas, const fs::path& out, bool pictures) {
   for (const AtlasMixer& mixer : atlas.mixers) write_file_atomically(out / (mixer.variant + ".svg"), mixer_svg(mixer));
   const fs::path overview = out / "atlas.svg", chart = out / "atlas_cost.vl.json", chart_svg = out / "atlas_cost.svg";
   std::error_code code;
@@ -508,7 +508,7 @@ std::vector<std::string> write_atlas(const Atlas& atlas, const fs::path& out) {
   write_file_atomically(overview, overview_svg(atlas));
   write_json(chart, cost_chart(atlas));
   std::vector<std::string> missing;
-  if (const std::string problem = render_charts({chart, overview}); !problem.empty()) missing.push_back(problem);
+  if (const std::string problem = pictures ? render_charts({chart, overview}) : ""; !problem.empty()) missing.push_back(problem);
   write_file_atomically(out / "atlas.html", atlas_page(atlas, fs::exists(chart_svg) ? read_file(chart_svg) : ""));
   return missing;
 }

@@ -65,7 +65,8 @@ Json cost_chart(const Atlas& atlas);
 std::string atlas_page(const Atlas& atlas, const std::string& cost_svg);
 
 /// Writes to `out`: <variant>.svg for each, atlas.svg and .png, atlas_cost.vl.json, .svg, .png and .pdf, atlas.html. Returns sentences about what could not be made.
-std::vector<std::string> write_atlas(const Atlas& atlas, const std::filesystem::path& out);
+/// Without `pictures` no PNG and PDF, and no picture of the cost.
+std::vector<std::string> write_atlas(const Atlas& atlas, const std::filesystem::path& out, bool pictures = true);
 
 /// The atlas.json below the folders that has the most mixers; empty where there is none.
 std::filesystem::path find_atlas(const std::vector<std::filesystem::path>& folders);

@@ -379,8 +379,8 @@ std::string page(const Content& content, const std::function<std::string(const s
 
   html += "<h2 id=\"atlas\">Atlas of mechanisms</h2>\n";
   html += content.atlas_svg.empty() ? "<p>There is no atlas.json in these folders: <code>lra-run atlas --out FOLDER</code> makes one.</p>\n"
-                                    : "<p>How the mechanisms differ: who reads whom, at what cost, and in how many layers everything is seen." +
-                                          std::string(content.atlas_page ? " <a href=\"atlas.html\">The atlas in full</a> has every head, formula and cost." : "") + "</p>\n<div class=\"atlas\">" + content.atlas_svg + "</div>\n";
+                                    : "<p>How the mechanisms differ: who reads whom, at what cost, and in how many layers everything is seen. <a href=\"atlas.html\">The atlas in full</a> has every head, "
+                                      "formula and cost.</p>\n<div class=\"atlas\">" + content.atlas_svg + "</div>\n";
   html += "<h2 id=\"definitions\">How the numbers are defined</h2>\n" + std::string(definitions);
 
   html += "<h2 id=\"all-runs\">Runs</h2>\n<p>Every run with its configuration, host, program, data and the commands that repeat it.</p>\n<p><label>Filter <input id=\"run-filter\" type=\"search\" placeholder=\"linear text\"></label> "

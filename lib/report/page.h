@@ -19,8 +19,7 @@ struct Content {
   std::vector<PaperComparison> comparisons;
   std::vector<Figure> figures;
   Json published;            ///< data/published/lra.json
-  std::string atlas_svg;     ///< overview; empty: there is none
-  bool atlas_page = false;   ///< whether atlas.html stands beside the page
+  std::string atlas_svg;     ///< overview, linked to atlas.html; empty: there is none
   std::string vega_bundle;   ///< JavaScript that defines `window.vegaEmbed`; empty: pictures stand still
   int refresh_seconds = 0;   ///< after which the page loads itself again; 0: never
 };

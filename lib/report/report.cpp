@@ -148,11 +148,8 @@ std::vector<std::string> write_report(const ReportOptions& options) {
   try {
     if (const fs::path file = find_atlas(options.folders); !file.empty()) {
       const Atlas atlas = parse_atlas(read_json(file), file);
-      if (options.pictures) {
-        for (const std::string& problem : write_atlas(atlas, options.out)) {
-          if (missing.empty() || missing.back() != problem) missing.push_back(problem);
-        }
-        content.atlas_page = true;
+      for (const std::string& problem : write_atlas(atlas, options.out, options.pictures)) {
+        if (missing.empty() || missing.back() != problem) missing.push_back(problem);
       }
       content.atlas_svg = overview_svg(atlas);
     }
