@@ -614,7 +614,7 @@ TEST_CASE("watch writes the page again as records come, and ends well", "[report
   const TemporaryFolder folder;
   const fs::path runs = folder.path / "runs", page = folder.path / "out/index.html";
   fs::create_directories(runs);
-  const std::string command = "timeout --preserve-status --signal=TERM 6 " LRA_BIN_DIR "/lra-report watch " + runs.string() + " -o " + (folder.path / "out").string() + " --every 1 > " +
+  const std::string command = "timeout --preserve-status --signal=TERM 10 " LRA_BIN_DIR "/lra-report watch " + runs.string() + " -o " + (folder.path / "out").string() + " --every 1 > " +
                               (folder.path / "log").string() + " 2>&1";
   int code = -1;
   std::thread watching([&] { code = std::system(command.c_str()); });
