@@ -20,6 +20,9 @@ struct Measured {
   std::vector<double> samples;
 };
 
+/// Linear interpolation between the closest ranks; `sorted` is ascending and not empty.
+double quantile(const std::vector<double>& sorted, double q);
+
 /// Median and interquartile range of all samples.
 Measured measured(std::vector<double> samples);
 

@@ -77,7 +77,7 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memor
     n.insert(row.test->n);
     revisions.insert(measured->revision.substr(0, 10));
     dirty = dirty || measured->dirty;
-    other_revision = other_revision || (!row.records.empty() && Result::text_at(row.records.front()->build, "revision") != measured->revision);
+    other_revision = other_revision || (!row.records.empty() && text_at(row.records.front()->build, "revision") != measured->revision);
     if (!row.test->error_kind.empty()) {
       error_kinds.insert(row.test->error_kind == "binomial SE" ? "binomial standard error of the test set" : row.test->error_kind == "sd over seeds" ? "standard deviation over seeds" : "standard error " + row.test->error_kind);
     }

@@ -73,7 +73,7 @@ const std::set<std::string>& bookkeeping_keys() {
   return keys;
 }
 
-std::string Result::text_at(const Json& object, const char* key) {
+std::string text_at(const Json& object, const char* key) {
   const auto found = object.find(key);
   if (found == object.end() || found->is_null()) return {};
   return found->is_string() ? found->get<std::string>() : found->dump();

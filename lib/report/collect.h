@@ -23,13 +23,10 @@ struct Result {
   std::optional<Measured> train_steps_per_second, train_examples_per_second, inference_examples_per_second;
   Json reference_levels, config, host, build, data, notes;
   std::string signature;  ///< the configuration without what changes neither results nor speed; equal for the seeds of one setting and the lengths of a bench
-
-  std::string config_text(const char* key) const { return text_at(config, key); }
-  std::string host_text(const char* key) const { return text_at(host, key); }
-
-  /// A value as text, "" where there is none.
-  static std::string text_at(const Json& object, const char* key);
 };
+
+/// A value of an object as text, "" where there is none.
+std::string text_at(const Json& object, const char* key);
 
 /// Checks a record's schema version and types. `file` names it in errors.
 Result parse_result(const Json& json, const std::filesystem::path& file);

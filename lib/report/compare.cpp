@@ -26,8 +26,6 @@ const TaskNames other_task_names = {{"text_standin", "Text stand-in (generated d
                                     {"pathfinder64_standin", "Pathfinder 64 stand-in (own generator)"}, {"pathfinder256", "Pathfinder 256"},
                                     {"pathfinder256_standin", "Pathfinder 256 stand-in (own generator)"}};
 
-std::string text_at(const Json& object, const char* key) { return Result::text_at(object, key); }
-
 std::optional<std::int64_t> integer_at(const Json& object, const char* key) {
   const auto found = object.find(key);
   if (found == object.end() || !found->is_number_integer()) return std::nullopt;
@@ -474,9 +472,8 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
       all = all && (task == "pathx" || tasks[task] > 0);
     }
     if (all && !twice.empty()) {
-      for (ScoreGroup& group : scores) {
-        if (&group == members.front()) group.notes.push_back(fmt::format("No average over LRA's tasks: there is more than one ranking of {} in this setting.", twice));
-      }
+      ScoreGroup& group = scores[static_cast<std::size_t>(members.front() - scores.data())];
+      group.notes.push_back(fmt::format("No average over LRA's tasks: there is more than one ranking of {} in this setting.", twice));
     }
     for (const bool with_path_x : {false, true}) {
       if (auto average = average_group(members, with_path_x, published)) averages.push_back(*average);
@@ -525,19 +522,16 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
     const Result& first = *members.front();
     SpeedGroup group;
     group.setting = group_key.first;
-    group.sizes = sizes_of(first);
     group.source = first.kind;
     group.task_name = task_name(first.task);
     group.profile = first.profile;
     group.host = describe_host(first);
-    group.device = text_at(first.host, "device");
-    group.threads = text_at(first.host, "threads");
     group.precision = text_at(first.config, "precision");
     group.batch_size = integer_at(first.config, "batch_size").value_or(0);
     group.length = first.sequence_length.value_or(0);
     const std::string batch = group.batch_size > 0 ? fmt::format("batch {}", group.batch_size) : "batch size unknown";
     const std::string dropout = text_at(first.config, "dropout");
-    group.condition = fmt::format("profile {} ({}{}) · {}{} · {}", group.profile, group.sizes, dropout.empty() ? "" : ", dropout " + dropout, batch,
+    group.condition = fmt::format("profile {} ({}{}) · {}{} · {}", group.profile, sizes_of(first), dropout.empty() ? "" : ", dropout " + dropout, batch,
                                   group.precision.empty() ? "" : ", " + group.precision, group.host);
     if (const std::string allocator = text_at(first.host, "allocator"); !allocator.empty() && allocator != "caching") group.condition += " · allocator " + allocator;
     const std::string lengths = group.length > 0          ? fmt::format("{} tokens in every sequence", group.length)

@@ -74,7 +74,7 @@ struct SpeedRow {
 /// Rows measured under the same conditions. `length` is 0 for speed seen while training on a task's own lengths. Groups with the same `setting` differ in
 /// the length alone.
 struct SpeedGroup {
-  std::string source, task_name, profile, host, device, threads, precision, sizes, title, condition, setting, training;  ///< source: bench | train; sizes: "2 layers, width 64, 2 heads"
+  std::string source, task_name, profile, host, precision, title, condition, setting, training;  ///< source: bench | train
   std::int64_t batch_size = 0, length = 0;
   std::vector<SpeedRow> rows;  ///< fastest first; without a speed last
   std::vector<std::string> warnings = {};  ///< in what the rows differ that may change speeds

@@ -84,12 +84,6 @@ std::vector<const Result*> ok_of(const std::vector<const Result*>& records) {
   return ok;
 }
 
-std::string text_at(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  if (found == object.end()) return "";
-  return found->is_string() ? found->get<std::string>() : found->dump();
-}
-
 /// Empty if all records agree on the fact; else a sentence.
 template <class Fact>
 std::string difference_of(const std::string& name, const std::vector<const Result*>& a, const std::vector<const Result*>& b, Fact fact) {

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <tuple>
+
+#include "report/labels.h"
 
 namespace lra::report {
 namespace {
@@ -20,12 +23,6 @@ std::size_t option(std::vector<std::string>& options, const std::string& name) {
   if (found != options.end()) return static_cast<std::size_t>(found - options.begin());
   options.push_back(name);
   return options.size() - 1;
-}
-
-std::string with_separator(std::int64_t value) {
-  std::string text = fmt::format("{}", value);
-  for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3) text.insert(static_cast<std::size_t>(at), ",");
-  return text;
 }
 
 /// The condition; of equal ones, with a number.
@@ -44,29 +41,26 @@ Figure bubble_figure(const std::vector<ScoreGroup>& scores, const std::vector<Sp
   // Beyond these, a page would take many megabytes: other rankings have one view.
   constexpr std::size_t rankings_in_full = 24;
   Figure figure{"bubbles", {{"Ranking", {}}, {"Length", {}}, {"Speed axis", {"logarithmic", "linear"}}, {"Memory", {"tensors", "whole process (CPU)"}}}, {}};
-  std::vector<const ScoreGroup*> order;
-  for (const bool averages : {true, false}) {
-    for (const ScoreGroup& group : scores) {
-      if (group.is_average() == averages) order.push_back(&group);
-    }
+  struct Ranking {
+    const ScoreGroup* group;
+    std::vector<const SpeedGroup*> measured;  // the one to show first is the first
+    std::tuple<bool, bool, std::ptrdiff_t> weight;
+  };
+  std::vector<Ranking> rankings;
+  for (const ScoreGroup& group : scores) {
+    auto measured = speeds_for(group, speeds);
+    const bool has_length = length == 0 || std::stable_partition(measured.begin(), measured.end(), [&](const SpeedGroup* speed) { return speed->length == length; }) != measured.begin();
+    const SpeedGroup* speed = has_length && !measured.empty() ? measured.front() : nullptr;
+    const auto drawn = speed == nullptr ? 0 : std::count_if(group.rows.begin(), group.rows.end(), [&](const ScoreRow& row) { return row.test && speed_of(row, *speed) != nullptr; });
+    if (measured.empty()) measured.push_back(nullptr);
+    rankings.push_back({&group, measured, {group.is_average(), speed != nullptr && speed->source == "bench", drawn}});
   }
   // What has the most to show comes first, but for averages, which sum all up.
-  std::stable_sort(order.begin(), order.end(), [&](const ScoreGroup* a, const ScoreGroup* b) {
-    const auto weight = [&](const ScoreGroup* group) {
-      const SpeedGroup* speed = speed_for(*group, speeds, length);
-      const auto drawn = speed == nullptr ? 0 : std::count_if(group->rows.begin(), group->rows.end(), [&](const ScoreRow& row) { return row.test && speed_of(row, *speed) != nullptr; });
-      return std::tuple(group->is_average(), speed != nullptr && speed->source == "bench", drawn);
-    };
-    return weight(a) > weight(b);
-  });
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    const ScoreGroup& group = *order[i];
+  std::stable_sort(rankings.begin(), rankings.end(), [](const Ranking& a, const Ranking& b) { return a.weight > b.weight; });
+  for (std::size_t i = 0; i < rankings.size(); ++i) {
+    const ScoreGroup& group = *rankings[i].group;
+    const auto& measured = rankings[i].measured;
     const std::size_t ranking = option(figure.switches[0].second, group.name);
-    auto measured = speeds_for(group, speeds);
-    const SpeedGroup* first = speed_for(group, speeds, length);
-    if (first == nullptr && !measured.empty()) first = measured.front();
-    std::stable_partition(measured.begin(), measured.end(), [&](const SpeedGroup* speed) { return speed == first; });
-    if (measured.empty()) measured.push_back(nullptr);
     for (const SpeedGroup* speed : measured) {
       const std::string name = speed == nullptr ? "not measured" : speed->source == "bench" ? with_separator(speed->length) + " tokens" : "as in training";
       const std::size_t at = option(figure.switches[1].second, name);
@@ -96,19 +90,25 @@ Figure curves_figure(const std::vector<ScoreGroup>& scores) {
   const std::tuple<const char*, const char*, const char*> quantities[] = {
       {"validation accuracy", "valid", "Validation accuracy (%)"}, {"training accuracy", "train", "Training accuracy (%)"}, {"training loss", "train", "Training loss"}};
   for (const ScoreGroup& group : scores) {
+    std::vector<std::vector<CurvePoint>> points(group.rows.size());  // of all runs of a row
+    for (std::size_t i = 0; i < group.rows.size(); ++i) {
+      for (const Result* record : group.rows[i].records) {
+        const auto curve = read_curve(record->file.parent_path());
+        points[i].insert(points[i].end(), curve.begin(), curve.end());
+      }
+    }
     for (const auto& [quantity, split, title] : quantities) {
       const bool loss = quantity == std::string("training loss");
       LineChart chart{"curves_" + group.slug, group.task_name + ": learning curves", group.condition, "Training steps", title};
       std::size_t most = 0;
-      for (const ScoreRow& row : group.rows) {
+      for (std::size_t i = 0; i < group.rows.size(); ++i) {
+        const ScoreRow& row = group.rows[i];
         std::map<std::int64_t, std::pair<double, double>> sums;  // step -> sum, count
-        for (const Result* record : row.records) {
-          for (const CurvePoint& point : read_curve(record->file.parent_path())) {
-            const double value = loss ? point.loss : point.accuracy;
-            if (point.split != split || !std::isfinite(value)) continue;
-            sums[point.step].first += value;
-            sums[point.step].second += 1;
-          }
+        for (const CurvePoint& point : points[i]) {
+          const double value = loss ? point.loss : point.accuracy;
+          if (point.split != split || !std::isfinite(value)) continue;
+          sums[point.step].first += value;
+          sums[point.step].second += 1;
         }
         Line line{row.label + (row.status == "ok" ? "" : fmt::format(" ({})", row.status)), row.mixer, {}};
         for (const auto& [step, sum] : sums) line.points.emplace_back(static_cast<double>(step), sum.first / sum.second);

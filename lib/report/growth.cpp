@@ -8,6 +8,7 @@
 
 #include "core/config_files.h"
 #include "core/error.h"
+#include "report/significance.h"
 
 namespace lra::report {
 namespace {
@@ -17,14 +18,6 @@ using Points = std::vector<std::pair<std::int64_t, double>>;
 constexpr std::int64_t short_length = 64;    // up to it, what grows with the length hardly counts
 constexpr std::int64_t fitted_from = 1024;
 constexpr double noise = 0.05;  // of a measurement: a smaller difference of two says nothing
-
-/// The 97.5 % quantile of Student's t; above 5 degrees of freedom by its expansion in 1 / dof (Abramowitz and Stegun 26.7.5), within 0.06 %.
-double t_quantile(std::int64_t dof) {
-  constexpr double few[] = {12.7062, 4.3027, 3.1824, 2.7764, 2.5706};
-  if (dof <= 5) return few[dof - 1];
-  const auto d = static_cast<double>(dof);
-  return 1.95996 + 2.3724 / d + 2.8226 / (d * d) + 2.5557 / (d * d * d);
-}
 
 Points series(const GrowthRow& row, std::optional<double> GrowthPoint::*value) {
   Points points;
@@ -85,6 +78,7 @@ std::optional<PowerLaw> fit_power_law(const Points& points, const std::vector<st
   law.last = std::max_element(used.begin(), used.end())->first;
   law.subtracted = shortest <= short_length && shortest < law.first;
   const auto n = static_cast<double>(law.n);
+  const double t = student_t_quantile(n - 2);
   // The shortest length has a share of the growth too; each round knows it better, by a factor of some hundreds.
   for (int round = 0; round < 20; ++round) {
     if (law.subtracted) law.constant = std::max(0.0, at_shortest - law.factor * std::pow(static_cast<double>(shortest), law.exponent));
@@ -105,7 +99,7 @@ std::optional<PowerLaw> fit_power_law(const Points& points, const std::vector<st
       const double residual = std::log(value - law.constant) - std::log(law.factor) - law.exponent * std::log(static_cast<double>(length));
       squares += residual * residual;
     }
-    const double half = t_quantile(law.n - 2) * std::sqrt(squares / (n - 2) / xx);
+    const double half = t * std::sqrt(squares / (n - 2) / xx);
     law.low = law.exponent - half;
     law.high = law.exponent + half;
   }
@@ -143,7 +137,7 @@ std::vector<GrowthSet> growth(const std::vector<SpeedGroup>& speeds) {
   for (const auto& [setting, groups] : settings) {
     if (groups.size() < 4) continue;
     const SpeedGroup& longest = *groups.rbegin()->second;
-    GrowthSet set{setting, longest.condition, longest.sizes, longest.device, {}, {}, {}};
+    GrowthSet set{setting, longest.condition, {}, {}, {}};
     std::set<std::string> warnings;
     for (const auto& [length, group] : groups) {
       set.lengths.push_back(length);

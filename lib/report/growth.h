@@ -51,7 +51,7 @@ struct GrowthRow {
 
 /// Models measured under the same conditions at several lengths.
 struct GrowthSet {
-  std::string setting, condition, sizes, device;  ///< as in SpeedGroup
+  std::string setting, condition;  ///< as in SpeedGroup
   std::vector<std::int64_t> lengths;
   std::vector<std::int64_t> fitted;  ///< those of the fits: from 1,024 on; where these are fewer than 4, all but the shortest
   std::vector<GrowthRow> rows;       ///< fastest at the longest length first

@@ -43,7 +43,7 @@ one ranking is said above it.</li>
 )";
 
 std::string field(const Json& object, const char* key) {
-  const std::string text = Result::text_at(object, key);
+  const std::string text = text_at(object, key);
   return text.empty() ? "unknown" : text;
 }
 
@@ -81,7 +81,7 @@ std::string build_text(const Result& result) {
 
 std::string run_title(const Result& result) {
   std::string title = fmt::format("{} · {} · {} · {}", result.kind, task_name(result.task), result.display_name.empty() ? result.variant : result.display_name, result.variant);
-  title += result.sequence_length ? fmt::format(" · {} tokens", *result.sequence_length) : fmt::format(" · up to {} · seed {}", result.config_text("seq_len"), result.seed);
+  title += result.sequence_length ? fmt::format(" · {} tokens", *result.sequence_length) : fmt::format(" · up to {} · seed {}", text_at(result.config, "seq_len"), result.seed);
   title += fmt::format(" · profile {}{} · {}", result.profile, result.suite.empty() ? "" : " · suite " + result.suite, result.status);
   if (!result.message.empty()) title += ": " + result.message;
   if (result.test_accuracy) title += fmt::format(" · {:.2f} %", 100 * *result.test_accuracy);
@@ -169,12 +169,19 @@ Cell published_cell(const Json& row, const char* key) {
   return {value.get<std::string>(), value, Mark::none, true, source};
 }
 
+/// Our number for the published row's model; empty where there is none.
+Cell our_cell(const PaperComparison& comparison, const Json& row, const char* format) {
+  for (const PaperPair& pair : comparison.pairs) {
+    if (row["model"] == pair.model) return {fmt::format(fmt::runtime(format), pair.ours), pair.ours, Mark::none, false, pair.label + ", " + comparison.condition};
+  }
+  return {};
+}
+
 constexpr const char* table_columns[] = {"ListOps", "Text", "Retrieval", "Image", "Pathfinder", "Path-X"};
 
 }  // namespace
 
-std::vector<Table> paper_tables(const Content& content) {
-  const Json& published = content.published;
+std::vector<Table> paper_tables(const std::vector<PaperComparison>& comparisons, const Json& published) {
   std::vector<Table> tables;
 
   Table scores{"paper_table1", "Table 1: accuracy in percent", {{"model", "Model", false}}, {}};
@@ -182,7 +189,7 @@ std::vector<Table> paper_tables(const Content& content) {
   scores.columns.push_back({"average_5", "Average of 5"});
   scores.columns.push_back({"average_printed", "Average as printed"});
   std::vector<const PaperComparison*> ours;
-  for (const PaperComparison& comparison : content.comparisons) {
+  for (const PaperComparison& comparison : comparisons) {
     if (comparison.quantity != "score") continue;
     ours.push_back(&comparison);
     scores.columns.push_back({fmt::format("ours_{}", ours.size()), "Ours: " + comparison.what});
@@ -194,11 +201,7 @@ std::vector<Table> paper_tables(const Content& content) {
     cells.push_back(published_cell(row, "Avg_recomputed_5"));
     cells.push_back(published_cell(row, "Avg_printed"));
     for (const PaperComparison* comparison : ours) {
-      Cell cell;
-      for (const PaperPair& pair : comparison->pairs) {
-        if (row["model"] == pair.model) cell = {fmt::format("{:.2f}", pair.ours), pair.ours, Mark::none, false, pair.label + ", " + comparison->condition};
-      }
-      cells.push_back(cell);
+      cells.push_back(our_cell(*comparison, row, "{:.2f}"));
     }
     section.rows.push_back(cells);
   }
@@ -213,7 +216,7 @@ std::vector<Table> paper_tables(const Content& content) {
     const auto base = std::find_if(rows.begin(), rows.end(), [](const Json& row) { return row["model"] == "Transformer"; });
     std::vector<const PaperComparison*> measured;
     for (const char* length : {"1K", "2K", "3K", "4K"}) table.columns.push_back({length, length});
-    for (const PaperComparison& comparison : content.comparisons) {
+    for (const PaperComparison& comparison : comparisons) {
       if (comparison.quantity != (speed ? "speed" : "memory") || comparison.pairs.size() < 4) continue;
       measured.push_back(&comparison);
       table.columns.push_back({fmt::format("ours_{}", measured.size()), fmt::format("Ours, {} tokens: {}", comparison.length, comparison.condition.substr(0, comparison.condition.find(" · ", comparison.condition.find("batch"))))});
@@ -226,11 +229,7 @@ std::vector<Table> paper_tables(const Content& content) {
         cells.push_back({fmt::format("{:.{}f} ({:.{}f}×)", value, speed ? 1 : 2, relative, speed ? 1 : 2), value, Mark::none, false, source_text(row)});
       }
       for (const PaperComparison* comparison : measured) {
-        Cell cell;
-        for (const PaperPair& pair : comparison->pairs) {
-          if (row["model"] == pair.model) cell = {fmt::format("{:.2f}×", pair.ours), pair.ours, Mark::none, false, pair.label + ", " + comparison->condition};
-        }
-        cells.push_back(cell);
+        cells.push_back(our_cell(*comparison, row, "{:.2f}×"));
       }
       part.rows.push_back(cells);
     }
@@ -240,7 +239,7 @@ std::vector<Table> paper_tables(const Content& content) {
 
   Table ranks{"rank_correlation", "Rank correlation of ours with the paper's", {{"what", "Quantity", false}, {"n", "Mechanisms"}, {"rho", "Spearman's ρ"}, {"low", "95 % from"}, {"high", "to"}, {"ours", "Ours", false}}, {}};
   TableSection list{"", {"1: the same order, 0: none, -1: the opposite. With few mechanisms the interval is wide: read it before the number."}, {}, {}};
-  for (const PaperComparison& comparison : content.comparisons) {
+  for (const PaperComparison& comparison : comparisons) {
     const auto& rho = comparison.correlation;
     if (!rho) continue;  // fewer than 4 mechanisms
     const auto number = [](double value) { return Cell{fmt::format("{:.2f}", value), value}; };
@@ -260,7 +259,7 @@ std::vector<Table> paper_tables(const Content& content) {
   for (const Json& row : published.at("later")) {
     std::vector<Cell> cells = {{row["model"], row["model"], Mark::none, false, source_text(row)}};
     for (const char* task : table_columns) cells.push_back(published_cell(row, task));
-    const std::string arxiv = Result::text_at(row["source"], "arxiv"), source = (arxiv.empty() ? Result::text_at(row["source"], "paper") : "arXiv " + arxiv) + ", " + Result::text_at(row["source"], "table");
+    const std::string arxiv = text_at(row["source"], "arxiv"), source = (arxiv.empty() ? text_at(row["source"], "paper") : "arXiv " + arxiv) + ", " + text_at(row["source"], "table");
     cells.push_back({shorten(source, 90), source, Mark::none, false, source_text(row)});
     for (const char* key : {"Avg_recomputed_5", "Avg_recomputed_6", "Avg_recomputed_6_fail50"}) cells.push_back(published_cell(row, key));
     rows.rows.push_back(cells);
@@ -277,16 +276,16 @@ std::vector<std::string> differences(const std::vector<Result>& results) {
   std::map<std::string, std::set<std::string>> data;
   for (const Result& result : results) {
     values["profile"].insert(result.profile);
-    values["precision"].insert(result.config_text("precision"));
+    values["precision"].insert(text_at(result.config, "precision"));
     values["host"].insert(field(result.host, "name") + " (" + (field(result.host, "device") == "cpu" ? field(result.host, "cpu") : field(result.host, "device")) + ")");
-    values["number of threads"].insert(result.host_text("threads"));
-    values["program revision"].insert(Result::text_at(result.build, "revision").substr(0, 10));
-    values["LibTorch"].insert(Result::text_at(result.build, "libtorch"));
+    values["number of threads"].insert(text_at(result.host, "threads"));
+    values["program revision"].insert(text_at(result.build, "revision").substr(0, 10));
+    values["LibTorch"].insert(text_at(result.build, "libtorch"));
     if (result.kind == "train" && !result.data.empty()) data[task_name(result.task)].insert(result.data.dump());
-    if (result.kind == "train") values["maximal length of " + task_name(result.task)].insert(result.config_text("seq_len"));
-    if (const std::string limit = result.config_text("limit"); !limit.empty() && limit != "0") limited.insert(fmt::format("{} ({})", task_name(result.task), limit));
+    if (result.kind == "train") values["maximal length of " + task_name(result.task)].insert(text_at(result.config, "seq_len"));
+    if (const std::string limit = text_at(result.config, "limit"); !limit.empty() && limit != "0") limited.insert(fmt::format("{} ({})", task_name(result.task), limit));
     if (result.suite == "smoke") smoke.insert(result.suite);
-    if (Result::text_at(result.build, "dirty") == "true") dirty.insert(Result::text_at(result.build, "revision").substr(0, 10));
+    if (text_at(result.build, "dirty") == "true") dirty.insert(text_at(result.build, "revision").substr(0, 10));
     if (result.task.find("_standin") != std::string::npos) standins.insert(task_name(result.task));
   }
   if (!smoke.empty()) sentences.push_back("SMOKE RUNS: a few steps to see that everything runs; their scores mean nothing.");
@@ -361,10 +360,10 @@ std::string page(const Content& content, const std::function<std::string(const s
   const auto folded = [&](const Table& table) { return fmt::format("<details><summary>{}</summary>\n{}{}</details>\n", escape_html(table.title), to_html(table), links(table)); };
 
   html += "<h2 id=\"accuracy\">Accuracy, speed and memory</h2>\n<p>Up is more accurate, right is faster, small is frugal: each circle is one mechanism.</p>\n" + figure("bubbles");
-  for (const Table& table : score_tables(content.scores)) html += shown(table);
-  for (const Table& table : length_tables(content.speeds)) html += table.sections.front().rows.empty() ? "" : shown(table);
-  if (content.scores.empty()) html += "<p>There are no training records.</p>\n";
-  html += "<h3>In full</h3>\n" + folded(accuracy_table(content.scores)) + folded(efficiency_table(content.speeds));
+  for (const Table& table : content.tables.scores) html += shown(table);
+  for (const Table& table : content.tables.lengths) html += table.sections.front().rows.empty() ? "" : shown(table);
+  if (content.tables.accuracy.sections.empty()) html += "<p>There are no training records.</p>\n";
+  html += "<h3>In full</h3>\n" + folded(content.tables.accuracy) + folded(content.tables.efficiency);
 
   const std::string curves = figure("curves");
   html += "<h2 id=\"learning\">Learning curves</h2>\n" + (curves.empty() ? "<p>There is no metrics.jsonl with more than one evaluation beside these records.</p>\n" : curves);
@@ -372,10 +371,10 @@ std::string page(const Content& content, const std::function<std::string(const s
   html += "<h2 id=\"length\">Growth with the length</h2>\n<p>How time and memory grow with the number of tokens, measured, and when that matters.</p>\n";
   const std::string growth_charts = figure("growth");
   html += growth_charts.empty() ? "<p>No mechanism was measured at four lengths or more under the same conditions: <code>lra-run --config configs/suites/scaling.json</code> does.</p>\n" : growth_charts;
-  for (const Table& table : growth_tables(content.growth)) html += shown(table);
+  for (const Table& table : content.tables.growth) html += shown(table);
 
   html += "<h2 id=\"paper-2020\">The 2020 paper</h2>\n<p>What <a href=\"https://arxiv.org/abs/2011.04006\">Long Range Arena</a> published, and ours beside it. Every number has its source on hover.</p>\n" + figure("paper");
-  for (const Table& table : paper_tables(content)) html += table.name == "later_results" ? folded(table) : shown(table);
+  for (const Table& table : content.tables.paper) html += table.name == "later_results" ? folded(table) : shown(table);
 
   html += "<h2 id=\"atlas\">Atlas of mechanisms</h2>\n";
   html += content.atlas_svg.empty() ? "<p>There is no atlas.json in these folders: <code>lra-run atlas --out FOLDER</code> makes one.</p>\n"

@@ -10,15 +10,17 @@
 
 namespace lra::report {
 
+/// Each is in files of its own and on the page.
+struct Tables {
+  Table accuracy, efficiency;
+  std::vector<Table> scores, lengths, growth, paper;
+};
+
 /// Everything on the page.
 struct Content {
   Collection records;
-  std::vector<ScoreGroup> scores;
-  std::vector<SpeedGroup> speeds;
-  std::vector<GrowthSet> growth;
-  std::vector<PaperComparison> comparisons;
+  Tables tables;
   std::vector<Figure> figures;
-  Json published;            ///< data/published/lra.json
   std::string atlas_svg;     ///< overview, linked to atlas.html; empty: there is none
   std::string vega_bundle;   ///< JavaScript that defines `window.vegaEmbed`; empty: pictures stand still
   int refresh_seconds = 0;   ///< after which the page loads itself again; 0: never
@@ -31,7 +33,7 @@ std::string page_head(const std::string& title, int refresh_seconds = 0);
 std::string page(const Content& content, const std::function<std::string(const std::string& file)>& svg_of);
 
 /// Table 1, Table 2 and later results as published, ours beside them where there are any, and the rank correlations.
-std::vector<Table> paper_tables(const Content& content);
+std::vector<Table> paper_tables(const std::vector<PaperComparison>& comparisons, const Json& published);
 
 /// What all records have in common and where they differ, in sentences; empty where nothing differs.
 std::vector<std::string> differences(const std::vector<Result>& results);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <random>
 
+#include "core/record.h"
+
 namespace lra::report {
 namespace {
 
@@ -35,14 +37,6 @@ std::optional<double> spearman(const std::vector<std::pair<double, double>>& pai
   }
   if (xx == 0 || yy == 0) return std::nullopt;
   return xy / std::sqrt(xx * yy);
-}
-
-/// Between the two nearest of the sorted values, as NumPy's default.
-double quantile(const std::vector<double>& sorted, double q) {
-  const double place = q * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<std::size_t>(place);
-  const auto above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
 }  // namespace

@@ -95,31 +95,37 @@ fs::path repository_file(const fs::path& relative) {
 std::vector<std::string> write_report(const ReportOptions& options) {
   Content content;
   content.records = collect(options.folders);
-  content.published = read_json(repository_file("data/published/lra.json"));
-  content.scores = compare_scores(content.records.results, content.published);
-  content.speeds = compare_speed(content.records.results);
-  content.growth = growth(content.speeds);
+  const Json published = read_json(repository_file("data/published/lra.json"));
+  const auto scores = compare_scores(content.records.results, published);
+  const auto speeds = compare_speed(content.records.results);
+  const auto growths = growth(speeds);
   content.refresh_seconds = options.refresh_seconds;
   if (options.length != 0) {
     std::set<std::int64_t> lengths;
-    for (const SpeedGroup& group : content.speeds) {
+    for (const SpeedGroup& group : speeds) {
       if (group.length != 0) lengths.insert(group.length);
     }
     if (lengths.count(options.length) == 0) {
       throw Error(fmt::format("--length {}: no bench record has this length", options.length), fmt::format("measured: {}", lengths.empty() ? "none" : fmt::format("{}", fmt::join(lengths, ", "))));
     }
   }
-  for (const ScoreGroup& group : content.scores) {
-    if (auto comparison = paper_scores(group, content.published)) content.comparisons.push_back(*comparison);
+  std::vector<PaperComparison> comparisons;
+  for (const ScoreGroup& group : scores) {
+    if (auto comparison = paper_scores(group, published)) comparisons.push_back(*comparison);
   }
-  for (const PaperComparison& comparison : paper_speeds(content.speeds, content.published)) content.comparisons.push_back(comparison);
-  content.figures = {bubble_figure(content.scores, content.speeds, options.length), curves_figure(content.scores), growth_figure(content.growth), paper_figure(content.published)};
+  for (const PaperComparison& comparison : paper_speeds(speeds, published)) comparisons.push_back(comparison);
+  content.figures = {bubble_figure(scores, speeds, options.length), curves_figure(scores), growth_figure(growths), paper_figure(published)};
+  content.tables = {accuracy_table(scores), efficiency_table(speeds), score_tables(scores), length_tables(speeds), growth_tables(growths), paper_tables(comparisons, published)};
 
   std::vector<std::string> missing = content.records.broken;
   Output output(options.out);
-  std::vector<Table> tables = {accuracy_table(content.scores), efficiency_table(content.speeds)};
-  for (const auto& more : {score_tables(content.scores), length_tables(content.speeds), growth_tables(content.growth), paper_tables(content)}) tables.insert(tables.end(), more.begin(), more.end());
-  for (const Table& table : tables) {
+  const Tables& all = content.tables;
+  std::vector<const Table*> tables = {&all.accuracy, &all.efficiency};
+  for (const auto* more : {&all.scores, &all.lengths, &all.growth, &all.paper}) {
+    for (const Table& table : *more) tables.push_back(&table);
+  }
+  for (const Table* one : tables) {
+    const Table& table = *one;
     output.write("tables/" + table.name + ".md", to_markdown(table));
     output.write("tables/" + table.name + ".csv", to_csv(table));
     output.write("tables/" + table.name + ".json", to_json(table).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");

@@ -54,6 +54,15 @@ double resampled_median(const std::vector<std::vector<double>>& runs, std::mt199
 
 double student_t_p(double t, double degrees) { return incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t)); }
 
+double student_t_quantile(double degrees) {
+  double low = 0, high = 1000;  // 12.7 at one degree
+  while (high - low > 1e-12 * high) {
+    const double middle = (low + high) / 2;
+    (student_t_p(middle, degrees) > 0.05 ? low : high) = middle;
+  }
+  return low;
+}
+
 double welch_p(const std::vector<double>& a, const std::vector<double>& b) {
   const auto [mean_a, error_a] = mean_and_error(a);
   const auto [mean_b, error_b] = mean_and_error(b);

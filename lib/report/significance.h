@@ -9,6 +9,9 @@ namespace lra::report {
 /// P(|T| >= |t|) for Student's t distribution; `degrees` > 0 need not be whole.
 double student_t_p(double t, double degrees);
 
+/// The t with P(|T| >= t) = 5 %: half a 95 % interval in standard errors.
+double student_t_quantile(double degrees);
+
 /// Two-sided p-value of Welch's t-test for equal means; each sample has at least two values. Where neither varies: 1 for equal means, else 0.
 double welch_p(const std::vector<double>& a, const std::vector<double>& b);
 

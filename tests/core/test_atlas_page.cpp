@@ -153,7 +153,6 @@ TEST_CASE("the report takes the atlas with the most mixers", "[atlas]") {
   CHECK(find_atlas({folder}) == fs::canonical(folder / "b/deep/atlas.json"));
   fs::remove_all(folder);
   Content content;
-  content.published = read_json(fs::path(LRA_SOURCE_DIR) / "data/published/lra.json");
   const auto no_svg = [](const std::string&) { return std::string(); };
   CHECK(page(content, no_svg).find("atlas.html") == std::string::npos);
   content.atlas_svg = "<svg>the overview</svg>";

@@ -302,9 +302,7 @@ TEST_CASE("CSV quotes, HTML and scripts escape", "[report]") {
   Content content;
   content.records.results = results;
   content.records.broken = {evil};
-  content.scores = scores;
-  content.speeds = speeds;
-  content.published = published();
+  content.tables = {accuracy_table(scores), efficiency_table(speeds), score_tables(scores), length_tables(speeds), {}, paper_tables({}, published())};
   content.vega_bundle = "window.vegaEmbed = () => {};";
   content.figures = {bubble_figure(scores, speeds, 0), paper_figure(published())};
   const Table accuracy = accuracy_table(scores);
