@@ -45,6 +45,10 @@ bool AttentionMixer::one_call_per_sequence(const at::Tensor& x, const SequenceLa
   return x.is_cpu() && layout.tokens() >= long_sequence * layout.batch();
 }
 
+at::Tensor AttentionMixer::attend_packed(const at::Tensor&, const at::Tensor&, const at::Tensor&, const PackedContext&) {
+  TORCH_CHECK(false, "this mixer has no kernel on packed tokens");
+}
+
 at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& value_x, const SequenceLayout& layout) {
   const at::Tensor q = query ? query->forward(x) : at::Tensor();
   const at::Tensor k = key ? key->forward(x) : at::Tensor();
@@ -55,6 +59,10 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
   const at::Tensor ids = reads_token_ids() ? layout.token_ids() : at::Tensor();
   const at::Tensor& visible = layout.visible();
   const std::int64_t heads = spec_.num_heads;
+  if (spec_.fused && spec_.layout == "auto" && x.is_cpu() && has_kernel()) {
+    const auto in_heads = [&](const at::Tensor& rows) { return rows.defined() ? rows.view({-1, heads, spec_.d_head()}) : rows; };
+    return output->forward(attend_packed(in_heads(q), in_heads(k), in_heads(v), {layout, x, value_x, visible}).reshape({layout.tokens(), spec_.d_qkv}));
+  }
   AttentionContext context;
   at::Tensor mixed;  // (T, d_qkv)
   if (layout.batch() > 1 && one_call_per_sequence(x, layout)) {

@@ -18,13 +18,23 @@ struct AttentionContext {
   at::Tensor token_ids;               ///< (B', N) int64, -1 at padding; only if reads_token_ids()
 };
 
+/// The same for a kernel on packed tokens.
+struct PackedContext {
+  const SequenceLayout& layout;
+  at::Tensor x, value_x;  ///< (T, d_model): the layer's input, and Mixer::mix_values' for values of its own; the same tensor otherwise
+  at::Tensor visible;     ///< (T) bool, false at tokens that no query may see; undefined: all may be seen
+
+  bool same_input() const { return x.is_same(value_x); }
+};
+
 /// Which of the first two projections a mixer has.
 struct Projections {
   bool query = true, key = true;
 };
 
 /// A mixer with query, key, value and output projections; one hook mixes the heads. Projections run on packed tokens. The hook gets rectangles
-/// without padding where that is cheaper (one call a sequence), or one padded rectangle with its mask: see MixerSpec::layout.
+/// without padding where that is cheaper (one call a sequence), or one padded rectangle with its mask: see MixerSpec::layout. A second hook, where a mixer
+/// has it, mixes packed tokens on the CPU with kernels of its own; the first is what it is tested against.
 class AttentionMixer : public Mixer {
  public:
   explicit AttentionMixer(const MixerSpec& spec, Projections projections = {});
@@ -39,6 +49,9 @@ class AttentionMixer : public Mixer {
   /// q, k, v (B', H, N, d_head), zero at padding and not always contiguous (q, k undefined without their projection) → (B', H, N, d_head). What
   /// comes out at padding is ignored, but must be finite: a NaN there would reach the gradients of real tokens.
   virtual at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) = 0;
+  /// The same on packed tokens, on the CPU: q, k, v (T, H, d_head) → (T, H, d_head) or (T, d_qkv). Only if has_kernel().
+  virtual at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context);
+  virtual bool has_kernel() const { return false; }
   /// Cost of `attend` on one sequence, all heads.
   virtual MixerCost attend_cost(std::int64_t n) const = 0;
 

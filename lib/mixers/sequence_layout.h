@@ -20,6 +20,7 @@ class SequenceLayout {
   std::int64_t length(std::int64_t b) const { return lengths_[static_cast<std::size_t>(b)]; }
   std::int64_t offset(std::int64_t b) const { return offsets_[static_cast<std::size_t>(b)]; }
   const std::vector<std::int64_t>& lengths() const { return lengths_; }
+  const std::vector<std::int64_t>& offsets() const { return offsets_; }
   /// True when all sequences have the same length: then (T, ...) viewed as (B, N, ...) is a rectangle without padding.
   bool uniform() const { return uniform_; }
 

@@ -1,0 +1,322 @@
+// Blocked softmax attention with the weights of one tile at a time (FlashAttention, arXiv 2205.14135): included like simd.h, after it. Logits and weights are
+// stored by key, S[key][query], so that the softmax works on whole vectors of queries and only the queries are transposed.
+
+template <class T>
+constexpr T hidden_logit = static_cast<T>(-1e30);
+
+template <class T>
+struct AttentionScratch {
+  // Widths are padded to whole vectors.
+  T *queries, *queries_by_feature, *grads, *grads_by_feature, *sums;  // (queries, d) or (d, queries)
+  T *weights, *weight_grads;                                           // (keys, queries)
+  T *keys, *values, *key_grads, *value_grads;                          // (keys, d)
+  T *largest, *sum, *rescale, *log_sum, *delta;                         // (queries)
+  std::int64_t *key_index;                                              // (keys)
+};
+
+constexpr std::int64_t attention_scratch(std::int64_t d) {
+  const std::int64_t width = whole(d, 16);
+  return 5 * max_queries * width + 2 * max_keys * max_queries + 4 * max_keys * width + 5 * max_queries + 2 * max_keys;
+}
+
+template <class T>
+LRA_INLINE AttentionScratch<T> divide_scratch(T* scratch, std::int64_t d) {
+  AttentionScratch<T> s;
+  const std::int64_t width = whole(d, 16);
+  const auto take = [&](std::int64_t count) {
+    T* const start = scratch;
+    scratch += count;
+    return start;
+  };
+  s.queries = take(max_queries * width);
+  s.queries_by_feature = take(max_queries * width);
+  s.grads = take(max_queries * width);
+  s.grads_by_feature = take(max_queries * width);
+  s.sums = take(max_queries * width);
+  s.weights = take(max_keys * max_queries);
+  s.weight_grads = take(max_keys * max_queries);
+  s.keys = take(max_keys * width);
+  s.values = take(max_keys * width);
+  s.key_grads = take(max_keys * width);
+  s.value_grads = take(max_keys * width);
+  s.largest = take(max_queries);
+  s.sum = take(max_queries);
+  s.rescale = take(max_queries);
+  s.log_sum = take(max_queries);
+  s.delta = take(max_queries);
+  s.key_index = reinterpret_cast<std::int64_t*>(take(2 * max_keys));
+  return s;
+}
+
+template <class T>
+LRA_INLINE std::int64_t token(const Rows<T>& rows, std::int64_t i) {
+  return rows.order != nullptr ? rows.order[i] : i;
+}
+
+// to (width) = scale * from (d), zero beyond d.
+template <class T>
+LRA_INLINE void copy_row(const T* from, std::int64_t d, T scale, T* to, std::int64_t width) {
+  std::int64_t c = 0;
+  for (; c + lanes<T> <= d; c += lanes<T>) store(to + c, load(from + c) * scale);
+  for (; c < d; ++c) to[c] = from[c] * scale;
+  for (; c < width; ++c) to[c] = 0;
+}
+template <class T>
+LRA_INLINE void add_row(const T* from, std::int64_t d, T scale, T* to) {
+  std::int64_t c = 0;
+  for (; c + lanes<T> <= d; c += lanes<T>) store(to + c, load(to + c) + load(from + c) * scale);
+  for (; c < d; ++c) to[c] += from[c] * scale;
+}
+
+// The queries first .. first + count - 1 of `rows`, `padded` rows of `width`, and their transpose.
+template <class T>
+LRA_INLINE void load_queries(const QueryBlock<T>& block, const Rows<const T>& rows, T scale, std::int64_t padded, std::int64_t width, T* to, T* by_feature) {
+  for (std::int64_t i = 0; i < block.count; ++i) copy_row(rows.data + token(rows, block.first + i) * rows.step, block.d, scale, to + i * width, width);
+  for (std::int64_t i = block.count * width; i < padded * width; ++i) to[i] = 0;
+  transpose(padded, width, to, width, by_feature, padded);
+}
+
+// Up to max_keys keys of one part.
+template <class T>
+struct Tile {
+  const T *k, *v;  // (count, ..)
+  std::int64_t k_step, v_step;
+  std::int64_t count;
+  bool banded;  // the band hides some pairs
+};
+
+// Walks over all tiles of a query block: the runs of every part, cut to the band, without invisible keys.
+template <class T>
+struct TileWalk {
+  const QueryBlock<T>& block;
+  const AttentionScratch<T>& scratch;
+  std::int64_t width;
+  std::int64_t part = 0, run = -1, next = 0, last = 0;
+
+  LRA_INLINE bool more(Tile<T>& tile) {
+    std::int64_t count = 0;
+    while (true) {
+      const bool ended = next >= last;
+      if (ended) {
+        // A tile holds keys of one part; runs of a part join in one tile.
+        if (part == block.num_parts) return false;
+        if (++run >= block.parts[part].num_runs) {
+          if (count > 0) {
+            --run;
+            break;
+          }
+          ++part;
+          run = -1;
+          continue;
+        }
+        const KeyPart<T>& from = block.parts[part];
+        next = from.runs[run].first;
+        last = from.runs[run].last;
+        if (from.band >= 0) {
+          const std::int64_t lowest = block.first - from.band, highest = block.first + block.count + from.band;
+          next = next < lowest ? lowest : next;
+          last = last > highest ? highest : last;
+        }
+        continue;
+      }
+      const KeyPart<T>& from = block.parts[part];
+      for (; next < last && count < max_keys; ++next) {
+        scratch.key_index[count] = next;
+        const bool there = from.visible == nullptr || from.visible[token(from.k, next) * from.visible_step] != 0;
+        count += there ? 1 : 0;
+      }
+      if (count == max_keys) break;
+    }
+    fill(tile, block.parts[part], count);
+    return true;
+  }
+
+  LRA_INLINE void fill(Tile<T>& tile, const KeyPart<T>& from, std::int64_t count) {
+    tile.count = count;
+    const std::int64_t* index = scratch.key_index;
+    tile.banded = from.band >= 0 && (block.first + block.count - 1 - index[0] > from.band || index[count - 1] - block.first > from.band);
+    const bool direct = from.k.order == nullptr && index[count - 1] - index[0] == count - 1 && block.d == width;
+    if (direct) {
+      tile.k = from.k.data + index[0] * from.k.step;
+      tile.k_step = from.k.step;
+      tile.v = from.v.data + index[0] * from.v.step;
+      tile.v_step = from.v.step;
+      return;
+    }
+    for (std::int64_t j = 0; j < count; ++j) {
+      const std::int64_t row = token(from.k, index[j]);
+      copy_row(from.k.data + row * from.k.step, block.d, T{1}, scratch.keys + j * width, width);
+      copy_row(from.v.data + row * from.v.step, block.d, T{1}, scratch.values + j * width, width);
+    }
+    tile.k = scratch.keys;
+    tile.v = scratch.values;
+    tile.k_step = tile.v_step = width;
+  }
+};
+
+// S[j][i] = k_j · q_i, hidden pairs at hidden_logit.
+template <class T>
+LRA_INLINE void tile_logits(const QueryBlock<T>& block, const AttentionScratch<T>& s, const Tile<T>& tile, const KeyPart<T>& part, std::int64_t padded, std::int64_t width) {
+  product<T, false, false>(tile.count, padded, width, tile.k, tile.k_step, s.queries_by_feature, padded, s.weights, padded);
+  if (tile.banded) {
+    for (std::int64_t j = 0; j < tile.count; ++j) {
+      T* const logits = s.weights + j * padded;
+      // Query i is too far if i < lowest or i > highest.
+      const std::int64_t lowest = s.key_index[j] - part.band - block.first, highest = s.key_index[j] + part.band - block.first;
+      for (std::int64_t i = 0; i < lowest && i < padded; ++i) logits[i] = hidden_logit<T>;
+      for (std::int64_t i = highest + 1 > 0 ? highest + 1 : 0; i < padded; ++i) logits[i] = hidden_logit<T>;
+    }
+  }
+  const Meetings& meetings = block.meetings;
+  if (meetings.own == nullptr) return;
+  const Rows<const T>& q = block.q;
+  const T counts_as[] = {0, 0, static_cast<T>(-0.69314718055994531), static_cast<T>(-1.0986122886681098), static_cast<T>(-1.3862943611198906),
+                         static_cast<T>(-1.6094379124341004), static_cast<T>(-1.791759469228055), static_cast<T>(-1.9459101490553132),
+                         static_cast<T>(-2.0794415416798357)};  // -log(count)
+  for (std::int64_t j = 0; j < tile.count; ++j) {
+    const std::int64_t key = token(part.k, s.key_index[j]);
+    T* const logits = s.weights + j * padded;
+    for (std::int64_t i = 0; i < block.count; ++i) {
+      const std::int64_t query = token(q, block.first + i);
+      const auto meet = [&](std::int64_t round) {
+        const std::int32_t* own = meetings.own + round * meetings.round_step;
+        return own[key] == own[query] || own[key] == meetings.before[round * meetings.round_step + query];
+      };
+      if (!meet(meetings.round)) {
+        logits[i] = hidden_logit<T>;
+        continue;
+      }
+      std::int64_t count = 0;
+      for (std::int64_t round = 0; round < meetings.rounds; ++round) count += meet(round) ? 1 : 0;
+      if (meetings.self_last && key == query) logits[i] = static_cast<T>(-1e5);
+      logits[i] += counts_as[count];
+    }
+  }
+}
+
+template <class T>
+void attention_forward(const QueryBlock<T>& block, T* memory) {
+  constexpr std::int64_t step = lanes<T>;
+  const std::int64_t width = whole(block.d, step), padded = whole(block.count, step);
+  const AttentionScratch<T> s = divide_scratch(memory, block.d);
+  load_queries(block, block.q, block.scale, padded, width, s.queries, s.queries_by_feature);
+  if (block.first_round) {
+    for (std::int64_t i = 0; i < padded; i += step) {
+      store(s.largest + i, all(hidden_logit<T>));
+      store(s.sum + i, Vector<T>{});
+    }
+    for (std::int64_t i = 0; i < padded * width; i += step) store(s.sums + i, Vector<T>{});
+  } else {
+    for (std::int64_t i = 0; i < padded; ++i) {
+      const std::int64_t row = token(block.q, block.first + (i < block.count ? i : 0));
+      s.largest[i] = block.log_sum[row * block.log_sum_step];
+      s.sum[i] = block.sum[row * block.log_sum_step];
+      copy_row(block.out.data + row * block.out.step, block.d, T{1}, s.sums + i * width, width);
+    }
+  }
+  TileWalk<T> walk{block, s, width};
+  for (Tile<T> tile; walk.more(tile);) {
+    tile_logits(block, s, tile, block.parts[walk.part], padded, width);
+    bool changed = false;
+    for (std::int64_t i = 0; i < padded; i += step) {
+      const Vector<T> before = load(s.largest + i);
+      Vector<T> largest = before;
+      for (std::int64_t j = 0; j < tile.count; ++j) largest = larger<T>(largest, load(s.weights + j * padded + i));
+      Vector<T> sum = {};
+      for (std::int64_t j = 0; j < tile.count; ++j) {
+        const Vector<T> weight = exponential(load(s.weights + j * padded + i) - largest);
+        sum += weight;
+        store(s.weights + j * padded + i, weight);
+      }
+      const Vector<T> rescale = exponential(before - largest);
+      store(s.rescale + i, rescale);
+      store(s.sum + i, load(s.sum + i) * rescale + sum);
+      store(s.largest + i, largest);
+      const Integers<T> grown = largest > before;
+      for (std::int64_t l = 0; l < step; ++l) changed = changed || grown[l] != 0;
+    }
+    if (changed) {
+      for (std::int64_t i = 0; i < block.count; ++i) {
+        const T rescale = s.rescale[i];
+        for (std::int64_t c = 0; c < width; c += step) store(s.sums + i * width + c, load(s.sums + i * width + c) * rescale);
+      }
+    }
+    product<T, true, true>(block.count, width, tile.count, s.weights, padded, tile.v, tile.v_step, s.sums, width);
+  }
+  for (std::int64_t i = 0; i < block.count; ++i) {
+    const std::int64_t row = token(block.q, block.first + i);
+    T* const out = block.out.data + row * block.out.step;
+    T& log_sum = block.log_sum[row * block.log_sum_step];
+    const bool none = s.largest[i] <= hidden_logit<T> / 2;
+    if (!block.last_round) {
+      copy_row(s.sums + i * width, block.d, none ? T{0} : T{1}, out, block.d);
+      log_sum = s.largest[i];
+      block.sum[row * block.log_sum_step] = none ? T{0} : s.sum[i];
+    } else {
+      copy_row(s.sums + i * width, block.d, none ? T{0} : 1 / s.sum[i], out, block.d);
+      log_sum = none ? hidden_logit<T> : s.largest[i] + static_cast<T>(__builtin_log(static_cast<double>(s.sum[i])));
+    }
+  }
+}
+
+template <class T>
+void attention_backward(const QueryBlock<T>& block, T* memory) {
+  constexpr std::int64_t step = lanes<T>;
+  const std::int64_t width = whole(block.d, step), padded = whole(block.count, step);
+  const AttentionScratch<T> s = divide_scratch(memory, block.d);
+  load_queries(block, block.q, block.scale, padded, width, s.queries, s.queries_by_feature);
+  load_queries(block, block.grad_out, T{1}, padded, width, s.grads, s.grads_by_feature);
+  for (std::int64_t i = 0; i < padded; ++i) {
+    if (i >= block.count) {
+      s.log_sum[i] = -hidden_logit<T>;  // weights of 0
+      s.delta[i] = 0;
+      continue;
+    }
+    const std::int64_t row = token(block.q, block.first + i);
+    const T log_sum = block.log_sum[row * block.log_sum_step];
+    s.log_sum[i] = log_sum <= hidden_logit<T> / 2 ? -hidden_logit<T> : log_sum;
+    const T* const out = block.saved_out.data + row * block.saved_out.step;
+    Vector<T> partial = {};
+    T delta = 0;
+    std::int64_t c = 0;
+    for (; c + step <= block.d; c += step) partial += load(out + c) * load(s.grads + i * width + c);
+    for (; c < block.d; ++c) delta += out[c] * s.grads[i * width + c];
+    for (std::int64_t l = 0; l < step; ++l) delta += partial[l];
+    s.delta[i] = block.grad_log_sum != nullptr ? delta - block.grad_log_sum[row * block.log_sum_step] : delta;
+  }
+  for (std::int64_t i = 0; i < padded * width; i += step) store(s.sums + i, Vector<T>{});
+
+  TileWalk<T> walk{block, s, width};
+  for (Tile<T> tile; walk.more(tile);) {
+    const KeyPart<T>& part = block.parts[walk.part];
+    tile_logits(block, s, tile, part, padded, width);
+    product<T, false, false>(tile.count, padded, width, tile.v, tile.v_step, s.grads_by_feature, padded, s.weight_grads, padded);
+    for (std::int64_t i = 0; i < padded; i += step) {
+      const Vector<T> log_sum = load(s.log_sum + i), delta = load(s.delta + i);
+      for (std::int64_t j = 0; j < tile.count; ++j) {
+        const Vector<T> weight = exponential(load(s.weights + j * padded + i) - log_sum);
+        store(s.weights + j * padded + i, weight);
+        T* const grads = s.weight_grads + j * padded + i;
+        store(grads, weight * (load(grads) - delta));
+      }
+    }
+    product<T, true, true>(block.count, width, tile.count, s.weight_grads, padded, tile.k, tile.k_step, s.sums, width);
+    const bool direct = part.grad_k.order == nullptr && block.d == width && s.key_index[tile.count - 1] - s.key_index[0] == tile.count - 1;
+    if (direct) {
+      product<T, true, false>(tile.count, width, padded, s.weights, padded, s.grads, width, part.grad_v.data + s.key_index[0] * part.grad_v.step, part.grad_v.step);
+      product<T, true, false>(tile.count, width, padded, s.weight_grads, padded, s.queries, width, part.grad_k.data + s.key_index[0] * part.grad_k.step,
+                              part.grad_k.step);
+      continue;
+    }
+    product<T, false, false>(tile.count, width, padded, s.weights, padded, s.grads, width, s.value_grads, width);
+    product<T, false, false>(tile.count, width, padded, s.weight_grads, padded, s.queries, width, s.key_grads, width);
+    for (std::int64_t j = 0; j < tile.count; ++j) {
+      const std::int64_t row = token(part.grad_k, s.key_index[j]);
+      add_row(s.value_grads + j * width, block.d, T{1}, part.grad_v.data + row * part.grad_v.step);
+      add_row(s.key_grads + j * width, block.d, T{1}, part.grad_k.data + row * part.grad_k.step);
+    }
+  }
+  for (std::int64_t i = 0; i < block.count; ++i) {
+    add_row(s.sums + i * width, block.d, block.scale, block.grad_q.data + token(block.q, block.first + i) * block.grad_q.step);
+  }
+}

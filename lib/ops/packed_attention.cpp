@@ -1,0 +1,320 @@
+#include "ops/packed_attention.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <ATen/record_function.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <span>
+
+#include "ops/cpu/kernels.h"
+
+namespace lra::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::tensor_list;
+
+// The runs of neighbouring blocks of keys of each query block, for each sequence and head that have lists of their own.
+struct Runs {
+  std::vector<cpu::Run> runs;
+  std::vector<std::size_t> starts;  // of each list
+  std::int64_t batch = 1, heads = 1, query_blocks = 1;
+
+  explicit Runs(const BlockPattern& pattern) {
+    const at::Tensor lists = pattern.key_blocks.to(at::kCPU, at::kLong).contiguous();
+    batch = lists.size(0), heads = lists.size(1), query_blocks = lists.size(2);
+    const auto* block = lists.const_data_ptr<std::int64_t>();
+    for (std::int64_t list = 0; list < batch * heads * query_blocks; ++list) {
+      starts.push_back(runs.size());
+      for (std::int64_t i = 0; i < lists.size(3); ++i, ++block) {
+        if (*block < 0) continue;
+        const std::int64_t first = *block * pattern.key_block;
+        if (runs.size() > starts.back() && runs.back().last == first) {
+          runs.back().last = first + pattern.key_block;
+        } else {
+          runs.push_back({first, first + pattern.key_block});
+        }
+      }
+    }
+    starts.push_back(runs.size());
+  }
+
+  std::span<const cpu::Run> of(std::int64_t sequence, std::int64_t head, std::int64_t query_block) const {
+    const auto list = static_cast<std::size_t>(((batch > 1 ? sequence : 0) * heads + (heads > 1 ? head : 0)) * query_blocks + query_block);
+    return std::span(runs).subspan(starts[list], starts[list + 1] - starts[list]);
+  }
+};
+
+// What forward and backward have in common, kept in the autograd context.
+struct Problem : torch::CustomClassHolder {
+  std::vector<std::int64_t> offsets;
+  std::vector<KeySource> sources;  // k, v undefined
+  std::vector<Runs> runs;
+  std::int64_t stride = 1;
+  HashRounds rounds;
+
+  std::int64_t round_count() const { return rounds.order.defined() ? rounds.order.size(0) : 1; }
+  std::int64_t sequences() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
+};
+
+// One head of one class of one sequence.
+struct Unit {
+  std::int64_t sequence, head, residue;
+};
+
+template <class T>
+struct Tensors {
+  at::Tensor q, out, log_sum, sum;
+  std::vector<at::Tensor> k, v;
+  at::Tensor grad_out, grad_log_sum, grad_q;
+  std::vector<at::Tensor> grad_k, grad_v;
+};
+
+template <class T>
+cpu::Rows<const T> rows_of(const at::Tensor& x, std::int64_t row, std::int64_t head, std::int64_t stride, const std::int32_t* order) {
+  return {x.const_data_ptr<T>() + row * x.stride(0) + head * x.stride(1), x.stride(0) * stride, order};
+}
+template <class T>
+cpu::Rows<T> writable_rows_of(const at::Tensor& x, std::int64_t row, std::int64_t head, std::int64_t stride, const std::int32_t* order) {
+  return {x.mutable_data_ptr<T>() + row * x.stride(0) + head * x.stride(1), x.stride(0) * stride, order};
+}
+
+constexpr std::int64_t rows_at_once = 64;
+
+// Calls kernel(block) for the query blocks first .. last - 1 of `parts` equal shares of one unit, in all rounds.
+template <class T, class Kernel>
+void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, std::int64_t share, std::int64_t shares, bool backward, const Kernel& kernel) {
+  const auto at = [](const std::vector<std::int64_t>& list, std::int64_t i) { return list[static_cast<std::size_t>(i)]; };
+  const std::int64_t heads = t.q.size(1), stride = problem.stride, first_row = at(problem.offsets, unit.sequence) + unit.residue;
+  const std::int64_t n = (at(problem.offsets, unit.sequence + 1) - first_row + stride - 1) / stride;
+  if (n <= 0) return;
+  cpu::QueryBlock<T> block;
+  block.d = t.q.size(2);
+  block.scale = static_cast<T>(1.0 / std::sqrt(static_cast<double>(block.d)));
+  block.log_sum_step = heads * stride;
+  const std::int64_t numbers = first_row * heads + unit.head;  // of log_sum and sum (T, H)
+  block.log_sum = t.log_sum.template mutable_data_ptr<T>() + numbers;
+  const std::size_t count = problem.sources.size();
+  std::vector<cpu::KeyPart<T>> parts(count);
+  std::vector<std::vector<cpu::Run>> runs(count);
+
+  const std::int64_t rounds = problem.round_count();
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    const std::int32_t* order = nullptr;
+    if (problem.rounds.order.defined()) {
+      const std::int64_t tokens = t.q.size(0), place = unit.head * tokens + first_row;
+      order = problem.rounds.order.template const_data_ptr<std::int32_t>() + round * heads * tokens + place;
+      block.meetings = {.own = problem.rounds.own.template const_data_ptr<std::int32_t>() + place,
+                        .before = problem.rounds.before.template const_data_ptr<std::int32_t>() + place,
+                        .round_step = heads * tokens,
+                        .rounds = rounds,
+                        .round = round,
+                        .self_last = true};
+    }
+    block.first_round = round == 0;
+    block.last_round = round + 1 == rounds;
+    block.q = rows_of<T>(t.q, first_row, unit.head, stride, order);
+    if (backward) {
+      block.saved_out = rows_of<T>(t.out, first_row, unit.head, stride, order);
+      block.grad_out = rows_of<T>(t.grad_out, first_row, unit.head, stride, order);
+      block.grad_q = writable_rows_of<T>(t.grad_q, first_row, unit.head, stride, order);
+      if (t.grad_log_sum.defined()) block.grad_log_sum = t.grad_log_sum.template const_data_ptr<T>() + numbers;
+    } else {
+      block.out = writable_rows_of<T>(t.out, first_row, unit.head, stride, order);
+      if (t.sum.defined()) block.sum = t.sum.template mutable_data_ptr<T>() + numbers;
+    }
+    std::vector<std::int64_t> key_counts;
+    for (std::size_t p = 0; p < count; ++p) {
+      const KeySource& source = problem.sources[p];
+      const auto& offsets = source.offsets.empty() ? problem.offsets : source.offsets;
+      const std::int64_t residue = source.by_class ? unit.residue : 0, step = source.by_class ? stride : 1;
+      const std::int64_t row = at(offsets, unit.sequence) + residue;
+      key_counts.push_back((at(offsets, unit.sequence + 1) - row + step - 1) / step);
+      parts[p].k = rows_of<T>(t.k[p], row, unit.head, step, order);
+      parts[p].v = rows_of<T>(t.v[p], row, unit.head, step, order);
+      if (backward) {
+        parts[p].grad_k = writable_rows_of<T>(t.grad_k[p], row, unit.head, step, order);
+        parts[p].grad_v = writable_rows_of<T>(t.grad_v[p], row, unit.head, step, order);
+      }
+      parts[p].band = source.pattern.band.value_or(-1);
+      parts[p].visible_step = step;
+      if (source.visible.defined()) parts[p].visible = static_cast<const std::uint8_t*>(source.visible.const_data_ptr()) + row;
+    }
+    // Blocks of places that have the same lists, and smaller ones of what fits into the caches.
+    std::int64_t size = n;
+    for (const Runs& of_part : problem.runs) {
+      if (of_part.query_blocks > 1) size = problem.sources[static_cast<std::size_t>(&of_part - problem.runs.data())].pattern.query_block;
+    }
+    const std::int64_t blocks = (n + size - 1) / size;
+    const std::int64_t pieces = (size + rows_at_once - 1) / rows_at_once, all_pieces = blocks * pieces;
+    const std::int64_t piece_size = std::min((size + pieces - 1) / pieces, n);
+    for (std::int64_t piece = all_pieces * share / shares; piece < all_pieces * (share + 1) / shares; ++piece) {
+      const std::int64_t query_block = piece / pieces;
+      block.first = query_block * size + piece % pieces * piece_size;
+      block.count = std::min({piece_size, (query_block + 1) * size - block.first, n - block.first});
+      if (block.count <= 0) continue;
+      for (std::size_t p = 0; p < count; ++p) {
+        runs[p].clear();
+        const Runs& all = problem.runs[p];
+        for (const cpu::Run& run : all.of(unit.sequence, unit.head, all.query_blocks > 1 ? query_block : 0)) {
+          if (run.first < key_counts[p]) runs[p].push_back({run.first, std::min(run.last, key_counts[p])});
+        }
+        parts[p].runs = runs[p].data();
+        parts[p].num_runs = static_cast<std::int64_t>(runs[p].size());
+      }
+      block.parts = parts.data();
+      block.num_parts = static_cast<std::int64_t>(count);
+      kernel(block);
+    }
+  }
+}
+
+// Shares of the query blocks of a unit, so that all threads have work where there are few units.
+std::int64_t shares_of(const Problem& problem, std::int64_t units) {
+  const std::int64_t threads = at::get_num_threads();
+  return problem.rounds.order.defined() || units >= 4 * threads || units % threads == 0 ? 1 : threads;
+}
+
+// work(unit, share, scratch) for all units and shares, on all threads.
+template <class T, class Work>
+void for_units(const Problem& problem, const Tensors<T>& t, std::int64_t shares, const Work& work) {
+  const std::int64_t heads = t.q.size(1), units = problem.sequences() * heads * problem.stride;
+  const std::int64_t tasks = units * shares;
+  std::atomic<std::int64_t> next{0};
+  at::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), tasks), 1, [&](std::int64_t, std::int64_t) {
+    const at::Tensor scratch = at::empty({cpu::kernels().attention_scratch(t.q.size(2))}, t.q.options());
+    for (std::int64_t task = next++; task < tasks; task = next++) {
+      const std::int64_t unit = task / shares;
+      work(Unit{unit / heads / problem.stride, unit % heads, unit / heads % problem.stride}, task % shares, scratch.template mutable_data_ptr<T>());
+    }
+  });
+}
+
+template <class T>
+void forward(const Problem& problem, Tensors<T>& t) {
+  const std::int64_t shares = shares_of(problem, problem.sequences() * t.q.size(1) * problem.stride);
+  for_units(problem, t, shares, [&](const Unit& unit, std::int64_t share, T* scratch) {
+    for_blocks(problem, t, unit, share, shares, false, [&](const cpu::QueryBlock<T>& block) { cpu::kernels().attention_forward(block, scratch); });
+  });
+}
+
+template <class T>
+void backward(const Problem& problem, Tensors<T>& t) {
+  const std::int64_t shares = shares_of(problem, problem.sequences() * t.q.size(1) * problem.stride);
+  // The first share writes where the gradients belong, the others into tensors of their own, which are added in order.
+  std::vector<Tensors<T>> of_share(static_cast<std::size_t>(shares), t);
+  for (std::size_t share = 1; share < of_share.size(); ++share) {
+    for (auto* grads : {&of_share[share].grad_k, &of_share[share].grad_v}) {
+      for (auto& grad : *grads) grad = at::zeros_like(grad);
+    }
+  }
+  for_units(problem, t, shares, [&](const Unit& unit, std::int64_t share, T* scratch) {
+    for_blocks(problem, of_share[static_cast<std::size_t>(share)], unit, share, shares, true,
+               [&](const cpu::QueryBlock<T>& block) { cpu::kernels().attention_backward(block, scratch); });
+  });
+  for (std::size_t share = 1; share < of_share.size(); ++share) {
+    for (std::size_t p = 0; p < t.grad_k.size(); ++p) {
+      t.grad_k[p].add_(of_share[share].grad_k[p]);
+      t.grad_v[p].add_(of_share[share].grad_v[p]);
+    }
+  }
+}
+
+at::Tensor rows_in_line(const at::Tensor& x) { return x.stride(-1) == 1 ? x : x.contiguous(); }
+
+std::vector<at::Tensor> every_second(at::TensorList tensors, std::size_t first) {
+  std::vector<at::Tensor> some;
+  for (std::size_t i = first; i < tensors.size(); i += 2) some.push_back(rows_in_line(tensors[i]));
+  return some;
+}
+
+template <class T>
+std::pair<at::Tensor, at::Tensor> run_forward(const Problem& problem, const at::Tensor& q, at::TensorList keys_and_values) {
+  Tensors<T> t;
+  t.q = rows_in_line(q);
+  t.k = every_second(keys_and_values, 0);
+  t.v = every_second(keys_and_values, 1);
+  t.out = at::empty(q.sizes(), q.options());
+  t.log_sum = at::empty({q.size(0), q.size(1)}, q.options());
+  if (problem.round_count() > 1) t.sum = at::empty_like(t.log_sum);
+  forward(problem, t);
+  return {t.out, t.log_sum};
+}
+
+template <class T>
+tensor_list run_backward(const Problem& problem, const at::Tensor& q, at::TensorList keys_and_values, const at::Tensor& out, const at::Tensor& log_sum,
+                         const at::Tensor& grad_out, const at::Tensor& grad_log_sum) {
+  Tensors<T> t;
+  t.q = rows_in_line(q);
+  t.k = every_second(keys_and_values, 0);
+  t.v = every_second(keys_and_values, 1);
+  t.out = out;
+  t.log_sum = log_sum;
+  t.grad_out = grad_out.defined() ? rows_in_line(grad_out) : at::zeros_like(out);
+  if (grad_log_sum.defined()) t.grad_log_sum = grad_log_sum.contiguous();
+  tensor_list gradients{at::zeros(q.sizes(), q.options())};
+  t.grad_q = gradients[0];
+  for (const auto& x : keys_and_values) gradients.push_back(at::zeros(x.sizes(), x.options()));
+  for (std::size_t i = 1; i < gradients.size(); i += 2) {
+    t.grad_k.push_back(gradients[i]);
+    t.grad_v.push_back(gradients[i + 1]);
+  }
+  backward(problem, t);
+  return gradients;
+}
+
+struct PackedAttention : torch::autograd::Function<PackedAttention> {
+  static tensor_list forward(AutogradContext* context, const at::Tensor& q, at::TensorList keys_and_values, const c10::intrusive_ptr<Problem>& problem) {
+    RECORD_FUNCTION("lra::packed_attention", std::vector<c10::IValue>());
+    const auto [out, log_sum] = q.scalar_type() == at::kDouble ? run_forward<double>(*problem, q, keys_and_values) : run_forward<float>(*problem, q, keys_and_values);
+    tensor_list saved{q, out, log_sum};
+    saved.insert(saved.end(), keys_and_values.begin(), keys_and_values.end());
+    context->save_for_backward(saved);
+    context->saved_data["problem"] = c10::IValue::make_capsule(c10::static_intrusive_pointer_cast<torch::CustomClassHolder>(problem));
+    return {out, log_sum};
+  }
+  static tensor_list backward(AutogradContext* context, tensor_list gradients) {
+    RECORD_FUNCTION("lra::packed_attention_backward", std::vector<c10::IValue>());
+    const auto saved = context->get_saved_variables();
+    const auto& problem = *c10::static_intrusive_pointer_cast<Problem>(context->saved_data["problem"].toCapsule());
+    const at::TensorList keys_and_values = at::TensorList(saved).slice(3);
+    tensor_list result = saved[0].scalar_type() == at::kDouble
+                             ? run_backward<double>(problem, saved[0], keys_and_values, saved[1], saved[2], gradients[0], gradients[1])
+                             : run_backward<float>(problem, saved[0], keys_and_values, saved[1], saved[2], gradients[0], gradients[1]);
+    result.emplace_back();
+    return result;
+  }
+};
+
+}  // namespace
+
+PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, std::int64_t stride,
+                                  const HashRounds& rounds) {
+  TORCH_CHECK(q.is_cpu() && q.dim() == 3 && offsets.back() == q.size(0), "packed_attention: expected queries (", offsets.back(), ", H, d) on the CPU, found ", q.sizes());
+  const auto type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  auto problem = c10::make_intrusive<Problem>();
+  problem->offsets = offsets;
+  problem->stride = stride;
+  problem->rounds = rounds;
+  std::vector<at::Tensor> keys_and_values;
+  for (const KeySource& source : sources) {
+    const std::int64_t keys = source.offsets.empty() ? offsets.back() : source.offsets.back();
+    TORCH_CHECK(source.k.size(0) == keys && source.v.sizes() == source.k.sizes() && source.k.size(1) == q.size(1) && source.k.size(2) == q.size(2),
+                "packed_attention: keys ", source.k.sizes(), " and values ", source.v.sizes(), " for ", keys, " places and queries ", q.sizes());
+    problem->runs.emplace_back(source.pattern);
+    keys_and_values.push_back(source.k.to(type));
+    keys_and_values.push_back(source.v.to(type));
+    problem->sources.push_back({{}, {}, source.offsets, source.visible.defined() ? source.visible.contiguous() : at::Tensor(), source.pattern, source.by_class});
+  }
+  const auto result = PackedAttention::apply(q.to(type), at::TensorList(keys_and_values), problem);
+  return {result[0].to(q.scalar_type()), result[1]};
+}
+
+}  // namespace lra::ops

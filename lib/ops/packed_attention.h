@@ -1,0 +1,35 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "ops/block_sparse_attention.h"
+
+namespace lra::ops {
+
+/// Some keys that the queries of packed sequences see. All sequences of a batch have their keys one after another, (Tk, H, d).
+struct KeySource {
+  at::Tensor k, v;                    ///< (Tk, H, d), the last dimension contiguous
+  std::vector<std::int64_t> offsets;  ///< (B + 1) first key of each sequence; empty: those of the queries
+  at::Tensor visible;                 ///< (Tk) bool, false at keys that no query sees; undefined: all are seen
+  BlockPattern pattern;               ///< of the longest sequence, in places of one sequence; blocks and keys beyond a shorter one do not exist
+  /// With a stride > 1 in packed_attention: does the pattern hold inside each class of places (mod stride)? If not, it must have one query block.
+  bool by_class = true;
+};
+
+/// Hash rounds (Reformer, arXiv 2001.04451): in round r the tokens are in the order `order` and the pattern holds for places in it. Query i meets key j in r
+/// if own[r, j] is own[r, i] or before[r, i]; it sees the keys that it meets in any round, each once, and itself only if it meets nobody else. All
+/// (R, H, T) int32; `order` and the tokens are numbered within each sequence.
+struct HashRounds {
+  at::Tensor order, own, before;
+};
+
+/// Softmax attention, softmax(Q Kᵀ / √d) V, over the keys of all sources together (no key may be in two of them), by blocks on packed tokens: no copy of Q, K or V, no more than a
+/// tile of weights at a time, recomputed in the backward pass (arXiv 2205.14135). q (T, H, d), the last dimension contiguous; sequence s has the queries
+/// offsets[s] .. offsets[s + 1] - 1. Returns (T, H, d) and the logits' log-sum-exp (T, H); a query without a key gets zeros. CPU, float32 or float64; bfloat16
+/// is computed in float32. With `stride` > 1, places i, i + stride, .. of each sequence are a sequence of their own.
+PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, std::int64_t stride = 1,
+                                  const HashRounds& rounds = {});
+
+}  // namespace lra::ops
