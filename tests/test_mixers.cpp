@@ -414,6 +414,7 @@ TEST_CASE("The matrix multiplications that run are those that cost counts", "[mi
     if (one.options.contains("token_ids") && !one.options["token_ids"].empty()) continue;  // an upper bound: it depends on the data
     MixerSpec spec = small_spec();
     spec.max_length = 960;
+    spec.layout = "per_sequence";  // inside the kernels, which leave out what a band hides of a block, no operator can be watched
     const auto mixer = make_mixer(one, spec);
     for (const std::int64_t multiple : {240, 480, 960}) {
       const std::int64_t n = multiple / one.block * one.block;

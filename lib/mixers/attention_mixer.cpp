@@ -59,7 +59,7 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
   const at::Tensor ids = reads_token_ids() ? layout.token_ids() : at::Tensor();
   const at::Tensor& visible = layout.visible();
   const std::int64_t heads = spec_.num_heads;
-  if (spec_.fused && spec_.layout == "auto" && x.is_cpu() && has_kernel()) {
+  if (has_kernels(x) && has_kernel()) {
     const auto in_heads = [&](const at::Tensor& rows) { return rows.defined() ? rows.view({-1, heads, spec_.d_head()}) : rows; };
     return output->forward(attend_packed(in_heads(q), in_heads(k), in_heads(v), {layout, x, value_x, visible}).reshape({layout.tokens(), spec_.d_qkv}));
   }
@@ -143,6 +143,17 @@ at::Tensor AttentionMixer::real_places(const AttentionContext& context, const at
 
 at::Tensor AttentionMixer::hidden_keys(const AttentionContext& context) {
   return context.mask.defined() ? context.mask.logical_not().unsqueeze(1).unsqueeze(2) : at::Tensor();
+}
+
+AttentionMixer::SomeTokens AttentionMixer::some_tokens(const SequenceLayout& layout, const at::Tensor& chosen) {
+  SomeTokens some{chosen.nonzero().squeeze(1), {0}};
+  const at::Tensor flags = chosen.contiguous();
+  const auto* flag = flags.const_data_ptr<bool>();
+  for (const std::int64_t length : layout.lengths()) {
+    some.offsets.push_back(some.offsets.back() + std::count(flag, flag + length, true));
+    flag += length;
+  }
+  return some;
 }
 
 MixerCost AttentionMixer::cost(std::int64_t n) const {

@@ -52,6 +52,8 @@ class AttentionMixer : public Mixer {
   /// The same on packed tokens, on the CPU: q, k, v (T, H, d_head) → (T, H, d_head) or (T, d_qkv). Only if has_kernel().
   virtual at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context);
   virtual bool has_kernel() const { return false; }
+  /// May `attend` use kernels for x?
+  bool has_kernels(const at::Tensor& x) const { return spec_.fused && spec_.layout == "auto" && x.is_cpu(); }
   /// Cost of `attend` on one sequence, all heads.
   virtual MixerCost attend_cost(std::int64_t n) const = 0;
 
@@ -70,6 +72,14 @@ class AttentionMixer : public Mixer {
   static at::Tensor real_places(const AttentionContext& context, const at::Tensor& q);
   /// (B', 1, 1, N) bool, true at padding; undefined where there is none.
   static at::Tensor hidden_keys(const AttentionContext& context);
+
+  /// Some tokens of every sequence of a packed batch, packed again.
+  struct SomeTokens {
+    at::Tensor places;                  ///< (T') int64, in the batch
+    std::vector<std::int64_t> offsets;  ///< (B + 1)
+  };
+  /// Those where `chosen` (T) bool is true, on the CPU.
+  static SomeTokens some_tokens(const SequenceLayout& layout, const at::Tensor& chosen);
 
   /// True for mixers whose `attend` needs AttentionContext::x or value_x.
   virtual bool reads_input() const { return false; }

@@ -1,11 +1,13 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/index_copy.h>
 #include <ATen/ops/rand.h>
 
 #include <algorithm>
 
 #include "mixers/attention_mixer.h"
+#include "ops/packed_attention.h"
 
 namespace lra {
 namespace {
@@ -48,19 +50,19 @@ class BigBird : public AttentionMixer {
     return list;
   }
 
-  // For the queries after the global blocks, in sequences of these lengths within a rectangle of n places.
-  ops::BlockPattern pattern(const std::vector<std::int64_t>& lengths, std::int64_t n, const at::Device& device) const {
+  // For the queries from block `first` on, in sequences of these lengths, the longest n. The global blocks have no list.
+  ops::BlockPattern pattern(const std::vector<std::int64_t>& lengths, std::int64_t n, const at::Device& device, std::int64_t first) const {
     const at::Tensor drawn = random_order_.to(at::kCPU, at::kLong);
     const auto order = drawn.accessor<std::int64_t, 3>();
     const std::int64_t global = options_.global_blocks, most = std::min(3 + global + options_.random_blocks, blocks_in(n));
-    const at::Tensor lists = at::full({static_cast<std::int64_t>(lengths.size()), spec_.num_heads, blocks_in(n) - global, most}, -1, at::kLong);
+    const at::Tensor lists = at::full({static_cast<std::int64_t>(lengths.size()), spec_.num_heads, blocks_in(n) - first, most}, -1, at::kLong);
     auto entry = lists.accessor<std::int64_t, 4>();
     for (std::size_t s = 0; s < lengths.size(); ++s) {
       const std::int64_t blocks = blocks_in(lengths[s]);
       for (std::int64_t h = 0; h < spec_.num_heads; ++h) {
         for (std::int64_t b = global; b < blocks; ++b) {
           const auto list = key_blocks(order, h, b, blocks);
-          for (std::size_t i = 0; i < list.size(); ++i) entry[static_cast<std::int64_t>(s)][h][b - global][static_cast<std::int64_t>(i)] = list[i];
+          for (std::size_t i = 0; i < list.size(); ++i) entry[static_cast<std::int64_t>(s)][h][b - first][static_cast<std::int64_t>(i)] = list[i];
         }
       }
     }
@@ -76,9 +78,22 @@ class BigBird : public AttentionMixer {
     std::vector<at::Tensor> rows;
     if (global > 0) rows.push_back(ops::dense_attention(q.narrow(2, 0, global), k, v, hidden_keys(context)).out);
     if (global < n) {
-      rows.push_back(ops::block_sparse_attention(q.narrow(2, global, n - global), k, v, context.mask, pattern(context.lengths, n, q.device())).out);
+      rows.push_back(ops::block_sparse_attention(q.narrow(2, global, n - global), k, v, context.mask, pattern(context.lengths, n, q.device(), options_.global_blocks)).out);
     }
     return at::cat(rows, 2);
+  }
+
+  bool has_kernel() const override { return true; }
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+    const SequenceLayout& layout = context.layout;
+    const std::int64_t n = layout.max_length(), global = std::min(options_.global_blocks * options_.block, n);
+    TORCH_CHECK(n <= spec_.max_length, "bigbird: a sequence of ", n, " tokens, but its random blocks are drawn for ", spec_.max_length);
+    const at::Tensor out = ops::packed_attention(q, layout.offsets(), {{k, v, {}, context.visible, pattern(layout.lengths(), n, at::kCPU, 0)}}).out;
+    if (global == 0) return out;
+    const auto [rows, offsets] = some_tokens(layout, layout.positions(at::kCPU).lt(global));
+    const at::Tensor of_global =
+        ops::packed_attention(q.index_select(0, rows), offsets, {{k, v, layout.offsets(), context.visible, ops::dense_pattern(global, n)}}).out;
+    return at::index_copy(out, 0, rows, of_global);
   }
 
   MixerCost attend_cost(std::int64_t n) const override {
@@ -86,7 +101,7 @@ class BigBird : public AttentionMixer {
     const double rows = static_cast<double>(global) * static_cast<double>(n);
     MixerCost cost = pair_cost({.computed = rows, .seen = rows}, spec_.num_heads);
     if (global < n) {
-      const ops::PairCount pairs = ops::count_pairs(pattern({n}, n, at::kCPU), n - global, n);
+      const ops::PairCount pairs = ops::count_pairs(pattern({n}, n, at::kCPU, options_.global_blocks), n - global, n);
       cost += pair_cost(pairs, spec_.num_heads, pairs.computed / static_cast<double>(std::min(options_.block, n)));
     }
     return cost;

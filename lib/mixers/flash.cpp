@@ -1,6 +1,7 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 
 #include "mixers/attention_mixer.h"
+#include "ops/packed_attention.h"
 
 namespace lra {
 namespace {
@@ -16,6 +17,12 @@ class FlashAttention : public AttentionMixer {
     std::optional<at::Tensor> mask;
     if (context.mask.defined()) mask = context.mask.unsqueeze(1).unsqueeze(2);  // (B, 1, 1, N): broadcast inside the kernel
     return at::scaled_dot_product_attention(q, k, v, mask);
+  }
+
+  bool has_kernel() const override { return true; }
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+    const std::int64_t n = context.layout.max_length();
+    return ops::packed_attention(q, context.layout.offsets(), {{k, v, {}, context.visible, ops::dense_pattern(n, n)}}).out;
   }
 
   MixerCost attend_cost(std::int64_t n) const override {

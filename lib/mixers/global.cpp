@@ -1,6 +1,7 @@
 #include <ATen/TensorIndexing.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/index_copy.h>
 #include <ATen/ops/isin.h>
 #include <ATen/ops/normal.h>
 #include <ATen/ops/tensor.h>
@@ -9,6 +10,7 @@
 
 #include "core/error.h"
 #include "mixers/attention_mixer.h"
+#include "ops/packed_attention.h"
 
 namespace lra {
 namespace {
@@ -93,6 +95,34 @@ class GlobalAttention : public AttentionMixer {
     const at::Tensor entries = special.there.nonzero();
     const at::Tensor b = entries.select(1, 0), g = entries.select(1, 1);
     return out.index_put({b, special.places.index({b, g})}, rows.index({b, g})).transpose(1, 2);
+  }
+
+  bool has_kernel() const override { return true; }
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+    const SequenceLayout& layout = context.layout;
+    const std::int64_t n = layout.max_length(), g = options_.count;
+    if (added()) {
+      std::vector<std::int64_t> offsets{0};
+      for (std::int64_t b = 0; b < layout.batch(); ++b) offsets.push_back(offsets.back() + g);
+      const auto in_heads = [&](const at::Tensor& x) { return x.view({-1, spec_.num_heads, spec_.d_head()}); };
+      const at::Tensor readers = in_heads(query->forward(tokens_)).repeat({layout.batch(), 1, 1});
+      const auto states = [&](const at::Tensor& values) {  // (B * g, d_model)
+        return output->forward(ops::packed_attention(readers, offsets, {{k, values, layout.offsets(), {}, ops::dense_pattern(g, n)}}).out.flatten(1));
+      };
+      const at::Tensor read = states(v);
+      const at::Tensor read_for_keys = context.same_input() ? read : states(in_heads(value->forward(context.x)));  // see attend_to_added
+      const ops::KeySource to_added{in_heads(key->forward(read_for_keys)), in_heads(value->forward(read)), offsets, {}, ops::dense_pattern(n, g)};
+      return ops::packed_attention(q, layout.offsets(), {to_added, {k, v, {}, {}, ops::dense_pattern(n, n, 0)}}).out;
+    }
+    const at::Tensor& ids = layout.token_ids();
+    TORCH_CHECK(options_.token_ids.empty() || ids.defined(), "global: token_ids are given, but the batch has no token numbers");
+    const at::Tensor special = options_.token_ids.empty() ? layout.positions(at::kCPU).lt(g) : at::isin(ids, at::tensor(options_.token_ids, ids.options()));
+    const auto [rows, offsets] = some_tokens(layout, special);
+    const auto pick = [&](const at::Tensor& x) { return x.index_select(0, rows); };
+    const ops::KeySource to_special{pick(k), pick(v), offsets, {}, ops::dense_pattern(n, n)}, self{k, v, {}, special.logical_not(), ops::dense_pattern(n, n, 0)};
+    const at::Tensor out = ops::packed_attention(q, layout.offsets(), {to_special, self}).out;
+    const at::Tensor of_special = ops::packed_attention(pick(q), offsets, {{k, v, layout.offsets(), {}, ops::dense_pattern(n, n)}}).out;
+    return at::index_copy(out, 0, rows, of_special);
   }
 
   // How many tokens have the listed ids depends on the data: counted as if all had.

@@ -1,9 +1,12 @@
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/index_copy.h>
 
 #include <algorithm>
 
 #include "core/error.h"
 #include "mixers/attention_mixer.h"
+#include "ops/packed_attention.h"
 #include "ops/residues.h"
 
 namespace lra {
@@ -72,6 +75,37 @@ class Longformer : public AttentionMixer {
                                                  split_heads(value_global_->forward(context.value_x)), padding)
                                 .out;
     return at::cat({rows, out.narrow(2, global, n - global)}, 2);
+  }
+
+  bool has_kernel() const override { return true; }
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+    const SequenceLayout& layout = context.layout;
+    const std::int64_t n = layout.max_length(), plain = spec_.num_heads - options_.dilated_heads;
+    const std::int64_t global = std::min(options_.global_tokens, n);
+    const at::Tensor is_global = layout.positions(at::kCPU).lt(global);
+    at::Tensor ordinary = is_global.logical_not();
+    if (context.visible.defined()) ordinary = ordinary.logical_and(context.visible);
+    std::vector<at::Tensor> outs;
+    const auto add = [&](std::int64_t first, std::int64_t count, std::int64_t dilation) {
+      if (count == 0) return;
+      const auto some = [&](const at::Tensor& x) { return x.narrow(1, first, count); };
+      std::vector<ops::KeySource> keys{{some(k), some(v), {}, ordinary, ops::dense_pattern(n, n, options_.window)}};
+      if (global > 0) keys.push_back({some(k), some(v), {}, context.visible, ops::dense_pattern(n, global), false});
+      outs.push_back(ops::packed_attention(some(q), layout.offsets(), keys, std::min(dilation, n)).out);
+    };
+    add(0, plain, 1);
+    add(plain, options_.dilated_heads, options_.dilation);
+    const at::Tensor out = outs.size() == 1 ? outs[0] : at::cat(outs, 1);
+    if (global == 0) return out;
+
+    // The first tokens' own rows.
+    const auto [rows, offsets] = some_tokens(layout, is_global);
+    const auto in_heads = [&](const at::Tensor& x) { return x.view({-1, spec_.num_heads, spec_.d_head()}); };
+    const at::Tensor of_global = ops::packed_attention(in_heads(query_global_->forward(context.x.index_select(0, rows))), offsets,
+                                                       {{in_heads(key_global_->forward(context.x)), in_heads(value_global_->forward(context.value_x)), layout.offsets(),
+                                                         context.visible, ops::dense_pattern(global, n)}})
+                                     .out;
+    return at::index_copy(out, 0, rows, of_global);
   }
 
   MixerCost attend_cost(std::int64_t n) const override {

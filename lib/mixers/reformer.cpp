@@ -1,8 +1,10 @@
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
@@ -17,6 +19,7 @@
 
 #include "mixers/attention_mixer.h"
 #include "mixers/seed.h"
+#include "ops/packed_attention.h"
 #include "ops/permute_rows.h"
 
 namespace lra {
@@ -156,6 +159,79 @@ class Reformer : public AttentionMixer {
     std::vector<ops::PartialAttention> parts;
     for (std::int64_t round = 0; round < rounds; ++round) parts.push_back({out.select(1, round), log_sum.select(1, round)});
     return ops::merge(parts).out;
+  }
+
+  bool has_kernel() const override { return true; }
+  at::Tensor attend_packed(const at::Tensor& x, const at::Tensor&, const at::Tensor& v, const PackedContext& context) override {
+    const SequenceLayout& layout = context.layout;
+    const std::int64_t n = layout.max_length();
+    TORCH_CHECK(n <= spec_.max_length, "reformer: a sequence of ", n, " tokens, but its rotations are made for ", spec_.max_length);
+    const at::Tensor keys = x / at::linalg_vector_norm(x, 2, at::IntArrayRef({-1}), true).clamp_min(1e-12);
+    const at::Tensor lengths = at::tensor(layout.lengths(), at::kLong).view({-1, 1, 1, 1});
+    return ops::packed_attention(x, layout.offsets(), {{keys, v, {}, {}, pattern(n, lengths)}}, 1, hash(x.detach(), layout)).out;
+  }
+
+  // x (T, H, d). The same buckets and order as in `attend`.
+  ops::HashRounds hash(const at::Tensor& x, const SequenceLayout& layout) const {
+    const at::NoGradGuard guard;
+    const std::int64_t tokens = x.size(0), heads = x.size(1);
+    const std::int64_t all_columns = hash_columns(layout.max_length()), rounds = all_columns > 0 ? options_.rounds : 1;
+    const std::int64_t chunk = std::min(options_.chunk, layout.max_length());
+    const auto make = [&] { return at::empty({rounds, heads, tokens}, at::kInt); };
+    const ops::HashRounds hashed{make(), make(), make()};
+    at::Tensor rotated;  // (H, n, rounds * columns)
+    for (std::int64_t b = 0; b < layout.batch(); ++b) {
+      const std::int64_t n = layout.length(b), first = layout.offset(b), columns = hash_columns(n);
+      if (columns > 0) {
+        const at::Tensor rotations = rotations_.narrow(3, 0, columns).permute({1, 2, 0, 3}).reshape({heads, -1, rounds * columns});
+        rotated = at::matmul(x.narrow(0, first, n).transpose(0, 1), rotations.to(x.scalar_type())).to(rotations.scalar_type()).contiguous();
+      }
+      at::parallel_for(0, rounds * heads, 1, [&](std::int64_t from, std::int64_t to) {
+        for (std::int64_t list = from; list < to; ++list) {
+          const std::int64_t round = list / heads, place = list * tokens + first;
+          const auto numbers = [&](const at::Tensor& of) { return of.mutable_data_ptr<std::int32_t>() + place; };
+          std::vector<std::int32_t> bucket(static_cast<std::size_t>(n), 0);
+          if (columns > 0 && rotated.scalar_type() == at::kDouble) find_buckets<double>(rotated[list % heads], round, columns, bucket);
+          if (columns > 0 && rotated.scalar_type() != at::kDouble) find_buckets<float>(rotated[list % heads], round, columns, bucket);
+          sort_by_bucket(bucket, 2 * columns + 1, chunk, numbers(hashed.order), numbers(hashed.own), numbers(hashed.before));
+        }
+      });
+    }
+    return hashed;
+  }
+
+  // argmax [x R, -x R] of each token; rotated (n, rounds * columns).
+  template <class T>
+  static void find_buckets(const at::Tensor& rotated, std::int64_t round, std::int64_t columns, std::vector<std::int32_t>& bucket) {
+    const T* row = rotated.const_data_ptr<T>() + round * columns;
+    for (auto& found : bucket) {
+      T best = -1;
+      for (std::int64_t c = 0; c < columns; ++c) {
+        const T size = std::abs(row[c]);
+        if (size > best) {
+          best = size;
+          found = static_cast<std::int32_t>(row[c] < 0 ? c + columns : c);
+        }
+      }
+      row += rotated.size(1);
+    }
+  }
+
+  // Counting sort; then the number of bucket and chunk of each token, and of its bucket in the chunk before.
+  static void sort_by_bucket(const std::vector<std::int32_t>& bucket, std::int64_t buckets, std::int64_t chunk, std::int32_t* order, std::int32_t* own,
+                             std::int32_t* before) {
+    const auto n = static_cast<std::int64_t>(bucket.size());
+    std::vector<std::int32_t> next(static_cast<std::size_t>(buckets) + 1, 0);
+    for (const auto b : bucket) ++next[static_cast<std::size_t>(b) + 1];
+    for (std::size_t b = 1; b < next.size(); ++b) next[b] += next[b - 1];
+    const auto chunks = static_cast<std::int32_t>((n + chunk - 1) / chunk);
+    for (std::int32_t i = 0; i < static_cast<std::int32_t>(n); ++i) {
+      const std::int32_t b = bucket[static_cast<std::size_t>(i)], place = next[static_cast<std::size_t>(b)]++;
+      const auto c = static_cast<std::int32_t>(place / chunk);
+      order[place] = i;
+      own[i] = b * chunks + c;
+      before[i] = b * chunks + (c > 0 ? c : chunks) - 1;
+    }
   }
 
   // Which pairs share a bucket depends on the tokens: all pairs of the chunks count as seen.

@@ -15,6 +15,7 @@
 
 #include "mixers/attention_mixer.h"
 #include "mixers/seed.h"
+#include "ops/packed_attention.h"
 
 namespace lra {
 namespace {
@@ -73,6 +74,19 @@ class Routing : public AttentionMixer {
     counts_ = counts_.defined() ? counts_ + counts : counts;
   }
 
+  // (B, H * clusters, window, d); hidden (B, 1, 1, window) may be undefined.
+  at::Tensor attend_in_clusters(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& hidden) const {
+    if (!has_kernels(q)) return ops::dense_attention(q, k, v, hidden).out;
+    const std::int64_t window = q.size(2);
+    const at::Tensor visible = hidden.defined() ? hidden.logical_not().flatten() : hidden;
+    return ops::rectangle_attention(q, {{k, v, {}, visible, ops::dense_pattern(window, window)}}).out;
+  }
+  at::Tensor attend_near(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask) const {
+    const std::int64_t n = q.size(2);
+    if (!has_kernels(q)) return ops::block_sparse_attention(q, k, v, mask, ops::window_pattern(n, options_.fallback_window, q.device())).out;
+    return ops::rectangle_attention(q, {{k, v, {}, mask.defined() ? mask.flatten() : mask, ops::dense_pattern(n, n, options_.fallback_window)}}).out;
+  }
+
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
     const std::int64_t batch = q.size(0), heads = q.size(1), n = q.size(2), d = q.size(3);
     const at::Tensor queries = at::layer_norm(q, {d}), keys = at::layer_norm(k, {d});
@@ -94,16 +108,14 @@ class Routing : public AttentionMixer {
       const auto integers = q.options().dtype(at::kLong);
       hidden = at::arange(window, integers).ge(at::tensor(context.lengths, integers).view({-1, 1, 1, 1}));
     }
-    const at::Tensor attended =
-        ops::dense_attention(take(queries, query_places), take(keys, key_places), take(v, key_places), hidden).out.reshape({batch, heads, -1, d});
+    const at::Tensor attended = attend_in_clusters(take(queries, query_places), take(keys, key_places), take(v, key_places), hidden).reshape({batch, heads, -1, d});
     const at::Tensor sums = at::zeros({batch, heads, n, d}, attended.options()).scatter_add(2, rows(query_places, d), attended);
     const auto counts_type = attended.options().dtype(attended.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
     const at::Tensor takers =
         at::zeros({batch, heads, n}, counts_type).scatter_add(2, query_places, at::ones({1}, counts_type).expand_as(query_places)).unsqueeze(-1);
     const at::Tensor mean = sums / takers.clamp_min(1).to(sums.scalar_type());
     if (window == n) return mean;
-    const ops::BlockPattern near = ops::window_pattern(n, options_.fallback_window, q.device());
-    return at::where(takers.gt(0), mean, ops::block_sparse_attention(queries, keys, v, context.mask, near).out);
+    return at::where(takers.gt(0), mean, attend_near(queries, keys, v, context.mask));
   }
 
   // The window of the fallback runs for all queries; in training the sums for the centroids come on top.

@@ -18,6 +18,7 @@
 
 #include "mixers/attention_mixer.h"
 #include "mixers/seed.h"
+#include "ops/packed_attention.h"
 
 namespace lra {
 namespace {
@@ -112,10 +113,19 @@ class Sinkhorn : public AttentionMixer {
     const at::Tensor slots = at::arange(size, integers).lt(counts.unsqueeze(-1)).unsqueeze(1);  // (B or 1, 1, blocks, size)
     const at::Tensor sums = at::matmul(weights, slots.to(v.scalar_type()));                      // (B, H, blocks, size)
     const at::Tensor divisor = at::where(sums.gt(0), sums, 1).unsqueeze(-1);
+    const auto whole_blocks = [&](const at::Tensor& x) { return at::constant_pad_nd(x, {0, 0, 0, blocks * size - n}).reshape({batch, heads, blocks, size * d}); };
+    const auto matched_of = [&](const at::Tensor& whole) {
+      return (at::matmul(weights, whole).view({batch, heads, blocks, size, d}) / divisor).flatten(2, 3);
+    };
+    if (has_kernels(q)) {
+      const at::Tensor first_slots = slots.select(2, 0).expand({batch, blocks, -1}).flatten();
+      return ops::rectangle_attention(q, {{k, v, {}, padded ? context.mask.flatten() : at::Tensor(), ops::diagonal_pattern(n, size, at::kCPU)},
+                                          {matched_of(whole_blocks(k)), matched_of(whole_blocks(v)), {}, first_slots, ops::diagonal_pattern(blocks * size, size, at::kCPU)}})
+          .out;
+    }
     const auto with_matched = [&](const at::Tensor& x) {
-      const at::Tensor whole = at::constant_pad_nd(x, {0, 0, 0, blocks * size - n}).reshape({batch, heads, blocks, size * d});
-      const at::Tensor matched = at::matmul(weights, whole).view({batch, heads, blocks, size, d}) / divisor;
-      return at::cat({whole.view({batch, heads, blocks * size, d}), matched.flatten(2, 3)}, 2);
+      const at::Tensor whole = whole_blocks(x);
+      return at::cat({whole.view({batch, heads, blocks * size, d}), matched_of(whole)}, 2);
     };
     const at::Tensor own = at::arange(blocks, integers).view({1, 1, blocks, 1});
     const ops::BlockPattern pattern{size, size, at::cat({own, own + blocks}, 3), std::nullopt};

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "mixers/attention_mixer.h"
+#include "ops/packed_attention.h"
 #include "ops/residues.h"
 
 namespace lra {
@@ -75,6 +76,34 @@ class SparseAttention : public AttentionMixer {
     const auto split = [&](const at::Tensor& x) { return ops::split_residues(x, stride); };
     const ops::PartialAttention part = ops::dense_attention(split(q), split(k), split(v), hidden);
     return {ops::join_residues(part.out, stride, n), ops::join_residues(part.log_sum, stride, n)};
+  }
+
+  // Merged window and columns overlap in a way that the kernel cannot tell apart.
+  bool has_kernel() const override { return fixed() || !options_.merged; }
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+    const SequenceLayout& layout = context.layout;
+    const std::int64_t n = layout.max_length(), heads = near_heads(), block = options_.block;
+    const auto first = [&](const at::Tensor& x) { return x.narrow(1, 0, heads); };
+    const auto last = [&](const at::Tensor& x) { return x.narrow(1, spec_.num_heads - far_heads(), far_heads()); };
+    if (!fixed()) {
+      const at::Tensor near = ops::packed_attention(first(q), layout.offsets(), {{first(k), first(v), {}, context.visible, ops::dense_pattern(n, n, block)}}).out;
+      const at::Tensor far =
+          ops::packed_attention(last(q), layout.offsets(), {{last(k), last(v), {}, context.visible, ops::dense_pattern(n, n)}}, std::min(block, n)).out;
+      return at::cat({near, far}, 1);
+    }
+    const at::Tensor is_column = layout.positions(at::kCPU).remainder(block).ge(block - options_.columns);
+    const auto [columns, offsets] = some_tokens(layout, is_column);
+    const auto visible_columns = context.visible.defined() ? context.visible.index_select(0, columns) : at::Tensor();
+    const ops::KeySource far{last(k).index_select(0, columns), last(v).index_select(0, columns), offsets, visible_columns, ops::dense_pattern(n, n)};
+    at::Tensor others = is_column.logical_not();
+    if (options_.merged) {  // the near part has no columns
+      if (context.visible.defined()) others = others.logical_and(context.visible);
+      return ops::packed_attention(q, layout.offsets(), {{k, v, {}, others, ops::diagonal_pattern(n, block, at::kCPU)}, far}).out;
+    }
+    const at::Tensor near =
+        ops::packed_attention(first(q), layout.offsets(), {{first(k), first(v), {}, context.visible, ops::diagonal_pattern(n, block, at::kCPU)}}).out;
+    const ops::KeySource self{last(k), last(v), {}, others, ops::dense_pattern(n, n, 0)};
+    return at::cat({near, ops::packed_attention(last(q), layout.offsets(), {far, self}).out}, 1);
   }
 
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {

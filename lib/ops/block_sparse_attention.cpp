@@ -122,6 +122,8 @@ BlockPattern window_pattern(std::int64_t n, std::int64_t window, const at::Devic
   return {block, block, at::where(lists.lt(blocks), lists, -1).clamp_min(-1).view({1, 1, blocks, -1}), window};
 }
 
+BlockPattern dense_pattern(std::int64_t n, std::int64_t keys, std::optional<std::int64_t> band) { return {n, keys, at::zeros({1, 1, 1, 1}, at::kLong), band}; }
+
 BlockPattern diagonal_pattern(std::int64_t n, std::int64_t block, const at::Device& device) {
   block = std::min(block, n);
   return {block, block, at::arange(divide_up(n, block), at::TensorOptions(device).dtype(at::kLong)).view({1, 1, -1, 1}), std::nullopt};

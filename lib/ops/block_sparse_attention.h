@@ -42,6 +42,9 @@ PartialAttention merge(const std::vector<PartialAttention>& parts);
 /// Keys at most `window` places away, for n places.
 BlockPattern window_pattern(std::int64_t n, std::int64_t window, const at::Device& device);
 
+/// All keys of n queries, or those at most `band` places away, as one block: for packed_attention, which cuts it up by itself.
+BlockPattern dense_pattern(std::int64_t n, std::int64_t keys, std::optional<std::int64_t> band = std::nullopt);
+
 /// Keys in the query's own block: non-overlapping contiguous blocks of `block` places.
 BlockPattern diagonal_pattern(std::int64_t n, std::int64_t block, const at::Device& device);
 

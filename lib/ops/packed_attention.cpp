@@ -106,6 +106,8 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, s
   std::vector<std::vector<cpu::Run>> runs(count);
 
   const std::int64_t rounds = problem.round_count();
+  std::vector<T> log_counts;
+  for (std::int64_t c = 0; c <= rounds; ++c) log_counts.push_back(std::log(static_cast<T>(c)));
   for (std::int64_t round = 0; round < rounds; ++round) {
     const std::int32_t* order = nullptr;
     if (problem.rounds.order.defined()) {
@@ -116,6 +118,7 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, s
                         .round_step = heads * tokens,
                         .rounds = rounds,
                         .round = round,
+                        .log_counts = log_counts.data(),
                         .self_last = true};
     }
     block.first_round = round == 0;
@@ -315,6 +318,23 @@ PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::in
   }
   const auto result = PackedAttention::apply(q.to(type), at::TensorList(keys_and_values), problem);
   return {result[0].to(q.scalar_type()), result[1]};
+}
+
+PartialAttention rectangle_attention(const at::Tensor& q, std::vector<KeySource> sources) {
+  const auto offsets_of = [](const at::Tensor& x) {
+    std::vector<std::int64_t> offsets;
+    for (std::int64_t b = 0; b <= x.size(0); ++b) offsets.push_back(b * x.size(2));
+    return offsets;
+  };
+  const auto packed = [](const at::Tensor& x) { return x.transpose(1, 2).flatten(0, 1); };
+  for (KeySource& source : sources) {
+    source.offsets = offsets_of(source.k);
+    source.k = packed(source.k);
+    source.v = packed(source.v);
+  }
+  const PartialAttention part = packed_attention(packed(q), offsets_of(q), sources);
+  const auto unpacked = [&](const at::Tensor& x) { return x.unflatten(0, {q.size(0), q.size(2)}).transpose(1, 2); };
+  return {unpacked(part.out), unpacked(part.log_sum)};
 }
 
 }  // namespace lra::ops

@@ -32,4 +32,8 @@ struct HashRounds {
 PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, std::int64_t stride = 1,
                                   const HashRounds& rounds = {});
 
+/// The same on rectangles: q (B, H, N, d) and each source's k, v (B, H, M, d) → (B, H, N, d) and (B, H, N). Each source's `visible` is (B * M), its `offsets` are
+/// not read.
+PartialAttention rectangle_attention(const at::Tensor& q, std::vector<KeySource> sources);
+
 }  // namespace lra::ops

@@ -167,29 +167,39 @@ LRA_INLINE void tile_logits(const QueryBlock<T>& block, const AttentionScratch<T
       for (std::int64_t i = highest + 1 > 0 ? highest + 1 : 0; i < padded; ++i) logits[i] = hidden_logit<T>;
     }
   }
-  const Meetings& meetings = block.meetings;
+  const Meetings<T>& meetings = block.meetings;
   if (meetings.own == nullptr) return;
-  const Rows<const T>& q = block.q;
-  const T counts_as[] = {0, 0, static_cast<T>(-0.69314718055994531), static_cast<T>(-1.0986122886681098), static_cast<T>(-1.3862943611198906),
-                         static_cast<T>(-1.6094379124341004), static_cast<T>(-1.791759469228055), static_cast<T>(-1.9459101490553132),
-                         static_cast<T>(-2.0794415416798357)};  // -log(count)
-  for (std::int64_t j = 0; j < tile.count; ++j) {
-    const std::int64_t key = token(part.k, s.key_index[j]);
-    T* const logits = s.weights + j * padded;
-    for (std::int64_t i = 0; i < block.count; ++i) {
-      const std::int64_t query = token(q, block.first + i);
-      const auto meet = [&](std::int64_t round) {
-        const std::int32_t* own = meetings.own + round * meetings.round_step;
-        return own[key] == own[query] || own[key] == meetings.before[round * meetings.round_step + query];
-      };
-      if (!meet(meetings.round)) {
-        logits[i] = hidden_logit<T>;
-        continue;
+  // counts[j][i]: in how many rounds i and j meet; 0 unless they do in this one.
+  auto* const counts = reinterpret_cast<std::int32_t*>(s.weight_grads);
+  std::int32_t own_of_query[max_queries], before_of_query[max_queries];
+  for (std::int64_t turn = 0; turn < meetings.rounds; ++turn) {
+    const std::int64_t round = (meetings.round + turn) % meetings.rounds;  // this one first
+    const std::int32_t *own = meetings.own + round * meetings.round_step, *before = meetings.before + round * meetings.round_step;
+    for (std::int64_t i = 0; i < padded; ++i) {
+      const std::int64_t query = token(block.q, block.first + (i < block.count ? i : 0));
+      own_of_query[i] = own[query];
+      before_of_query[i] = before[query];
+    }
+    for (std::int64_t j = 0; j < tile.count; ++j) {
+      const std::int32_t own_of_key = own[token(part.k, s.key_index[j])];
+      std::int32_t* const count = counts + j * padded;
+      if (turn == 0) {
+        for (std::int64_t i = 0; i < padded; ++i) count[i] = (own_of_query[i] == own_of_key) | (before_of_query[i] == own_of_key);
+      } else {
+        for (std::int64_t i = 0; i < padded; ++i) count[i] += (count[i] > 0) & ((own_of_query[i] == own_of_key) | (before_of_query[i] == own_of_key));
       }
-      std::int64_t count = 0;
-      for (std::int64_t round = 0; round < meetings.rounds; ++round) count += meet(round) ? 1 : 0;
-      if (meetings.self_last && key == query) logits[i] = static_cast<T>(-1e5);
-      logits[i] += counts_as[count];
+    }
+  }
+  for (std::int64_t j = 0; j < tile.count; ++j) {
+    T* const logits = s.weights + j * padded;
+    const std::int32_t* const count = counts + j * padded;
+    if (meetings.self_last) {
+      const std::int64_t key = token(part.k, s.key_index[j]);
+      for (std::int64_t i = 0; i < block.count; ++i) logits[i] = token(block.q, block.first + i) == key ? static_cast<T>(-1e5) : logits[i];
+    }
+    for (std::int64_t i = 0; i < padded; ++i) {
+      const T once = count[i] > 0 ? logits[i] : hidden_logit<T>;
+      logits[i] = count[i] > 1 ? logits[i] - meetings.log_counts[count[i]] : once;
     }
   }
 }

@@ -34,11 +34,13 @@ struct KeyPart {
 
 /// Several hash rounds whose pairs count once: a query i meets key j in round r if own[r][j] is own[r][i] or before[r][i], all numbered by
 /// token. Null where there are none.
+template <class T>
 struct Meetings {
   const std::int32_t *own = nullptr, *before = nullptr;
   std::int64_t round_step = 0;  ///< from one round to the next
   std::int64_t rounds = 0, round = 0;
-  bool self_last = false;  ///< a token sees itself only if it meets nobody else
+  const T* log_counts = nullptr;  ///< logarithms of 0 (not read) .. rounds
+  bool self_last = false;         ///< a token sees itself only if it meets nobody else
 };
 
 struct Dropout {
@@ -56,7 +58,7 @@ struct QueryBlock {
   Rows<const T> q;
   const KeyPart<T>* parts = nullptr;
   std::int64_t num_parts = 0;
-  Meetings meetings;
+  Meetings<T> meetings;
   Dropout dropout;
   /// Forward. By token: what comes out; the logits' log-sum-exp (masked_logit where there is no key). While rounds follow, `out` is not yet
   /// divided by `sum` and log_sum is the largest logit.
