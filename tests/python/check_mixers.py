@@ -1,0 +1,103 @@
+"""The mixers in Python: check_mixers.py LIBRARY. Every registered mixer runs forward and backward, its parameters get gradients and can be trained, it computes what its
+formula says, and a user's mistakes are sentences. Exit code 4: skipped.
+"""
+
+import json
+import pathlib
+import sys
+
+try:
+    import torch
+    import torch.nn.functional as F
+except ModuleNotFoundError as error:
+    print(f"skipped: {error}")
+    sys.exit(4)
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WIDTH, HEADS, LONGEST, LENGTHS = 8, 2, 48, [13, 48, 1]
+
+torch.classes.load_library(sys.argv[1])
+Mixer = torch.classes.lra.Mixer
+built, here = (version.split("+")[0] for version in (json.loads(Mixer.build())["libtorch"], torch.__version__))
+if built != here:
+    print(f"skipped: the library was built with LibTorch {built}, this Python has torch {here}")
+    sys.exit(4)
+
+
+def mixer(name: str, options: dict, bias: bool = True):
+    return Mixer(name, json.dumps(options), WIDTH, HEADS, LONGEST, bias, 0)
+
+
+def check(fact: bool, sentence: str) -> None:
+    if not fact:
+        sys.exit(f"error: {sentence}")
+
+
+def close(a, b) -> bool:
+    return (a - b).abs().max().item() < 1e-5
+
+
+torch.manual_seed(0)
+x = torch.randn(sum(LENGTHS), WIDTH, requires_grad=True)
+
+names = Mixer.names()
+check(len(names) > 20, f"only {names} are registered")
+for name in names:
+    test = json.loads((ROOT / f"configs/mixers/{name}.json").read_text())["test"]
+    made = mixer(name, test["options"])
+    made.train(True)
+    made.begin_training_step(0)
+    x.grad = None
+    y = made.forward(x, LENGTHS)
+    check(y.shape == x.shape and bool(y.isfinite().all()), f"{name}: output {tuple(y.shape)}, finite: {bool(y.isfinite().all())}")
+    y.square().sum().backward()
+    made.end_training_step()
+    check(x.grad is not None and bool(x.grad.any()), f"{name}: no gradient of its input")
+    for key, parameter in made.parameters().items():
+        check(parameter.requires_grad and parameter.grad is not None, f"{name}: no gradient of {key}")
+        check(bool(parameter.grad.any()) or key in test.get("zero_gradient", {}), f"{name}: the gradient of {key} is zero")
+    made.train(False)
+    before = made.forward(x, LENGTHS)
+    check(torch.equal(before, made.forward(x, LENGTHS)), f"{name}: two evaluations differ")
+    if made.parameters():
+        torch.optim.SGD(made.parameters().values(), lr=0.1).step()
+        check(not torch.equal(before, made.forward(x, LENGTHS)), f"{name}: an optimiser's step changes nothing")
+
+
+def by_formula(weights: dict, mix) -> torch.Tensor:
+    project = lambda name, rows: F.linear(rows, weights[name + ".weight"], weights[name + ".bias"])  # noqa: E731
+    heads = lambda rows: rows.view(1, -1, HEADS, WIDTH // HEADS).transpose(1, 2)  # noqa: E731
+    parts = [mix(*(heads(project(name, rows)) for name in ("query", "key", "value"))) for rows in x.split(LENGTHS)]
+    return torch.cat([project("output", part.transpose(1, 2).reshape(-1, WIDTH)) for part in parts])
+
+
+def linear(q, k, v):
+    q, k = F.elu(q) + 1, F.elu(k) + 1
+    return q @ (k.transpose(-2, -1) @ v) / (q @ k.sum(-2).unsqueeze(-1))
+
+
+for name, mix in {"flash": F.scaled_dot_product_attention, "softmax": F.scaled_dot_product_attention, "linear": linear}.items():
+    made = mixer(name, {})
+    weights = made.parameters()
+    check(close(made.forward(x, LENGTHS), by_formula(weights, mix)), f"{name}: not what the formula gives")
+    gradients = [torch.autograd.grad(y.square().sum(), [x, *weights.values()]) for y in (made.forward(x, LENGTHS), by_formula(weights, mix))]
+    for key, ours, wanted in zip(["the input", *weights], *gradients):
+        check(close(ours, wanted), f"{name}: the gradient of {key} is not what the formula gives")
+
+for sentence, action in {
+    "unknown mixer 'lineer'": lambda: mixer("lineer", {}),
+    "did you mean 'linear'": lambda: mixer("lineer", {}),
+    "window": lambda: mixer("local", {"windw": 3}),
+    "expected an integer": lambda: mixer("local", {"window": "wide"}),
+    "options_json": lambda: Mixer("local", "{", WIDTH, HEADS, LONGEST, True, 0),
+    "no multiple of num_heads": lambda: Mixer("local", "{}", WIDTH, 3, LONGEST, True, 0),
+    "the lengths add up to": lambda: mixer("linear", {}).forward(x, [3]),
+}.items():
+    try:
+        action()
+        found = "nothing"
+    except Exception as error:  # noqa: BLE001: which type is part of what is shown
+        found = f"{type(error).__name__}: {error}"
+    check(found.startswith("ValueError") and sentence in found and "\n" not in found, f"expected a ValueError with '{sentence}' in one line, found {found}")
+    print(found)
+print(f"{len(names)} mixers: {', '.join(names)}")
