@@ -86,7 +86,8 @@ cpu::Rows<T> writable_rows_of(const at::Tensor& x, std::int64_t row, std::int64_
   return {x.mutable_data_ptr<T>() + row * x.stride(0) + head * x.stride(1), x.stride(0) * stride, order};
 }
 
-constexpr std::int64_t rows_at_once = 64;
+// Queries that share a tile of keys: many where all keys are seen, fewer where a band or lists would make them see more than they need.
+constexpr std::int64_t few_queries = 64, many_queries = cpu::max_queries, many_keys = 512;
 
 // Calls kernel(block) for the query blocks first .. last - 1 of `parts` equal shares of one unit, in all rounds.
 template <class T, class Kernel>
@@ -151,12 +152,17 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, s
       if (source.visible.defined()) parts[p].visible = static_cast<const std::uint8_t*>(source.visible.const_data_ptr()) + row;
     }
     // Blocks of places that have the same lists, and smaller ones of what fits into the caches.
-    std::int64_t size = n;
-    for (const Runs& of_part : problem.runs) {
-      if (of_part.query_blocks > 1) size = problem.sources[static_cast<std::size_t>(&of_part - problem.runs.data())].pattern.query_block;
+    std::int64_t size = n, at_once = few_queries;
+    for (std::size_t p = 0; p < count; ++p) {
+      const BlockPattern& pattern = problem.sources[p].pattern;
+      if (problem.runs[p].query_blocks > 1) {
+        size = pattern.query_block;
+      } else if (!pattern.band.has_value() && key_counts[p] >= many_keys) {
+        at_once = many_queries;
+      }
     }
     const std::int64_t blocks = (n + size - 1) / size;
-    const std::int64_t pieces = (size + rows_at_once - 1) / rows_at_once, all_pieces = blocks * pieces;
+    const std::int64_t pieces = (size + at_once - 1) / at_once, all_pieces = blocks * pieces;
     const std::int64_t piece_size = std::min((size + pieces - 1) / pieces, n);
     for (std::int64_t piece = all_pieces * share / shares; piece < all_pieces * (share + 1) / shares; ++piece) {
       const std::int64_t query_block = piece / pieces;

@@ -91,6 +91,7 @@ struct TileWalk {
   const QueryBlock<T>& block;
   const AttentionScratch<T>& scratch;
   std::int64_t width;
+  bool backward;
   std::int64_t part = 0, run = -1, next = 0, last = 0;
 
   LRA_INLINE bool more(Tile<T>& tile) {
@@ -135,22 +136,20 @@ struct TileWalk {
     tile.count = count;
     const std::int64_t* index = scratch.key_index;
     tile.banded = from.band >= 0 && (block.first + block.count - 1 - index[0] > from.band || index[count - 1] - block.first > from.band);
+    // The left factor of a product is read once, the right one again and again: that needs rows side by side, which do not fight for the same cache sets.
     const bool direct = from.k.order == nullptr && index[count - 1] - index[0] == count - 1 && block.d == width;
-    if (direct) {
-      tile.k = from.k.data + index[0] * from.k.step;
-      tile.k_step = from.k.step;
-      tile.v = from.v.data + index[0] * from.v.step;
-      tile.v_step = from.v.step;
-      return;
-    }
-    for (std::int64_t j = 0; j < count; ++j) {
-      const std::int64_t row = token(from.k, index[j]);
-      copy_row(from.k.data + row * from.k.step, block.d, T{1}, scratch.keys + j * width, width);
-      copy_row(from.v.data + row * from.v.step, block.d, T{1}, scratch.values + j * width, width);
-    }
-    tile.k = scratch.keys;
-    tile.v = scratch.values;
-    tile.k_step = tile.v_step = width;
+    const auto rows = [&](const Rows<const T>& x, bool copied, T* copy, const T*& at, std::int64_t& step) {
+      if (!copied) {
+        at = x.data + index[0] * x.step;
+        step = x.step;
+        return;
+      }
+      for (std::int64_t j = 0; j < count; ++j) copy_row(x.data + token(x, index[j]) * x.step, block.d, T{1}, copy + j * width, width);
+      at = copy;
+      step = width;
+    };
+    rows(from.k, !direct || backward, scratch.keys, tile.k, tile.k_step);
+    rows(from.v, !direct || !backward, scratch.values, tile.v, tile.v_step);
   }
 };
 
@@ -224,10 +223,10 @@ void attention_forward(const QueryBlock<T>& block, T* memory) {
       copy_row(block.out.data + row * block.out.step, block.d, T{1}, s.sums + i * width, width);
     }
   }
-  TileWalk<T> walk{block, s, width};
+  TileWalk<T> walk{block, s, width, false};
   for (Tile<T> tile; walk.more(tile);) {
     tile_logits(block, s, tile, block.parts[walk.part], padded, width);
-    bool changed = false;
+    Integers<T> grown = {};
     for (std::int64_t i = 0; i < padded; i += step) {
       const Vector<T> before = load(s.largest + i);
       Vector<T> largest = before;
@@ -242,10 +241,11 @@ void attention_forward(const QueryBlock<T>& block, T* memory) {
       store(s.rescale + i, rescale);
       store(s.sum + i, load(s.sum + i) * rescale + sum);
       store(s.largest + i, largest);
-      const Integers<T> grown = largest > before;
-      for (std::int64_t l = 0; l < step; ++l) changed = changed || grown[l] != 0;
+      grown |= largest > before;
     }
-    if (changed) {
+    bool rescaled = false;
+    for (std::int64_t l = 0; l < step; ++l) rescaled = rescaled || grown[l] != 0;
+    if (rescaled) {
       for (std::int64_t i = 0; i < block.count; ++i) {
         const T rescale = s.rescale[i];
         for (std::int64_t c = 0; c < width; c += step) store(s.sums + i * width + c, load(s.sums + i * width + c) * rescale);
@@ -296,7 +296,7 @@ void attention_backward(const QueryBlock<T>& block, T* memory) {
   }
   for (std::int64_t i = 0; i < padded * width; i += step) store(s.sums + i, Vector<T>{});
 
-  TileWalk<T> walk{block, s, width};
+  TileWalk<T> walk{block, s, width, true};
   for (Tile<T> tile; walk.more(tile);) {
     const KeyPart<T>& part = block.parts[walk.part];
     tile_logits(block, s, tile, part, padded, width);
