@@ -14,11 +14,8 @@ from torch import nn
 
 WIDTH, HEADS, BATCH = 256, 4, 2
 BLOCK, HASHES, CLUSTER, LOW_RANK, FEATURES, FACTOR, LONGFORMER_WINDOW = 64, 2, 128, 256, 256, 4, 512
-<<<<<<< HEAD
-=======
 WARMUP_STEPS = 2
 MOST_STEPS = 10  # of one implementation in one round
->>>>>>> wt-peers
 LENGTH_MULTIPLE = 512  # what every implementation can take without padding
 
 
