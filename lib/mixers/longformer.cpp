@@ -88,9 +88,10 @@ class Longformer : public AttentionMixer {
     std::vector<at::Tensor> outs;
     const auto add = [&](std::int64_t first, std::int64_t count, std::int64_t dilation) {
       if (count == 0) return;
-      const auto some = [&](const at::Tensor& x) { return x.narrow(1, first, count); };
-      std::vector<ops::KeySource> keys{{some(k), some(v), {}, ordinary, ops::dense_pattern(n, n, options_.window)}};
-      if (global > 0) keys.push_back({some(k), some(v), {}, context.visible, ops::dense_pattern(n, global), false});
+      const auto some = [&](const at::Tensor& x) { return count == spec_.num_heads ? x : x.narrow(1, first, count); };
+      const at::Tensor some_keys = some(k), some_values = some(v);
+      std::vector<ops::KeySource> keys{{some_keys, some_values, {}, ordinary, ops::dense_pattern(n, n, options_.window)}};
+      if (global > 0) keys.push_back({some_keys, some_values, {}, context.visible, ops::dense_pattern(n, global), false});
       outs.push_back(ops::packed_attention(some(q), layout.offsets(), keys, std::min(dilation, n)).out);
     };
     add(0, plain, 1);

@@ -161,14 +161,13 @@ class Reformer : public AttentionMixer {
     return ops::merge(parts).out;
   }
 
-  bool has_kernel() const override { return true; }
+  bool has_kernel() const override { return options_.rounds <= 16; }
   at::Tensor attend_packed(const at::Tensor& x, const at::Tensor&, const at::Tensor& v, const PackedContext& context) override {
     const SequenceLayout& layout = context.layout;
     const std::int64_t n = layout.max_length();
     TORCH_CHECK(n <= spec_.max_length, "reformer: a sequence of ", n, " tokens, but its rotations are made for ", spec_.max_length);
-    const at::Tensor keys = x / at::linalg_vector_norm(x, 2, at::IntArrayRef({-1}), true).clamp_min(1e-12);
     const at::Tensor lengths = at::tensor(layout.lengths(), at::kLong).view({-1, 1, 1, 1});
-    return ops::packed_attention(x, layout.offsets(), {{keys, v, {}, {}, pattern(n, lengths)}}, 1, hash(x.detach(), layout)).out;
+    return ops::packed_attention(x, layout.offsets(), {{x, v, {}, {}, pattern(n, lengths), true, true}}, 1, hash(x.detach(), layout)).out;
   }
 
   // x (T, H, d). The same buckets and order as in `attend`.

@@ -56,6 +56,9 @@ struct Runs {
 struct Problem : torch::CustomClassHolder {
   std::vector<std::int64_t> offsets;
   std::vector<KeySource> sources;  // k, v undefined
+  // Which pair of tensors is the keys and values of each source: sources may share them, and have one gradient then. Keys that are the queries share theirs.
+  std::vector<std::size_t> pairs;
+  bool keys_are_queries = false;
   std::vector<Runs> runs;
   std::int64_t stride = 1;
   HashRounds rounds;
@@ -129,6 +132,7 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, s
       block.saved_out = rows_of<T>(t.out, first_row, unit.head, stride, order);
       block.grad_out = rows_of<T>(t.grad_out, first_row, unit.head, stride, order);
       block.grad_q = writable_rows_of<T>(t.grad_q, first_row, unit.head, stride, order);
+      block.add_to_grad_q = rounds > 1 || problem.keys_are_queries;
       if (t.grad_log_sum.defined()) block.grad_log_sum = t.grad_log_sum.template const_data_ptr<T>() + numbers;
     } else {
       block.out = writable_rows_of<T>(t.out, first_row, unit.head, stride, order);
@@ -141,12 +145,14 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, s
       const std::int64_t residue = source.by_class ? unit.residue : 0, step = source.by_class ? stride : 1;
       const std::int64_t row = at(offsets, unit.sequence) + residue;
       key_counts.push_back((at(offsets, unit.sequence + 1) - row + step - 1) / step);
-      parts[p].k = rows_of<T>(t.k[p], row, unit.head, step, order);
-      parts[p].v = rows_of<T>(t.v[p], row, unit.head, step, order);
+      const std::size_t pair = problem.pairs[p];
+      parts[p].k = rows_of<T>(t.k[pair], row, unit.head, step, order);
+      parts[p].v = rows_of<T>(t.v[pair], row, unit.head, step, order);
       if (backward) {
-        parts[p].grad_k = writable_rows_of<T>(t.grad_k[p], row, unit.head, step, order);
-        parts[p].grad_v = writable_rows_of<T>(t.grad_v[p], row, unit.head, step, order);
+        parts[p].grad_k = writable_rows_of<T>(t.grad_k[pair], row, unit.head, step, order);
+        parts[p].grad_v = writable_rows_of<T>(t.grad_v[pair], row, unit.head, step, order);
       }
+      parts[p].unit_keys = source.unit_keys;
       parts[p].band = source.pattern.band.value_or(-1);
       parts[p].visible_step = step;
       if (source.visible.defined()) parts[p].visible = static_cast<const std::uint8_t*>(source.visible.const_data_ptr()) + row;
@@ -268,12 +274,14 @@ tensor_list run_backward(const Problem& problem, const at::Tensor& q, at::Tensor
   t.log_sum = log_sum;
   t.grad_out = grad_out.defined() ? rows_in_line(grad_out) : at::zeros_like(out);
   if (grad_log_sum.defined()) t.grad_log_sum = grad_log_sum.contiguous();
-  tensor_list gradients{at::zeros(q.sizes(), q.options())};
-  t.grad_q = gradients[0];
-  for (const auto& x : keys_and_values) gradients.push_back(at::zeros(x.sizes(), x.options()));
-  for (std::size_t i = 1; i < gradients.size(); i += 2) {
-    t.grad_k.push_back(gradients[i]);
-    t.grad_v.push_back(gradients[i + 1]);
+  t.grad_q = problem.round_count() > 1 || problem.keys_are_queries ? at::zeros(q.sizes(), q.options()) : at::empty(q.sizes(), q.options());
+  tensor_list gradients{t.grad_q};
+  for (std::size_t pair = 0; pair < t.k.size(); ++pair) {
+    const bool shared = problem.keys_are_queries && pair == 0;
+    t.grad_k.push_back(shared ? t.grad_q : at::zeros(t.k[pair].sizes(), q.options()));
+    t.grad_v.push_back(at::zeros(t.v[pair].sizes(), q.options()));
+    gradients.push_back(shared ? at::Tensor() : t.grad_k.back());
+    gradients.push_back(t.grad_v.back());
   }
   backward(problem, t);
   return gradients;
@@ -313,15 +321,28 @@ PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::in
   problem->stride = stride;
   problem->rounds = rounds;
   std::vector<at::Tensor> keys_and_values;
+  std::vector<const KeySource*> firsts;  // one for each pair
   for (const KeySource& source : sources) {
     const std::int64_t keys = source.offsets.empty() ? offsets.back() : source.offsets.back();
     TORCH_CHECK(source.k.size(0) == keys && source.v.sizes() == source.k.sizes() && source.k.size(1) == q.size(1) && source.k.size(2) == q.size(2),
                 "packed_attention: keys ", source.k.sizes(), " and values ", source.v.sizes(), " for ", keys, " places and queries ", q.sizes());
+    TORCH_CHECK(!rounds.order.defined() || rounds.order.size(0) <= cpu::max_rounds, "packed_attention: at most ", cpu::max_rounds, " rounds");
     problem->runs.emplace_back(source.pattern);
-    keys_and_values.push_back(source.k.to(type));
-    keys_and_values.push_back(source.v.to(type));
-    problem->sources.push_back({{}, {}, source.offsets, source.visible.defined() ? source.visible.contiguous() : at::Tensor(), source.pattern, source.by_class});
+    std::size_t pair = 0;
+    while (pair < firsts.size() && !(firsts[pair]->k.is_same(source.k) && firsts[pair]->v.is_same(source.v))) ++pair;
+    problem->pairs.push_back(pair);
+    if (pair == firsts.size()) {
+      firsts.push_back(&source);
+      keys_and_values.push_back(source.k.to(type));
+      keys_and_values.push_back(source.v.to(type));
+    }
+    KeySource kept = source;
+    kept.k = kept.v = at::Tensor();
+    if (kept.visible.defined()) kept.visible = kept.visible.contiguous();
+    problem->sources.push_back(std::move(kept));
   }
+  // Shares of queries would write to the same keys' gradients.
+  problem->keys_are_queries = sources[0].k.is_same(q) && rounds.order.defined();
   const auto result = PackedAttention::apply(q.to(type), at::TensorList(keys_and_values), problem);
   return {result[0].to(q.scalar_type()), result[1]};
 }

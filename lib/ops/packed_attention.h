@@ -16,9 +16,10 @@ struct KeySource {
   BlockPattern pattern;               ///< of the longest sequence, in places of one sequence; blocks and keys beyond a shorter one do not exist
   /// With a stride > 1 in packed_attention: does the pattern hold inside each class of places (mod stride)? If not, it must have one query block.
   bool by_class = true;
+  bool unit_keys = false;  ///< keys are divided by their length
 };
 
-/// Hash rounds (Reformer, arXiv 2001.04451): in round r the tokens are in the order `order` and the pattern holds for places in it. Query i meets key j in r
+/// Hash rounds (Reformer, arXiv 2001.04451): in round r the tokens are in the order `order` and the pattern holds for places in it; at most 16 rounds. Query i meets key j in r
 /// if own[r, j] is own[r, i] or before[r, i]; it sees the keys that it meets in any round, each once, and itself only if it meets nobody else. All
 /// (R, H, T) int32; `order` and the tokens are numbered within each sequence.
 struct HashRounds {

@@ -5,18 +5,22 @@ template <class T>
 constexpr T hidden_logit = static_cast<T>(-1e30);
 
 template <class T>
+constexpr T shortest = static_cast<T>(1e-12);  // length of a vector that is made a unit vector
+
+template <class T>
 struct AttentionScratch {
   // Widths are padded to whole vectors.
   T *queries, *queries_by_feature, *grads, *grads_by_feature, *sums;  // (queries, d) or (d, queries)
   T *weights, *weight_grads;                                           // (keys, queries)
   T *keys, *values, *key_grads, *value_grads;                          // (keys, d)
   T *largest, *sum, *rescale, *log_sum, *delta;                         // (queries)
-  std::int64_t *key_index;                                              // (keys)
+  T* key_scale;                                                         // (keys): 1 / length
+  std::int64_t* key_index;                                              // (keys)
 };
 
 constexpr std::int64_t attention_scratch(std::int64_t d) {
   const std::int64_t width = whole(d, 16);
-  return 5 * max_queries * width + 2 * max_keys * max_queries + 4 * max_keys * width + 5 * max_queries + 2 * max_keys;
+  return 5 * max_queries * width + 2 * max_keys * max_queries + 4 * max_keys * width + 5 * max_queries + 4 * max_keys;
 }
 
 template <class T>
@@ -44,6 +48,7 @@ LRA_INLINE AttentionScratch<T> divide_scratch(T* scratch, std::int64_t d) {
   s.rescale = take(max_queries);
   s.log_sum = take(max_queries);
   s.delta = take(max_queries);
+  s.key_scale = take(2 * max_keys);
   s.key_index = reinterpret_cast<std::int64_t*>(take(2 * max_keys));
   return s;
 }
@@ -66,6 +71,17 @@ LRA_INLINE void add_row(const T* from, std::int64_t d, T scale, T* to) {
   std::int64_t c = 0;
   for (; c + lanes<T> <= d; c += lanes<T>) store(to + c, load(to + c) + load(from + c) * scale);
   for (; c < d; ++c) to[c] += from[c] * scale;
+}
+
+template <class T>
+LRA_INLINE T dot(const T* a, const T* b, std::int64_t d) {
+  Vector<T> sums = {};
+  T sum = 0;
+  std::int64_t c = 0;
+  for (; c + lanes<T> <= d; c += lanes<T>) sums += load(a + c) * load(b + c);
+  for (; c < d; ++c) sum += a[c] * b[c];
+  for (std::int64_t l = 0; l < lanes<T>; ++l) sum += sums[l];
+  return sum;
 }
 
 // The queries first .. first + count - 1 of `rows`, `padded` rows of `width`, and their transpose.
@@ -138,18 +154,25 @@ struct TileWalk {
     tile.banded = from.band >= 0 && (block.first + block.count - 1 - index[0] > from.band || index[count - 1] - block.first > from.band);
     // The left factor of a product is read once, the right one again and again: that needs rows side by side, which do not fight for the same cache sets.
     const bool direct = from.k.order == nullptr && index[count - 1] - index[0] == count - 1 && block.d == width;
-    const auto rows = [&](const Rows<const T>& x, bool copied, T* copy, const T*& at, std::int64_t& step) {
+    const auto rows = [&](const Rows<const T>& x, bool copied, T* copy, const T*& at, std::int64_t& step, const T* scale) {
       if (!copied) {
         at = x.data + index[0] * x.step;
         step = x.step;
         return;
       }
-      for (std::int64_t j = 0; j < count; ++j) copy_row(x.data + token(x, index[j]) * x.step, block.d, T{1}, copy + j * width, width);
+      for (std::int64_t j = 0; j < count; ++j) copy_row(x.data + token(x, index[j]) * x.step, block.d, scale == nullptr ? T{1} : scale[j], copy + j * width, width);
       at = copy;
       step = width;
     };
-    rows(from.k, !direct || backward, scratch.keys, tile.k, tile.k_step);
-    rows(from.v, !direct || !backward, scratch.values, tile.v, tile.v_step);
+    if (from.unit_keys) {
+      for (std::int64_t j = 0; j < count; ++j) {
+        const T* const key = from.k.data + token(from.k, index[j]) * from.k.step;
+        const T length = static_cast<T>(__builtin_sqrt(static_cast<double>(dot(key, key, block.d))));
+        scratch.key_scale[j] = 1 / (length > shortest<T> ? length : shortest<T>);
+      }
+    }
+    rows(from.k, !direct || backward || from.unit_keys, scratch.keys, tile.k, tile.k_step, from.unit_keys ? scratch.key_scale : nullptr);
+    rows(from.v, !direct || !backward, scratch.values, tile.v, tile.v_step, nullptr);
   }
 };
 
@@ -166,39 +189,51 @@ LRA_INLINE void tile_logits(const QueryBlock<T>& block, const AttentionScratch<T
       for (std::int64_t i = highest + 1 > 0 ? highest + 1 : 0; i < padded; ++i) logits[i] = hidden_logit<T>;
     }
   }
-  const Meetings<T>& meetings = block.meetings;
-  if (meetings.own == nullptr) return;
-  // counts[j][i]: in how many rounds i and j meet; 0 unless they do in this one.
-  auto* const counts = reinterpret_cast<std::int32_t*>(s.weight_grads);
-  std::int32_t own_of_query[max_queries], before_of_query[max_queries];
-  for (std::int64_t turn = 0; turn < meetings.rounds; ++turn) {
-    const std::int64_t round = (meetings.round + turn) % meetings.rounds;  // this one first
-    const std::int32_t *own = meetings.own + round * meetings.round_step, *before = meetings.before + round * meetings.round_step;
+}
+
+// What a block's queries are in each hash round, by query.
+template <class T>
+struct Queries {
+  using Integer = typename VectorOf<T>::Integer;
+  Integer own[max_rounds][max_queries], before[max_rounds][max_queries], number[max_queries];
+
+  LRA_INLINE explicit Queries(const QueryBlock<T>& block, std::int64_t padded) {
+    const Meetings<T>& meetings = block.meetings;
+    if (meetings.own == nullptr) return;
     for (std::int64_t i = 0; i < padded; ++i) {
       const std::int64_t query = token(block.q, block.first + (i < block.count ? i : 0));
-      own_of_query[i] = own[query];
-      before_of_query[i] = before[query];
-    }
-    for (std::int64_t j = 0; j < tile.count; ++j) {
-      const std::int32_t own_of_key = own[token(part.k, s.key_index[j])];
-      std::int32_t* const count = counts + j * padded;
-      if (turn == 0) {
-        for (std::int64_t i = 0; i < padded; ++i) count[i] = (own_of_query[i] == own_of_key) | (before_of_query[i] == own_of_key);
-      } else {
-        for (std::int64_t i = 0; i < padded; ++i) count[i] += (count[i] > 0) & ((own_of_query[i] == own_of_key) | (before_of_query[i] == own_of_key));
+      number[i] = static_cast<Integer>(query);
+      for (std::int64_t round = 0; round < meetings.rounds; ++round) {
+        own[round][i] = meetings.own[round * meetings.round_step + query];
+        before[round][i] = meetings.before[round * meetings.round_step + query];
       }
     }
   }
+};
+
+// Hides pairs that do not meet in this round; a pair that meets in c rounds loses log c.
+template <class T>
+LRA_INLINE void count_meetings(const QueryBlock<T>& block, const Queries<T>& queries, const AttentionScratch<T>& s, const Tile<T>& tile, const KeyPart<T>& part,
+                               std::int64_t padded) {
+  using Integer = typename VectorOf<T>::Integer;
+  const Meetings<T>& meetings = block.meetings;
+  const auto all_equal = [](std::int32_t x) { return static_cast<Integer>(x) - Integers<T>{}; };
   for (std::int64_t j = 0; j < tile.count; ++j) {
-    T* const logits = s.weights + j * padded;
-    const std::int32_t* const count = counts + j * padded;
-    if (meetings.self_last) {
-      const std::int64_t key = token(part.k, s.key_index[j]);
-      for (std::int64_t i = 0; i < block.count; ++i) logits[i] = token(block.q, block.first + i) == key ? static_cast<T>(-1e5) : logits[i];
-    }
-    for (std::int64_t i = 0; i < padded; ++i) {
-      const T once = count[i] > 0 ? logits[i] : hidden_logit<T>;
-      logits[i] = count[i] > 1 ? logits[i] - meetings.log_counts[count[i]] : once;
+    const std::int64_t key = token(part.k, s.key_index[j]);
+    const Integers<T> key_number = all_equal(static_cast<std::int32_t>(key));
+    Integers<T> of_key[max_rounds];
+    for (std::int64_t round = 0; round < meetings.rounds; ++round) of_key[round] = all_equal(meetings.own[round * meetings.round_step + key]);
+    for (std::int64_t i = 0; i < padded; i += lanes<T>) {
+      T* const logits = s.weights + j * padded + i;
+      const auto meet = [&](std::int64_t round) {  // -1 where they do
+        return (load(queries.own[round] + i) == of_key[round]) | (load(queries.before[round] + i) == of_key[round]);
+      };
+      Integers<T> count = {};
+      for (std::int64_t round = 0; round < meetings.rounds; ++round) count -= meet(round);
+      Vector<T> logit = load(logits);
+      if (meetings.self_last) logit = load(queries.number + i) == key_number ? all(static_cast<T>(-1e5)) : logit;
+      for (std::int64_t c = 2; c <= meetings.rounds; ++c) logit = count == all_equal(static_cast<std::int32_t>(c)) ? logit - meetings.log_counts[c] : logit;
+      store(logits, meet(meetings.round) ? logit : all(hidden_logit<T>));
     }
   }
 }
@@ -223,9 +258,11 @@ void attention_forward(const QueryBlock<T>& block, T* memory) {
       copy_row(block.out.data + row * block.out.step, block.d, T{1}, s.sums + i * width, width);
     }
   }
+  const Queries<T> queries(block, padded);
   TileWalk<T> walk{block, s, width, false};
   for (Tile<T> tile; walk.more(tile);) {
     tile_logits(block, s, tile, block.parts[walk.part], padded, width);
+    if (block.meetings.own != nullptr) count_meetings(block, queries, s, tile, block.parts[walk.part], padded);
     Integers<T> grown = {};
     for (std::int64_t i = 0; i < padded; i += step) {
       const Vector<T> before = load(s.largest + i);
@@ -286,20 +323,17 @@ void attention_backward(const QueryBlock<T>& block, T* memory) {
     const T log_sum = block.log_sum[row * block.log_sum_step];
     s.log_sum[i] = log_sum <= hidden_logit<T> / 2 ? -hidden_logit<T> : log_sum;
     const T* const out = block.saved_out.data + row * block.saved_out.step;
-    Vector<T> partial = {};
-    T delta = 0;
-    std::int64_t c = 0;
-    for (; c + step <= block.d; c += step) partial += load(out + c) * load(s.grads + i * width + c);
-    for (; c < block.d; ++c) delta += out[c] * s.grads[i * width + c];
-    for (std::int64_t l = 0; l < step; ++l) delta += partial[l];
+    const T delta = dot(out, s.grads + i * width, block.d);
     s.delta[i] = block.grad_log_sum != nullptr ? delta - block.grad_log_sum[row * block.log_sum_step] : delta;
   }
   for (std::int64_t i = 0; i < padded * width; i += step) store(s.sums + i, Vector<T>{});
 
+  const Queries<T> queries(block, padded);
   TileWalk<T> walk{block, s, width, true};
   for (Tile<T> tile; walk.more(tile);) {
     const KeyPart<T>& part = block.parts[walk.part];
     tile_logits(block, s, tile, part, padded, width);
+    if (block.meetings.own != nullptr) count_meetings(block, queries, s, tile, part, padded);
     product<T, false, false>(tile.count, padded, width, tile.v, tile.v_step, s.grads_by_feature, padded, s.weight_grads, padded);
     for (std::int64_t i = 0; i < padded; i += step) {
       const Vector<T> log_sum = load(s.log_sum + i), delta = load(s.delta + i);
@@ -311,7 +345,7 @@ void attention_backward(const QueryBlock<T>& block, T* memory) {
       }
     }
     product<T, true, true>(block.count, width, tile.count, s.weight_grads, padded, tile.k, tile.k_step, s.sums, width);
-    const bool direct = part.grad_k.order == nullptr && block.d == width && s.key_index[tile.count - 1] - s.key_index[0] == tile.count - 1;
+    const bool direct = part.grad_k.order == nullptr && !part.unit_keys && block.d == width && s.key_index[tile.count - 1] - s.key_index[0] == tile.count - 1;
     if (direct) {
       product<T, true, false>(tile.count, width, padded, s.weights, padded, s.grads, width, part.grad_v.data + s.key_index[0] * part.grad_v.step, part.grad_v.step);
       product<T, true, false>(tile.count, width, padded, s.weight_grads, padded, s.queries, width, part.grad_k.data + s.key_index[0] * part.grad_k.step,
@@ -323,10 +357,20 @@ void attention_backward(const QueryBlock<T>& block, T* memory) {
     for (std::int64_t j = 0; j < tile.count; ++j) {
       const std::int64_t row = token(part.grad_k, s.key_index[j]);
       add_row(s.value_grads + j * width, block.d, T{1}, part.grad_v.data + row * part.grad_v.step);
-      add_row(s.key_grads + j * width, block.d, T{1}, part.grad_k.data + row * part.grad_k.step);
+      T* const key_grad = s.key_grads + j * width;
+      if (part.unit_keys) {  // of k / |k|: what is left of the gradient beside the direction of k, divided by |k|
+        const T along = dot(key_grad, tile.k + j * tile.k_step, block.d);
+        add_row(tile.k + j * tile.k_step, block.d, -along, key_grad);
+      }
+      add_row(key_grad, block.d, part.unit_keys ? s.key_scale[j] : T{1}, part.grad_k.data + row * part.grad_k.step);
     }
   }
   for (std::int64_t i = 0; i < block.count; ++i) {
-    add_row(s.sums + i * width, block.d, block.scale, block.grad_q.data + token(block.q, block.first + i) * block.grad_q.step);
+    T* const grad = block.grad_q.data + token(block.q, block.first + i) * block.grad_q.step;
+    if (block.add_to_grad_q) {
+      add_row(s.sums + i * width, block.d, block.scale, grad);
+    } else {
+      copy_row(s.sums + i * width, block.d, block.scale, grad, block.d);
+    }
   }
 }

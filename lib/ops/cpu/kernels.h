@@ -30,6 +30,7 @@ struct KeyPart {
   std::int64_t band = -1;                ///< largest distance of query and key; -1: any
   const std::uint8_t* visible = nullptr;  ///< of key i at i * visible_step (after `order`); null: all are
   std::int64_t visible_step = 1;
+  bool unit_keys = false;  ///< keys are divided by their length; forward and backward
 };
 
 /// Several hash rounds whose pairs count once: a query i meets key j in round r if own[r][j] is own[r][i] or before[r][i], all numbered by
@@ -69,9 +70,11 @@ struct QueryBlock {
   /// Backward.
   Rows<const T> grad_out, saved_out;
   const T* grad_log_sum = nullptr;  ///< null: zero
-  Rows<T> grad_q;                   ///< added to
+  Rows<T> grad_q;
+  bool add_to_grad_q = false;  ///< otherwise it is set
 };
 
+constexpr std::int64_t max_rounds = 16;
 constexpr std::int64_t max_queries = 128;
 constexpr std::int64_t max_keys = 64;  ///< of a tile
 

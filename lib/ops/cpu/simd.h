@@ -6,12 +6,14 @@ struct VectorOf;
 template <>
 struct VectorOf<float> {
   typedef float Type __attribute__((vector_size(LRA_VECTOR_BYTES)));
-  typedef std::int32_t Integers __attribute__((vector_size(LRA_VECTOR_BYTES)));
+  using Integer = std::int32_t;
+  typedef Integer Integers __attribute__((vector_size(LRA_VECTOR_BYTES)));
 };
 template <>
 struct VectorOf<double> {
   typedef double Type __attribute__((vector_size(LRA_VECTOR_BYTES)));
-  typedef std::int64_t Integers __attribute__((vector_size(LRA_VECTOR_BYTES)));
+  using Integer = std::int64_t;
+  typedef Integer Integers __attribute__((vector_size(LRA_VECTOR_BYTES)));
 };
 template <class T>
 using Vector = typename VectorOf<T>::Type;
@@ -25,6 +27,16 @@ constexpr std::int64_t lanes = LRA_VECTOR_BYTES / static_cast<std::int64_t>(size
 template <class T>
 LRA_INLINE Vector<T> load(const T* from) {
   Vector<T> v;
+  __builtin_memcpy(&v, from, sizeof v);
+  return v;
+}
+LRA_INLINE Integers<float> load(const std::int32_t* from) {
+  Integers<float> v;
+  __builtin_memcpy(&v, from, sizeof v);
+  return v;
+}
+LRA_INLINE Integers<double> load(const std::int64_t* from) {
+  Integers<double> v;
   __builtin_memcpy(&v, from, sizeof v);
   return v;
 }
@@ -46,8 +58,9 @@ constexpr std::int64_t whole(std::int64_t n, std::int64_t lanes) { return (n + l
 LRA_INLINE Vector<float> exponential(Vector<float> x) {
 #if LRA_VECTOR_BYTES == 64
   // x / ln 2 = n + f, |f| <= 1/2; 2^f by a polynomial whose largest relative error, 2e-9, is least.
-  const Vector<float> n = _mm512_roundscale_ps(x * 1.44269504088896341f, _MM_FROUND_TO_NEAREST_INT);
-  const Vector<float> f = (x * 1.442695022f - n) + x * 1.92596299e-8f;  // 1 / ln 2 in two pieces
+  const Vector<float> clamped = larger<float>(x, all(-200.0f));  // below, f would not stay within 1/2
+  const Vector<float> n = _mm512_roundscale_ps(clamped * 1.44269504088896341f, _MM_FROUND_TO_NEAREST_INT);
+  const Vector<float> f = (clamped * 1.442695022f - n) + clamped * 1.92596299e-8f;  // 1 / ln 2 in two pieces
   Vector<float> p = all(1.5353362e-4f);
   p = p * f + 1.3398875e-3f;
   p = p * f + 9.6184374e-3f;
