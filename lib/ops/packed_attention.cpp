@@ -28,7 +28,8 @@ struct Runs {
   std::int64_t batch = 1, heads = 1, query_blocks = 1;
 
   explicit Runs(const BlockPattern& pattern) {
-    const at::Tensor lists = pattern.key_blocks.to(at::kCPU, at::kLong).contiguous();
+    // In ascending order: neighbours join, and a tile whose last key is count - 1 after its first one has no gap.
+    const at::Tensor lists = std::get<0>(pattern.key_blocks.to(at::kCPU, at::kLong).sort()).contiguous();
     batch = lists.size(0), heads = lists.size(1), query_blocks = lists.size(2);
     const auto* block = lists.const_data_ptr<std::int64_t>();
     for (std::int64_t list = 0; list < batch * heads * query_blocks; ++list) {

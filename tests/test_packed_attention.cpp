@@ -1,0 +1,173 @@
+// The blocked kernel against softmax attention with a dense mask, computed by LibTorch.
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <functional>
+
+#include "mixer_cases.h"
+#include "ops/packed_attention.h"
+
+namespace lra::testing {
+namespace {
+
+using Sees = std::function<bool(std::int64_t sequence, std::int64_t head, std::int64_t query, std::int64_t key)>;
+
+struct Case {
+  std::vector<std::int64_t> offsets;
+  at::Tensor q, k, v;  // (T, H, d)
+
+  Case(const std::vector<std::int64_t>& lengths, std::int64_t heads, std::int64_t d, at::ScalarType type, std::uint64_t seed) {
+    offsets = {0};
+    for (const std::int64_t length : lengths) offsets.push_back(offsets.back() + length);
+    const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+    const auto draw = [&] { return at::randn({offsets.back(), heads, d}, generator, at::kDouble).to(type).requires_grad_(); };
+    q = draw();
+    k = draw();
+    v = draw();
+  }
+
+  // Masked softmax of each sequence; a query that sees nothing gets zeros.
+  at::Tensor dense(const Sees& sees) const {
+    std::vector<at::Tensor> rows;
+    for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
+      const std::int64_t first = offsets[s], n = offsets[s + 1] - first, heads = q.size(1);
+      const auto part = [&](const at::Tensor& x) { return x.narrow(0, first, n).transpose(0, 1).to(at::kDouble); };
+      const at::Tensor seen = at::zeros({heads, n, n}, at::kBool);
+      auto flag = seen.accessor<bool, 3>();
+      for (std::int64_t h = 0; h < heads; ++h) {
+        for (std::int64_t i = 0; i < n; ++i) {
+          for (std::int64_t j = 0; j < n; ++j) flag[h][i][j] = sees(static_cast<std::int64_t>(s), h, i, j);
+        }
+      }
+      const at::Tensor logits = at::matmul(part(q), part(k).transpose(1, 2)) / std::sqrt(static_cast<double>(q.size(2)));
+      const at::Tensor weights = at::softmax(logits.masked_fill(seen.logical_not(), -1e30), -1) * seen;
+      rows.push_back(at::matmul(weights, part(v)).transpose(0, 1));
+    }
+    return at::cat(rows);
+  }
+
+  // Outputs and the gradients of all three inputs.
+  void check(const at::Tensor& out, const Sees& sees) const {
+    const at::Tensor expected = dense(sees);
+    const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(std::uint64_t{9});
+    const at::Tensor direction = at::randn(expected.sizes(), generator, at::kDouble);
+    const bool exact = q.scalar_type() == at::kDouble;
+    const auto same = [&](const at::Tensor& a, const at::Tensor& b) {
+      return largest_difference(a.detach().to(at::kDouble), b.detach().to(at::kDouble)) <= (exact ? 1e-12 : 3e-6) * std::max(1.0, b.abs().max().item<double>());
+    };
+    CHECK(same(out, expected));
+    const auto gradients = torch::autograd::grad({out}, {q, k, v}, {direction.to(out.scalar_type())});
+    const auto wanted = torch::autograd::grad({expected}, {q, k, v}, {direction});
+    for (std::size_t i = 0; i < 3; ++i) CHECK(same(gradients[i], wanted[i]));
+  }
+};
+
+const std::vector<std::int64_t> unequal{1, 3, 150, 64, 65, 17};
+
+// Restores the number of threads.
+struct Threads {
+  const int before = at::get_num_threads();
+  explicit Threads(int count) { at::set_num_threads(count); }
+  ~Threads() { at::set_num_threads(before); }
+};
+
+}  // namespace
+
+TEST_CASE("Blocked attention is masked softmax attention, on packed sequences of unequal length", "[kernels]") {
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    for (const std::int64_t d : {4, 16, 20, 64}) {
+      INFO(toString(type) << ", head size " << d);
+      const Case one(unequal, 2, d, type, 1);
+      one.check(ops::packed_attention(one.q, one.offsets, {{one.k, one.v, {}, {}, ops::dense_pattern(150, 150)}}).out, [](auto...) { return true; });
+      for (const std::int64_t band : {0, 5, 70}) {
+        one.check(ops::packed_attention(one.q, one.offsets, {{one.k, one.v, {}, {}, ops::dense_pattern(150, 150, band)}}).out,
+                  [&](auto, auto, std::int64_t i, std::int64_t j) { return std::abs(i - j) <= band; });
+      }
+      // A dilated window; with a part for the first two places, which are not in the window then.
+      const at::Tensor places = at::cat({at::arange(1), at::arange(3), at::arange(150), at::arange(64), at::arange(65), at::arange(17)});
+      one.check(ops::packed_attention(one.q, one.offsets,
+                                      {{one.k, one.v, {}, places.ge(2), ops::dense_pattern(150, 150, 4)}, {one.k, one.v, {}, {}, ops::dense_pattern(150, 2), false}}, 3)
+                    .out,
+                [](auto, auto, std::int64_t i, std::int64_t j) { return j < 2 || ((i - j) % 3 == 0 && std::abs(i - j) <= 12); });
+    }
+  }
+}
+
+TEST_CASE("Blocked attention follows lists of blocks in any order, masks, and several sources", "[kernels]") {
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    const Case one(unequal, 2, 16, type, 2);
+    const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(std::uint64_t{3});
+    const std::int64_t block = 8, blocks = 19;
+    // Four different blocks of 19 in a random order for each sequence, head and query block; the first never.
+    const at::Tensor lists = at::rand({6, 2, blocks, blocks - 1}, generator, at::kDouble).argsort(std::int64_t{-1}).narrow(3, 0, 4) + 1;
+    lists.narrow(3, 3, 1).masked_fill_(lists.narrow(3, 3, 1).gt(9), -1);
+    const at::Tensor visible = at::rand({one.offsets.back()}, generator, at::kDouble).lt(0.7);
+    const auto list = lists.accessor<std::int64_t, 4>();
+    const auto listed = [&](std::int64_t s, std::int64_t h, std::int64_t i, std::int64_t j) {
+      for (std::int64_t e = 0; e < 4; ++e) {
+        if (list[s][h][i / block][e] == j / block) return true;
+      }
+      return false;
+    };
+    const auto shown = [&](std::int64_t s, std::int64_t j) { return visible[one.offsets[static_cast<std::size_t>(s)] + j].item<bool>(); };
+    const ops::BlockPattern pattern{block, block, lists, std::nullopt};
+    one.check(ops::packed_attention(one.q, one.offsets, {{one.k, one.v, {}, {}, pattern}}).out, listed);
+    one.check(ops::packed_attention(one.q, one.offsets, {{one.k, one.v, {}, visible, pattern}, {one.k, one.v, {}, {}, ops::dense_pattern(150, block)}}).out,
+              [&](std::int64_t s, std::int64_t h, std::int64_t i, std::int64_t j) { return j < block || (listed(s, h, i, j) && shown(s, j)); });
+  }
+}
+
+TEST_CASE("Blocked attention: the log-sum-exp is right, and has a gradient", "[kernels]") {
+  const Case one({40, 9}, 2, 8, at::kDouble, 4);
+  const auto part = ops::packed_attention(one.q, one.offsets, {{one.k, one.v, {}, {}, ops::dense_pattern(40, 40)}});
+  const at::Tensor logits = at::matmul(one.q.narrow(0, 0, 40).transpose(0, 1), one.k.narrow(0, 0, 40).transpose(0, 1).transpose(1, 2)) / std::sqrt(8.0);
+  const at::Tensor expected = logits.logsumexp(-1).t();
+  CHECK(largest_difference(part.log_sum.narrow(0, 0, 40), expected) < 1e-12);
+  const auto gradients = torch::autograd::grad({part.log_sum.narrow(0, 0, 40).square().sum()}, {one.q, one.k});
+  const auto wanted = torch::autograd::grad({expected.square().sum()}, {one.q, one.k});
+  for (std::size_t i = 0; i < 2; ++i) CHECK(largest_difference(gradients[i], wanted[i]) < 1e-11);
+}
+
+TEST_CASE("Blocked attention gives the same numbers twice, and almost the same on any number of threads", "[kernels]") {
+  const Case one({700}, 1, 32, at::kFloat, 5);  // one head: its queries are shared out
+  const auto run = [&](int threads) {
+    const Threads guard(threads);
+    const at::Tensor out = ops::packed_attention(one.q, one.offsets, {{one.k, one.v, {}, {}, ops::dense_pattern(700, 700, 100)}}).out;
+    auto all = torch::autograd::grad({out.square().sum()}, {one.q, one.k, one.v});
+    all.push_back(out.detach());
+    return all;
+  };
+  const auto serial = run(1), twice = run(2), again = run(2);
+  for (std::size_t i = 0; i < serial.size(); ++i) {
+    CHECK(twice[i].equal(again[i]));
+    CHECK(largest_difference(serial[i], twice[i]) <= 2e-6 * serial[i].abs().max().item<double>());
+  }
+}
+
+TEST_CASE("Blocked attention with queries that see no key gives zeros and no gradient", "[kernels]") {
+  const Case one({70, 5}, 1, 16, at::kFloat, 6);
+  const at::Tensor visible = at::arange(75).ge(70);  // none of the first sequence
+  const auto part = ops::packed_attention(one.q, one.offsets, {{one.k, one.v, {}, visible, ops::dense_pattern(70, 70)}});
+  CHECK(part.out.narrow(0, 0, 70).abs().max().item<float>() == 0);
+  const auto gradients = torch::autograd::grad({part.out.sum()}, {one.q, one.k, one.v});
+  for (const auto& gradient : gradients) {
+    CHECK(gradient.isfinite().all().item<bool>());
+    CHECK(gradient.narrow(0, 0, 70).abs().max().item<float>() == 0);
+  }
+}
+
+}  // namespace lra::testing
