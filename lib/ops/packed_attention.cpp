@@ -311,10 +311,13 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
   }
 };
 
-}  // namespace
+struct Prepared {
+  at::Tensor q;
+  std::vector<at::Tensor> keys_and_values;  // of each pair
+  c10::intrusive_ptr<Problem> problem;
+};
 
-PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, std::int64_t stride,
-                                  const HashRounds& rounds) {
+Prepared prepare(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, std::int64_t stride, const HashRounds& rounds) {
   TORCH_CHECK(q.is_cpu() && q.dim() == 3 && offsets.back() == q.size(0), "packed_attention: expected queries (", offsets.back(), ", H, d) on the CPU, found ", q.sizes());
   const auto type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   auto problem = c10::make_intrusive<Problem>();
@@ -344,8 +347,28 @@ PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::in
   }
   // Shares of queries would write to the same keys' gradients.
   problem->keys_are_queries = sources[0].k.is_same(q) && rounds.order.defined();
-  const auto result = PackedAttention::apply(q.to(type), at::TensorList(keys_and_values), problem);
+  return {q.to(type), keys_and_values, problem};
+}
+
+}  // namespace
+
+PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, std::int64_t stride,
+                                  const HashRounds& rounds) {
+  const Prepared prepared = prepare(q, offsets, sources, stride, rounds);
+  const auto result = PackedAttention::apply(prepared.q, at::TensorList(prepared.keys_and_values), prepared.problem);
   return {result[0].to(q.scalar_type()), result[1]};
+}
+
+std::vector<at::Tensor> packed_attention_backward(const PartialAttention& gradient, const PartialAttention& result, const at::Tensor& q,
+                                                  const std::vector<std::int64_t>& offsets, const KeySource& source, std::int64_t stride) {
+  const Prepared prepared = prepare(q, offsets, {source}, stride, {});
+  const auto type = prepared.q.scalar_type();
+  const auto run = type == at::kDouble ? run_backward<double> : run_backward<float>;
+  const auto converted = [&](const at::Tensor& x) { return x.defined() ? x.to(type) : x; };
+  std::vector<at::Tensor> gradients = run(*prepared.problem, prepared.q, prepared.keys_and_values, result.out.to(type).contiguous(), result.log_sum.contiguous(),
+                                          converted(gradient.out), converted(gradient.log_sum));
+  for (at::Tensor& x : gradients) x = x.to(q.scalar_type());
+  return gradients;
 }
 
 PartialAttention rectangle_attention(const at::Tensor& q, std::vector<KeySource> sources) {
