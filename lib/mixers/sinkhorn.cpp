@@ -96,6 +96,7 @@ class Sinkhorn : public AttentionMixer {
     return scores - rows - columns;
   }
 
+  bool attends_with_kernels() const override { return true; }
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
     const std::int64_t batch = q.size(0), heads = q.size(1), n = q.size(2), d = q.size(3);
     const std::int64_t size = block_size(n), blocks = (n + size - 1) / size;
@@ -117,6 +118,13 @@ class Sinkhorn : public AttentionMixer {
     const auto matched_of = [&](const at::Tensor& whole) {
       return (at::matmul(weights, whole).view({batch, heads, blocks, size, d}) / divisor).flatten(2, 3);
     };
+    // All blocks have all slots: one divisor for a block, taken out of the product.
+    if (has_kernels(q) && !padded && n % size == 0) {
+      const at::Tensor shares = weights / weights.sum(-1, true);
+      const auto matched = [&](const at::Tensor& x) { return at::matmul(shares, whole_blocks(x)).view({batch, heads, n, d}); };
+      return ops::rectangle_attention(q, {{k, v, {}, {}, ops::diagonal_pattern(n, size, at::kCPU)}, {matched(k), matched(v), {}, {}, ops::diagonal_pattern(n, size, at::kCPU)}})
+          .out;
+    }
     if (has_kernels(q)) {
       const at::Tensor first_slots = slots.select(2, 0).expand({batch, blocks, -1}).flatten();
       return ops::rectangle_attention(q, {{k, v, {}, padded ? context.mask.flatten() : at::Tensor(), ops::diagonal_pattern(n, size, at::kCPU)},
