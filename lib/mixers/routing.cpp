@@ -90,7 +90,7 @@ class Routing : public AttentionMixer {
             for (std::size_t i = 0; i < length; ++i, row += rows.stride(2)) {
               scalar_t square = 0;
               for (std::int64_t f = 0; f < d; ++f) square += row[f] * row[f];
-              const scalar_t scale = 1 / std::max(std::sqrt(square), scalar_t{1e-12});
+              const scalar_t scale = 1 / std::max(std::sqrt(square), static_cast<scalar_t>(1e-12));
               scalar_t* sum = sums.mutable_data_ptr<scalar_t>() + (h * clusters + nearest[i]) * d;
               for (std::int64_t f = 0; f < d; ++f) sum[f] += scale * row[f];
               ++counts.mutable_data_ptr<std::int64_t>()[h * clusters + nearest[i]];
