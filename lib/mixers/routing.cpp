@@ -126,9 +126,13 @@ class Routing : public AttentionMixer {
   // (B, H * clusters, window, d); hidden (B, 1, 1, window) may be undefined.
   at::Tensor attend_in_clusters(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& hidden) const {
     if (!has_kernels(q)) return ops::dense_attention(q, k, v, hidden).out;
-    const std::int64_t window = q.size(2);
-    const at::Tensor visible = hidden.defined() ? hidden.logical_not().flatten() : hidden;
-    return ops::rectangle_attention(q, {{k, v, {}, visible, ops::dense_pattern(window, window)}}).out;
+    // Each cluster is a sequence of one head, its tokens side by side.
+    const std::int64_t window = q.size(2), d = q.size(3), tokens = q.numel() / d;
+    std::vector<std::int64_t> offsets;
+    for (std::int64_t first = 0; first <= tokens; first += window) offsets.push_back(first);
+    const at::Tensor visible = hidden.defined() ? hidden.logical_not().expand({-1, q.size(1), 1, -1}).reshape({tokens}) : hidden;
+    const auto rows = [&](const at::Tensor& x) { return x.view({tokens, 1, d}); };
+    return ops::packed_attention(rows(q), offsets, {{rows(k), rows(v), {}, visible, ops::dense_pattern(window, window)}}).out.view(q.sizes());
   }
   at::Tensor attend_near(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask) const {
     const std::int64_t n = q.size(2);
@@ -139,7 +143,8 @@ class Routing : public AttentionMixer {
   bool attends_with_kernels() const override { return true; }
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
     const std::int64_t batch = q.size(0), heads = q.size(1), n = q.size(2), d = q.size(3);
-    const at::Tensor queries = at::layer_norm(q, {d}), keys = at::layer_norm(k, {d});
+    const auto norm = [&](const at::Tensor& x) { return at::layer_norm(x.transpose(1, 2), {d}).transpose(1, 2); };  // in the order of packed tokens
+    const at::Tensor queries = norm(q), keys = norm(k);
     const at::Tensor padding = context.mask.defined() ? context.mask.logical_not() : at::Tensor();
     const at::Tensor query_products = nearness(queries, padding), key_products = nearness(keys, padding);
     if (is_training()) {
