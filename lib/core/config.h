@@ -37,7 +37,7 @@ struct ModelConfig {
   std::int64_t d_ff = 1024;        ///< feed-forward width, also the head's hidden width
   std::int64_t num_heads = 8;
   double dropout = 0.1;
-  double attention_dropout = 0.1;  ///< only where weights are materialised; elsewhere 0, and the record says so
+  double attention_dropout = 0.1;  ///< only in mixers that have weights; in the others 0, and the record says so
   std::string pooling = "cls";     ///< cls | first (token) | mean | mean_padded (sum / seq_len) | sum
   std::string pixels = "discrete";    ///< of pictures: discrete: a row of the token table for each value; continuous: Linear((value / 255 - mean) / std)
   std::string black_pixels = "tokens";  ///< padding: no query sees them; official: so in the mixers for which LRA's code uses its padding mask

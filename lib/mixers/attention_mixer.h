@@ -67,6 +67,9 @@ class AttentionMixer : public Mixer {
   /// The same for a window in each class of places mod stride, in `heads` of the heads (see ops::split_residues).
   MixerCost residue_cost(std::int64_t n, std::int64_t stride, std::int64_t window, std::int64_t heads) const;
 
+  /// Probability with which weights are dropped: 0 in evaluation.
+  double attention_dropout() const { return is_training() ? spec_.attention_dropout : 0.0; }
+
   /// (B, n, d_qkv) → (B, H, n, d_head), a view.
   at::Tensor split_heads(const at::Tensor& rows) const { return rows.unflatten(-1, {spec_.num_heads, spec_.d_head()}).transpose(1, 2); }
 

@@ -75,7 +75,7 @@ struct MixerTraits {
   bool quadratic_memory = false;   ///< may make tensors that grow with n²
   bool fixed_length = false;       ///< has parameters or a transform tied to max_length
   bool hides_keys = false;         ///< follows SequenceLayout::visible(), as the mixers for which LRA's code uses its padding mask (but Sinkhorn, which sorts by all)
-  bool attention_dropout = false;  ///< weights are materialised, so attention dropout exists
+  bool attention_dropout = false;  ///< weights exist, if only a tile of them at a time, so that some can be dropped
 };
 
 struct MixerEntry {

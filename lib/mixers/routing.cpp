@@ -125,19 +125,19 @@ class Routing : public AttentionMixer {
 
   // (B, H * clusters, window, d); hidden (B, 1, 1, window) may be undefined.
   at::Tensor attend_in_clusters(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& hidden) const {
-    if (!has_kernels(q)) return ops::dense_attention(q, k, v, hidden).out;
+    if (!has_kernels(q)) return ops::dense_attention(q, k, v, hidden, attention_dropout()).out;
     // Each cluster is a sequence of one head, its tokens side by side.
     const std::int64_t window = q.size(2), d = q.size(3), tokens = q.numel() / d;
     std::vector<std::int64_t> offsets;
     for (std::int64_t first = 0; first <= tokens; first += window) offsets.push_back(first);
     const at::Tensor visible = hidden.defined() ? hidden.logical_not().expand({-1, q.size(1), 1, -1}).reshape({tokens}) : hidden;
     const auto rows = [&](const at::Tensor& x) { return x.view({tokens, 1, d}); };
-    return ops::packed_attention(rows(q), offsets, {{rows(k), rows(v), {}, visible, ops::dense_pattern(window, window)}}).out.view(q.sizes());
+    return ops::packed_attention(rows(q), offsets, {{rows(k), rows(v), {}, visible, ops::dense_pattern(window, window)}}, attention_dropout()).out.view(q.sizes());
   }
   at::Tensor attend_near(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask) const {
     const std::int64_t n = q.size(2);
-    if (!has_kernels(q)) return ops::block_sparse_attention(q, k, v, mask, ops::window_pattern(n, options_.fallback_window, q.device())).out;
-    return ops::rectangle_attention(q, {{k, v, {}, mask.defined() ? mask.flatten() : mask, ops::dense_pattern(n, n, options_.fallback_window)}}).out;
+    if (!has_kernels(q)) return ops::block_sparse_attention(q, k, v, mask, ops::window_pattern(n, options_.fallback_window, q.device()), attention_dropout()).out;
+    return ops::rectangle_attention(q, {{k, v, {}, mask.defined() ? mask.flatten() : mask, ops::dense_pattern(n, n, options_.fallback_window)}}, attention_dropout()).out;
   }
 
   bool attends_with_kernels() const override { return true; }
@@ -190,7 +190,7 @@ class Routing : public AttentionMixer {
   at::Tensor sums_, counts_;  // of this training step
 };
 
-const bool registered = register_mixer<Routing, RoutingOptions>("routing", {.rows_sum_to_one = true});
+const bool registered = register_mixer<Routing, RoutingOptions>("routing", {.rows_sum_to_one = true, .attention_dropout = true});
 
 }  // namespace
 }  // namespace lra

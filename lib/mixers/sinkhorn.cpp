@@ -122,13 +122,15 @@ class Sinkhorn : public AttentionMixer {
     if (has_kernels(q) && !padded && n % size == 0) {
       const at::Tensor shares = weights / weights.sum(-1, true);
       const auto matched = [&](const at::Tensor& x) { return at::matmul(shares, whole_blocks(x)).view({batch, heads, n, d}); };
-      return ops::rectangle_attention(q, {{k, v, {}, {}, ops::diagonal_pattern(n, size, at::kCPU)}, {matched(k), matched(v), {}, {}, ops::diagonal_pattern(n, size, at::kCPU)}})
+      return ops::rectangle_attention(q, {{k, v, {}, {}, ops::diagonal_pattern(n, size, at::kCPU)}, {matched(k), matched(v), {}, {}, ops::diagonal_pattern(n, size, at::kCPU)}},
+                                      attention_dropout())
           .out;
     }
     if (has_kernels(q)) {
       const at::Tensor first_slots = slots.select(2, 0).expand({batch, blocks, -1}).flatten();
       return ops::rectangle_attention(q, {{k, v, {}, padded ? context.mask.flatten() : at::Tensor(), ops::diagonal_pattern(n, size, at::kCPU)},
-                                          {matched_of(whole_blocks(k)), matched_of(whole_blocks(v)), {}, first_slots, ops::diagonal_pattern(blocks * size, size, at::kCPU)}})
+                                          {matched_of(whole_blocks(k)), matched_of(whole_blocks(v)), {}, first_slots, ops::diagonal_pattern(blocks * size, size, at::kCPU)}},
+                                      attention_dropout())
           .out;
     }
     const auto with_matched = [&](const at::Tensor& x) {
@@ -142,7 +144,7 @@ class Sinkhorn : public AttentionMixer {
       const at::Tensor matched = slots.select(2, 0).expand({-1, blocks, -1}).flatten(1);
       mask = at::cat({slots.view({slots.size(0), blocks * size}), matched}, 1).expand({batch, -1});
     }
-    return ops::block_sparse_attention(q, with_matched(k), with_matched(v), mask, pattern).out;
+    return ops::block_sparse_attention(q, with_matched(k), with_matched(v), mask, pattern, attention_dropout()).out;
   }
 
   MixerCost attend_cost(std::int64_t n) const override {
@@ -163,7 +165,7 @@ class Sinkhorn : public AttentionMixer {
   std::uint64_t step_ = 0, sequences_ = 0;  // of training
 };
 
-const bool registered = register_mixer<Sinkhorn, SinkhornOptions>("sinkhorn", {.rows_sum_to_one = true});
+const bool registered = register_mixer<Sinkhorn, SinkhornOptions>("sinkhorn", {.rows_sum_to_one = true, .attention_dropout = true});
 
 }  // namespace
 }  // namespace lra

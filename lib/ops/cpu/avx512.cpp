@@ -1,4 +1,6 @@
+#if defined(__SSE2__)
 #include <immintrin.h>
+#endif
 
 #include <cstddef>
 #include <utility>
@@ -11,7 +13,8 @@ namespace lra::ops::cpu {
 namespace avx512 {
 
 #include "ops/cpu/simd.h"
-// simd.h first
+// simd.h and philox.h first
+#include "ops/cpu/philox.h"
 #include "ops/cpu/attention.h"
 
 }  // namespace avx512

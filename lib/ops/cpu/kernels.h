@@ -44,10 +44,14 @@ struct Meetings {
   bool self_last = false;         ///< a token sees itself only if it meets nobody else
 };
 
+/// Weights of a query and a key are dropped where a 16-bit number is below `drop_below`, the others multiplied by `scale`. The number is a function of the
+/// seed, `head`, the hash round and the tokens, so that the backward pass draws it again, and neither tiles nor threads nor instruction sets matter: number
+/// key % 8 (16 bits each) of Philox' four words for the counter (query, key / 8, head, 256 round + part).
 struct Dropout {
-  double probability = 0;
   std::uint64_t seed = 0;
-  std::uint64_t head = 0;  ///< number of sequence and head: the counter's upper half
+  std::uint32_t drop_below = 0;  ///< of 65536; 0: nothing is drawn
+  double scale = 1;
+  std::uint32_t head = 0;  ///< number of sequence and head
 };
 
 /// Softmax attention of the queries first .. first + count - 1 over the keys of all parts.

@@ -1,3 +1,7 @@
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #include <cstddef>
 #include <utility>
 
@@ -9,7 +13,8 @@ namespace lra::ops::cpu {
 namespace plain {
 
 #include "ops/cpu/simd.h"
-// simd.h first
+// simd.h and philox.h first
+#include "ops/cpu/philox.h"
 #include "ops/cpu/attention.h"
 
 }  // namespace plain
