@@ -608,6 +608,8 @@ TEST_CASE("Layers that are computed again give the same loss, gradients, buffers
     }
   }
   REQUIRE(cases.size() > 6);
+  cases.push_back(mixer_case("sinkhorn", {{"block", 8}, {"gumbel", true}}));
+  cases.push_back(mixer_case("mixed", {{"by", "heads"}, {"parts", {{{"mixer", "linear"}, {"heads", 1}}, {{"mixer", "sinkhorn"}, {"heads", 1}, {"mixer_options", {{"block", 8}, {"gumbel", true}}}}}}}));
   for (const auto& one : cases) {
     for (const std::string kernels : {"fused", "reference"}) {
       for (const std::string pooling : {"mean", "cls"}) {

@@ -494,27 +494,28 @@ TEST_CASE("layers that are computed again need less memory, also under bfloat16 
     config.model.num_layers = 6;
     config.model.d_model = 32;
     config.model.d_ff = 64;
-    config.train.precision = precision;
-    const auto step = [&] {
+    std::vector<std::size_t> all(400);
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    lra::PackedBatch batch = lra::pack(Numbered(400), all);
+    batch.labels = batch.labels.remainder(10);
+    const auto gradients = [&] {
       at::manual_seed(1);
       lra::Classifier model(config.task, config.model, 1);
       model.train();
-      lra::AdamW optimizer(model.parameters(), 0.98, 1e-9, 0.1);
-      const lra::PackedBatch batch = lra::pack(Numbered(400), [] {
-        std::vector<std::size_t> all(400);
-        std::iota(all.begin(), all.end(), std::size_t{0});
-        return all;
-      }());
-      lra::PackedBatch ten_classes = batch;
-      ten_classes.labels = batch.labels.remainder(10);
+      lra::memory::reset_peak();
       const std::int64_t before = lra::memory::current_bytes();
-      const lra::StepResult result = lra::train_step(model, optimizer, ten_classes, config.train, 0);
-      return std::pair(result.loss_sum, result.peak_tensor_bytes - before);
+      lra::accumulate_gradients(model, batch, 0, precision == "bf16");
+      std::vector<at::Tensor> result;
+      for (const auto& parameter : model.parameters()) result.push_back(parameter.grad());
+      return std::pair(result, lra::memory::peak_bytes() - before);
     };
-    const auto kept = step();
+    const auto kept = gradients();
     config.model.checkpoint_layers = true;
-    const auto again = step();
-    CHECK(again.first == kept.first);
+    const auto again = gradients();
+    for (std::size_t i = 0; i < kept.first.size(); ++i) {
+      INFO(precision << ", parameter " << i);
+      CHECK(at::equal(kept.first[i], again.first[i]));
+    }
     CHECK(static_cast<double>(again.second) < 0.5 * static_cast<double>(kept.second));
   }
 }

@@ -69,7 +69,8 @@ struct Recompute : torch::autograd::Function<Recompute> {
       call->generators.restore();
       at::autocast::set_autocast_dtype(type, call->autocast_type);
       at::autocast::set_autocast_enabled(type, call->autocast);
-      out = call->function(in);
+      // Views, since autocast would keep one copy of a leaf and add up its gradients in bfloat16.
+      out = call->function({in.sum.view(in.sum.sizes()), in.norm.view(in.norm.sizes())});
       at::autocast::clear_cache();
       at::autocast::set_autocast_enabled(type, autocast);
       at::autocast::set_autocast_dtype(type, autocast_type);
