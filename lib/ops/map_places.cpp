@@ -212,6 +212,19 @@ struct CompressPlaces : torch::autograd::Function<CompressPlaces> {
 at::Tensor map_places(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::IntArrayRef lengths, Follows follows) {
   const auto type = x.scalar_type();
   const std::optional<at::Tensor> same_bias = bias.defined() ? std::optional(bias.to(type)) : std::nullopt;
+  const auto batch = static_cast<std::int64_t>(lengths.size());
+  const bool uniform = std::all_of(lengths.begin(), lengths.end(), [&](std::int64_t n) { return n == lengths[0]; });
+  if (batch > 1 && uniform && weight.dim() == 2) {
+    const std::int64_t columns = follows.columns ? lengths[0] : weight.size(1), rows = follows.rows ? lengths[0] : weight.size(0);
+    const at::Tensor sequences = x.reshape({batch, columns, -1});
+    const std::int64_t width = sequences.size(2);
+    // A large matrix is read, and its gradient written, once if the sequences are put side by side; six is what was measured.
+    if (rows * columns > 6 * (rows + columns) * width) {
+      const at::Tensor side_by_side = sequences.transpose(0, 1).reshape({columns, 1, batch * width});
+      const at::Tensor mapped = MapPlaces::apply(side_by_side, weight.to(type), same_bias, std::vector<std::int64_t>{lengths[0]}, follows.rows, follows.columns);
+      return mapped.view({rows, batch, width}).transpose(0, 1).reshape({batch * rows, 1, width});
+    }
+  }
   return MapPlaces::apply(x.dim() == 3 && weight.dim() == 3 ? x : x.flatten(1).unsqueeze(1), weight.to(type), same_bias, lengths.vec(), follows.rows, follows.columns);
 }
 
