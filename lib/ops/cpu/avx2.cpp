@@ -16,12 +16,28 @@ namespace avx2 {
 // simd.h and philox.h first
 #include "ops/cpu/philox.h"
 #include "ops/cpu/attention.h"
+// both first
+#include "ops/cpu/features.h"
+#include "ops/cpu/fourier.h"
 
 }  // namespace avx2
 
 const Kernels& avx2_kernels() {
-  static constexpr Kernels table{"avx2", avx2::attention_scratch, avx2::attention_forward<float>, avx2::attention_backward<float>, avx2::attention_forward<double>,
-                                 avx2::attention_backward<double>};
+  static constexpr Kernels table{"avx2",
+                                 LRA_VECTOR_BYTES,
+                                 avx2::attention_scratch,
+                                 avx2::attention_forward<float>,
+                                 avx2::attention_backward<float>,
+                                 avx2::attention_forward<double>,
+                                 avx2::attention_backward<double>,
+                                 avx2::feature_attention<float>,
+                                 avx2::feature_attention<double>,
+                                 avx2::merge_features<float>,
+                                 avx2::merge_features<double>,
+                                 avx2::fourier_rows<float>,
+                                 avx2::fourier_rows<double>,
+                                 avx2::fourier_columns<float>,
+                                 avx2::fourier_columns<double>};
   return table;
 }
 
