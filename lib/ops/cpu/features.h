@@ -61,13 +61,6 @@ LRA_INLINE T largest_of(Vector<T> v) {
   for (std::int64_t l = 1; l < lanes<T>; ++l) largest = v[l] > largest ? v[l] : largest;
   return largest;
 }
-// Both of `width`, a multiple of the lanes.
-template <class T>
-LRA_INLINE T dot(const T* a, const T* b, std::int64_t width) {
-  Vector<T> sum = {};
-  for (std::int64_t c = 0; c < width; c += lanes<T>) sum += load(a + c) * load(b + c);
-  return sum_of<T>(sum);
-}
 template <class T>
 LRA_INLINE void fill(T* to, std::int64_t count, T value) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = value;
