@@ -349,7 +349,7 @@ TEST_CASE("Attention dropout exists where the traits say, in training only", "[m
 TEST_CASE("Gradients agree with finite differences, and every parameter has one", "[mixers]") {
   const SequenceLayout layout({7, 18, 1});
   for (const auto& one : mixer_cases()) {
-    for (const std::string how : {"per_sequence", "padded"}) {
+    for (const auto& how : layouts) {
       MixerSpec spec = small_spec();
       spec.layout = how;
       spec.max_length = 18;

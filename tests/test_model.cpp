@@ -546,3 +546,89 @@ TEST_CASE("The classifier's cost is what runs", "[model]") {
     }
   }
 }
+
+namespace {
+
+// Loss, gradients of all parameters and buffers after a training step with dropout; the same random numbers each time.
+std::map<std::string, at::Tensor> step_of(const Sizes& how, at::ScalarType type, bool training) {
+  torch::manual_seed(1);
+  Classifier classifier(how.task, how.model, 3);
+  classifier.to(type);
+  classifier.train(training);
+  const SequenceLayout layout({48, 1, 17, 30, 5, 5});
+  const at::Tensor tokens = random_tokens(layout.tokens());
+  classifier.begin_training_step(2);
+  torch::manual_seed(2);
+  std::map<std::string, at::Tensor> result;
+  for (int micro_batch = 0; micro_batch < 2; ++micro_batch) {
+    const at::Tensor loss = classifier.forward(tokens, layout).square().sum();
+    loss.backward();
+    result["loss" + std::to_string(micro_batch)] = loss.detach();
+  }
+  classifier.end_training_step();
+  for (const auto& item : classifier.named_parameters()) result[item.key()] = item.value().grad();
+  for (const auto& item : classifier.named_buffers()) result["buffer " + item.key()] = item.value();
+  result["next random number"] = at::rand({1});
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("Fused kernels give the reference's loss and gradients", "[model]") {
+  for (const auto& one : {mixer_case("linear"), mixer_case("none")}) {
+    for (const std::string pooling : {"cls", "mean"}) {
+      for (const std::string gelu : {"tanh", "exact"}) {
+        Sizes how = tiny(one, pooling, "none");
+        how.model.gelu = gelu;
+        for (const auto& [type, tolerance] : std::map<at::ScalarType, double>{{at::kDouble, 1e-11}, {at::kFloat, 1e-4}}) {
+          how.model.kernels = "fused";
+          const auto fused = step_of(how, type, false);
+          how.model.kernels = "reference";
+          const auto reference = step_of(how, type, false);
+          REQUIRE(fused.size() == reference.size());
+          bool all_bits = true;
+          for (const auto& [name, value] : reference) {
+            INFO(one.name() << " " << pooling << " " << gelu << " " << name);
+            CHECK(largest_difference(fused.at(name), value) <= tolerance * std::max(1.0, value.abs().max().item<double>()));
+            all_bits = all_bits && at::equal(fused.at(name), value);
+          }
+          CHECK_FALSE(all_bits);  // they are two computations
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("Layers that are computed again give the same loss, gradients, buffers and random numbers", "[model]") {
+  std::vector<MixerCase> cases;
+  for (const auto& one : mixer_cases()) {
+    const bool parts = one.mixer == "mixed" && one.options.dump().find("routing") != std::string::npos;
+    for (const std::string name : {"linear", "softmax", "performer", "routing", "sinkhorn", "reformer", "linformer"}) {
+      if (one.mixer == name || parts) cases.push_back(one);
+    }
+  }
+  REQUIRE(cases.size() > 6);
+  cases.push_back(mixer_case("sinkhorn", {{"block", 8}, {"gumbel", true}}));
+  cases.push_back(mixer_case("mixed", {{"by", "heads"}, {"parts", {{{"mixer", "linear"}, {"heads", 1}}, {{"mixer", "sinkhorn"}, {"heads", 1}, {"mixer_options", {{"block", 8}, {"gumbel", true}}}}}}}));
+  for (const auto& one : cases) {
+    for (const std::string kernels : {"fused", "reference"}) {
+      for (const std::string pooling : {"mean", "cls"}) {
+        INFO(one.name() << " " << kernels << " " << pooling);
+        Sizes how = tiny(one, pooling, "none");
+        how.model.kernels = kernels;
+        const auto kept = step_of(how, at::kFloat, true);
+        how.model.checkpoint_layers = true;
+        const auto again = step_of(how, at::kFloat, true);
+        REQUIRE(kept.size() == again.size());
+        for (const auto& [name, value] : kept) {
+          INFO(name);
+          REQUIRE(value.defined() == again.at(name).defined());
+          // A parameter of several layers gets their gradients one by one, in another order of additions.
+          const bool shared = one.options.contains("share") && one.options["share"] == "layers";
+          if (value.defined() && shared) CHECK(largest_difference(value, again.at(name)) < 1e-5 * value.abs().max().item<double>() + 1e-12);
+          if (value.defined() && !shared) CHECK(at::equal(value, again.at(name)));
+        }
+      }
+    }
+  }
+}

@@ -5,6 +5,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/eye.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/rand.h>
@@ -100,7 +101,7 @@ TEST_CASE("Blocked attention is masked softmax attention, on packed sequences of
       // A dilated window; with a part for the first two places, which are not in the window then.
       const at::Tensor places = at::cat({at::arange(1), at::arange(3), at::arange(150), at::arange(64), at::arange(65), at::arange(17)});
       one.check(ops::packed_attention(one.q, one.offsets,
-                                      {{one.k, one.v, {}, places.ge(2), ops::dense_pattern(150, 150, 4)}, {one.k, one.v, {}, {}, ops::dense_pattern(150, 2), false}}, 3)
+                                      {{one.k, one.v, {}, places.ge(2), ops::dense_pattern(150, 150, 4)}, {one.k, one.v, {}, {}, ops::dense_pattern(150, 2), false}}, 0, 3)
                     .out,
                 [](auto, auto, std::int64_t i, std::int64_t j) { return j < 2 || ((i - j) % 3 == 0 && std::abs(i - j) <= 12); });
     }
@@ -155,6 +156,36 @@ TEST_CASE("Blocked attention gives the same numbers twice, and almost the same o
   for (std::size_t i = 0; i < serial.size(); ++i) {
     CHECK(twice[i].equal(again[i]));
     CHECK(largest_difference(serial[i], twice[i]) <= 2e-6 * serial[i].abs().max().item<double>());
+  }
+}
+
+TEST_CASE("Blocked attention drops the same weights in both passes, on every number of threads", "[kernels]") {
+  const std::int64_t n = 100;
+  const double probability = 0.3, scale = 1 / (1 - std::lround(probability * 65536) / 65536.0);
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    const Case one({n}, 2, n, type, 7);
+    const auto run = [&](const at::Tensor& v, std::uint64_t seed) {
+      at::manual_seed(seed);
+      return ops::packed_attention(one.q, one.offsets, {{one.k, v, {}, {}, ops::dense_pattern(n, n)}}, probability).out;
+    };
+    // With the unit matrix as values the weights themselves come out: (n, H, n).
+    const at::Tensor unit = at::eye(n, one.v.options()).unsqueeze(1).expand({n, 2, n});
+    const at::Tensor kept = run(unit, 1).detach().ne(0).transpose(0, 1);  // (H, queries, keys)
+    const double share = 1 - kept.to(at::kDouble).mean().item<double>();
+    CHECK(std::abs(share - probability) < 4 * std::sqrt(probability * (1 - probability) / (2 * n * n)));
+    CHECK(!kept[0].equal(kept[1]));
+    CHECK(!run(unit, 1).equal(run(unit, 2)));
+
+    const auto part = [](const at::Tensor& x) { return x.transpose(0, 1).to(at::kDouble); };
+    const at::Tensor weights = at::softmax(at::matmul(part(one.q), part(one.k).transpose(1, 2)) / std::sqrt(static_cast<double>(n)), -1);
+    const at::Tensor expected = at::matmul(weights * kept * scale, part(one.v)).transpose(0, 1);
+    const at::Tensor out = run(one.v, 1);
+    const double exact = type == at::kDouble ? 1e-12 : 5e-6;
+    CHECK(largest_difference(out.detach().to(at::kDouble), expected.detach()) < exact);
+    const auto gradients = torch::autograd::grad({out.square().sum()}, {one.q, one.k, one.v}), wanted = torch::autograd::grad({expected.square().sum()}, {one.q, one.k, one.v});
+    for (std::size_t i = 0; i < 3; ++i) CHECK(largest_difference(gradients[i].to(at::kDouble), wanted[i].to(at::kDouble)) < 10 * exact);
+    const Threads serial(1);
+    CHECK(run(one.v, 1).equal(out));
   }
 }
 

@@ -3,6 +3,8 @@
 #include <ATen/ops/abs.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros_like.h>
 #include <unistd.h>
@@ -35,6 +37,7 @@
 #include "train/evaluator.h"
 #include "train/memory.h"
 #include "train/optimizer.h"
+#include "train/profile.h"
 #include "train/safetensors.h"
 #include "train/stop_signals.h"
 #include "train/train_step.h"
@@ -482,6 +485,110 @@ TEST_CASE("bench measures full-length batches and says their length only when th
   CHECK(record.loading_examples_per_second->count == 3);
   CHECK(record.train_examples_per_second->median == Approx(4 * record.train_steps_per_second->median));
   CHECK(*record.peak_tensor_bytes > 16 * *record.parameters);
+}
+
+TEST_CASE("layers that are computed again need less memory, also under bfloat16 autocast", "[train]") {
+  const Workspace workspace;
+  for (const std::string precision : {"float32", "bf16"}) {
+    lra::RunConfig config = small_run(workspace);
+    config.model.num_layers = 6;
+    config.model.d_model = 32;
+    config.model.d_ff = 64;
+    std::vector<std::size_t> all(400);
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    lra::PackedBatch batch = lra::pack(Numbered(400), all);
+    batch.labels = batch.labels.remainder(10);
+    const auto gradients = [&] {
+      at::manual_seed(1);
+      lra::Classifier model(config.task, config.model, 1);
+      model.train();
+      lra::memory::reset_peak();
+      const std::int64_t before = lra::memory::current_bytes();
+      lra::accumulate_gradients(model, batch, 0, precision == "bf16");
+      std::vector<at::Tensor> result;
+      for (const auto& parameter : model.parameters()) result.push_back(parameter.grad());
+      return std::pair(result, lra::memory::peak_bytes() - before);
+    };
+    const auto kept = gradients();
+    config.model.checkpoint_layers = true;
+    const auto again = gradients();
+    for (std::size_t i = 0; i < kept.first.size(); ++i) {
+      INFO(precision << ", parameter " << i);
+      CHECK(at::equal(kept.first[i], again.first[i]));
+    }
+    CHECK(static_cast<double>(again.second) < 0.5 * static_cast<double>(kept.second));
+  }
+}
+
+TEST_CASE("a profile counts every product and no more time than there was", "[train]") {
+  const Workspace workspace;
+  lra::RunConfig config = small_run(workspace, "none");
+  config.model.pooling = "mean";
+  lra::Classifier model(config.task, config.model, 1);
+  lra::take_recorded_operators();
+  const std::vector<std::int64_t> lengths{40, 40, 40};
+  lra::PackedBatch batch{at::ones({120}, at::kLong), lra::SequenceLayout(lengths), at::zeros({3}, at::kLong)};
+  for (const std::string kernels : {"fused", "reference"}) {
+    config.model.kernels = kernels;
+    lra::Classifier one(config.task, config.model, 1);
+    one.train();
+    {
+      const lra::OperatorRecording recording;
+      lra::accumulate_gradients(one, batch, 0, false);
+    }
+    double forward = 0, backward = 0;
+    bool ours = false;
+    for (const auto& operation : lra::take_recorded_operators()) {
+      (operation.backward ? backward : forward) += operation.flops;
+      ours = ours || operation.name == "lra::residual_norm_backward";
+      CHECK(operation.seconds >= 0);
+    }
+    CHECK(forward == 3 * one.cost(40).flops);
+    CHECK(backward == 2 * forward);  // gradients of inputs and of weights
+    CHECK(ours == (kernels == "fused"));
+  }
+  // Nothing is recorded when nobody asks.
+  lra::accumulate_gradients(model, batch, 0, false);
+  CHECK(lra::take_recorded_operators().empty());
+  // An operator's time is without that of those it calls; bytes are counted where the work is done.
+  const at::Tensor a = at::ones({64, 64}), b = at::ones({64, 64});
+  {
+    const lra::OperatorRecording recording;
+    at::linear(a, b).view({-1});
+  }
+  for (const auto& operation : lra::take_recorded_operators()) {
+    INFO(operation.name);
+    if (operation.name == "aten::mm") CHECK(operation.bytes == 3 * 64 * 64 * 4);
+    if (operation.name != "aten::mm") CHECK(operation.bytes == 0);
+    CHECK(operation.flops == (operation.name == "aten::mm" ? 2.0 * 64 * 64 * 64 : 0.0));
+  }
+
+  config = small_run(workspace);
+  config.kind = "bench";
+  config.measure.measure_warmup_steps = 1;
+  config.measure.measure_steps = 2;
+  CHECK(lra::bench(config).operator_profile.is_null());
+  config.measure.profile_steps = 3;
+  const lra::RunRecord record = lra::bench(config);
+  REQUIRE(record.status == "ok");
+  CHECK(record.to_json().dump().find("outside operators") == std::string::npos);
+  const lra::Json& profile = record.operator_profile;
+  CHECK(profile["steps"] == 3);
+  for (const char* limit : {"float32_flops", "bf16_flops", "copy_bytes", "first_touch_bytes"}) CHECK(profile["limits"][limit].get<double>() > 1e8);
+  double seconds = 0, share = 0;
+  for (const lra::Json& row : profile["operators"]) {
+    INFO(row.dump());
+    for (const char* key : {"calls", "seconds", "share", "flops", "bytes"}) REQUIRE(row[key].get<double>() >= 0);
+    if (row["flops"].get<double>() > 0) CHECK(row["flops_per_second"].get<double>() > 0);
+    seconds += row["seconds"].get<double>();
+    share += row["share"].get<double>();
+  }
+  // With the remainder, which is not negative, they are the step.
+  CHECK(profile["operators"].back()["name"] == "outside operators");
+  CHECK(share == Approx(1));
+  CHECK(seconds == Approx(profile["seconds_per_step"].get<double>()));
+  CHECK(profile["operators"].back()["share"].get<double>() < 0.5);
+  CHECK_THAT(lra::profile_table(profile), ContainsSubstring("aten::mm"));
 }
 
 TEST_CASE("a device is parsed, and one that is not there is an error", "[train]") {

@@ -13,6 +13,7 @@
 #include "core/record.h"
 #include "mixers/mixer.h"
 #include "train/device.h"
+#include "train/profile.h"
 
 namespace lra {
 namespace fs = std::filesystem;
@@ -122,6 +123,10 @@ ExitCode bench_command(const BenchArguments& arguments) {
     if (record["memory"].contains("peak_tensor_bytes")) peak = fmt::format("{:.1f}", record["memory"]["peak_tensor_bytes"].get<double>() / 1e6);
     fmt::print("{:<18} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", run.variant, run.task.seq_len, run.train.batch_size, steps, examples, spread, peak, loading,
                record.value("status", "?"));
+  }
+  for (const auto& run : runs) {
+    const fs::path file = run_folder(arguments.out, run) / "profile.json";
+    if (run.measure.profile_steps > 0 && fs::exists(file)) fmt::print("\n{}, length {}: {}", run.variant, run.task.seq_len, profile_table(read_json(file)));
   }
   fmt::print("records: {}\n", fs::absolute(arguments.out).string());
   return code;

@@ -70,7 +70,7 @@ Estimate estimate(const RunConfig& config, double mean_length) {
   const double micro = config.train.micro_batch_size == 0 ? 1.0 : static_cast<double>(config.train.micro_batch_size) / static_cast<double>(config.train.batch_size);
   const MixerCost cost = model.cost(static_cast<std::int64_t>(mean_length + 0.5));
   result.tokens_per_step = sequences * mean_length;
-  result.flops_per_step = 3 * sequences * cost.flops;
+  result.flops_per_step = (config.model.checkpoint_layers ? 4 : 3) * sequences * cost.flops;
   constexpr double copies_of_weights = 4;  // weights, gradients, Adam's two moments
   result.bytes = 4 * (copies_of_weights * static_cast<double>(result.parameters) + micro * sequences * cost.saved_values);
   result.seconds_per_step = result.flops_per_step / matrix_rate() + 3 * 4 * sequences * cost.saved_values / memory_rate;

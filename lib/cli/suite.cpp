@@ -206,6 +206,7 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool sui
       if (*record.test_accuracy < majority + 2 * error) record.notes.push_back("no better than always guessing the most frequent class: nothing was learned");
     }
     const Json json = record.to_json();
+    if (!record.operator_profile.is_null()) write_json(folder / "profile.json", record.operator_profile);
     write_json(folder / "result.json", json);
     log().info(summary(json));
     if (record.status == "interrupted") return exit_interrupted;

@@ -40,6 +40,8 @@ void ModelConfig::describe(FieldVisitor& fields) {
   fields.boolean("attention_bias", attention_bias, "biases in the mixer's projections");
   fields.choice("pair_head", pair_head, {"none", "concat", "nli"}, "head for two sequences: [a, b] or [a, b, a*b, a-b]");
   fields.integer("pair_hidden_layers", pair_hidden_layers, {1, 2}, "hidden layers of the pair head: d_ff, then d_ff / 2; or d_ff alone");
+  fields.choice("kernels", kernels, {"fused", "reference"}, "fused: one pass over memory between matrix products, on the CPU; reference: LibTorch's operators one by one");
+  fields.boolean("checkpoint_layers", checkpoint_layers, "compute each encoder block again in the backward pass: less memory, more time");
   fields.choice("mixer_layout", mixer_layout, {"auto", "per_sequence", "padded"}, "how a mixer sees a batch; both give the same numbers");
 }
 
@@ -72,11 +74,12 @@ void TrainConfig::describe(FieldVisitor& fields) {
 void MeasureConfig::describe(FieldVisitor& fields) {
   fields.integer("measure_warmup_steps", measure_warmup_steps, not_negative, "untimed steps");
   fields.integer("measure_steps", measure_steps, positive, "timed steps of a bench");
+  fields.integer("profile_steps", profile_steps, not_negative, "steps of a bench, after the timed ones, whose operators are timed one by one into profile.json");
 }
 
 const std::set<std::string>& keys_without_effect() {
   static const std::set<std::string> keys{"suite",           "variant",            "display_name",         "data_dir",     "checkpoint_every",
-                                          "memory_limit_gb", "time_limit_minutes", "measure_warmup_steps", "measure_steps"};
+                                          "memory_limit_gb", "time_limit_minutes", "measure_warmup_steps", "measure_steps", "profile_steps"};
   return keys;
 }
 

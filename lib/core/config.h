@@ -37,7 +37,7 @@ struct ModelConfig {
   std::int64_t d_ff = 1024;        ///< feed-forward width, also the head's hidden width
   std::int64_t num_heads = 8;
   double dropout = 0.1;
-  double attention_dropout = 0.1;  ///< only where weights are materialised; elsewhere 0, and the record says so
+  double attention_dropout = 0.1;  ///< only in mixers that have weights; in the others 0, and the record says so
   std::string pooling = "cls";     ///< cls | first (token) | mean | mean_padded (sum / seq_len) | sum
   std::string pixels = "discrete";    ///< of pictures: discrete: a row of the token table for each value; continuous: Linear((value / 255 - mean) / std)
   std::string black_pixels = "tokens";  ///< padding: no query sees them; official: so in the mixers for which LRA's code uses its padding mask
@@ -52,6 +52,8 @@ struct ModelConfig {
   bool attention_bias = false;     ///< biases in the mixer's projections
   std::string pair_head = "none";  ///< none: one sequence; concat [a, b] | nli [a, b, a*b, a-b]: two sequences (Retrieval)
   std::int64_t pair_hidden_layers = 2; ///< of the pair head: d_ff, then d_ff / 2; or d_ff alone
+  std::string kernels = "fused";   ///< fused: kernels of our own between the matrix products where there are some (CPU) | reference: LibTorch's operators
+  bool checkpoint_layers = false;  ///< compute each encoder block again in the backward pass instead of keeping what it makes
   std::string mixer_layout = "auto";  ///< per_sequence: each sequence alone; padded: one rectangle with a mask; auto
   std::string mixer;               ///< registered name
   Json mixer_options = Json::object();  ///< the mixer's own options, fully resolved
@@ -93,6 +95,7 @@ struct TrainConfig {
 struct MeasureConfig {
   std::int64_t measure_warmup_steps = 5;
   std::int64_t measure_steps = 20;
+  std::int64_t profile_steps = 0;  ///< bench: after the timed steps so many whose operators are timed one by one, into profile.json
 
   void describe(FieldVisitor& fields);
 };

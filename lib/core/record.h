@@ -41,6 +41,7 @@ struct RunRecord {
   std::optional<std::int64_t> parameters;
   Json cost;                                 ///< flops and bytes estimated before the run
   Json notes = Json::array();                ///< what the reader must know (attention dropout not available, examples limited, ...)
+  Json operator_profile;                     ///< bench: where the time goes by operator (train/profile.h); a file of its own, profile.json
   Json host, build, data;
   double wall_seconds = 0;
 

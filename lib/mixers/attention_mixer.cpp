@@ -42,6 +42,7 @@ AttentionMixer::AttentionMixer(const MixerSpec& spec, Projections projections) :
 
 bool AttentionMixer::one_call_per_sequence(const at::Tensor& x, const SequenceLayout& layout) const {
   if (spec_.layout != "auto") return spec_.layout == "per_sequence";
+  if (layout.uniform() && has_kernels(x) && attends_with_kernels()) return false;
   return x.is_cpu() && layout.tokens() >= long_sequence * layout.batch();
 }
 

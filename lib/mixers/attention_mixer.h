@@ -52,6 +52,8 @@ class AttentionMixer : public Mixer {
   /// The same on packed tokens, on the CPU: q, k, v (T, H, d_head) → (T, H, d_head) or (T, d_qkv). Only if has_kernel().
   virtual at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context);
   virtual bool has_kernel() const { return false; }
+  /// Is `attend` made of kernels, for which one call for all sequences of equal length is best?
+  virtual bool attends_with_kernels() const { return false; }
   /// May `attend` use kernels for x?
   bool has_kernels(const at::Tensor& x) const { return spec_.fused && spec_.layout == "auto" && x.is_cpu(); }
   /// Cost of `attend` on one sequence, all heads.
@@ -64,6 +66,9 @@ class AttentionMixer : public Mixer {
 
   /// The same for a window in each class of places mod stride, in `heads` of the heads (see ops::split_residues).
   MixerCost residue_cost(std::int64_t n, std::int64_t stride, std::int64_t window, std::int64_t heads) const;
+
+  /// Probability with which weights are dropped: 0 in evaluation.
+  double attention_dropout() const { return is_training() ? spec_.attention_dropout : 0.0; }
 
   /// (B, n, d_qkv) → (B, H, n, d_head), a view.
   at::Tensor split_heads(const at::Tensor& rows) const { return rows.unflatten(-1, {spec_.num_heads, spec_.d_head()}).transpose(1, 2); }

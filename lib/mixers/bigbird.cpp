@@ -76,9 +76,9 @@ class BigBird : public AttentionMixer {
     const std::int64_t n = q.size(2), global = std::min(options_.global_blocks * options_.block, n);
     TORCH_CHECK(n <= spec_.max_length, "bigbird: a sequence of ", n, " tokens, but its random blocks are drawn for ", spec_.max_length);
     std::vector<at::Tensor> rows;
-    if (global > 0) rows.push_back(ops::dense_attention(q.narrow(2, 0, global), k, v, hidden_keys(context)).out);
+    if (global > 0) rows.push_back(ops::dense_attention(q.narrow(2, 0, global), k, v, hidden_keys(context), attention_dropout()).out);
     if (global < n) {
-      rows.push_back(ops::block_sparse_attention(q.narrow(2, global, n - global), k, v, context.mask, pattern(context.lengths, n, q.device(), options_.global_blocks)).out);
+      rows.push_back(ops::block_sparse_attention(q.narrow(2, global, n - global), k, v, context.mask, pattern(context.lengths, n, q.device(), options_.global_blocks), attention_dropout()).out);
     }
     return at::cat(rows, 2);
   }
@@ -88,11 +88,11 @@ class BigBird : public AttentionMixer {
     const SequenceLayout& layout = context.layout;
     const std::int64_t n = layout.max_length(), global = std::min(options_.global_blocks * options_.block, n);
     TORCH_CHECK(n <= spec_.max_length, "bigbird: a sequence of ", n, " tokens, but its random blocks are drawn for ", spec_.max_length);
-    const at::Tensor out = ops::packed_attention(q, layout.offsets(), {{k, v, {}, context.visible, pattern(layout.lengths(), n, at::kCPU, 0)}}).out;
+    const at::Tensor out = ops::packed_attention(q, layout.offsets(), {{k, v, {}, context.visible, pattern(layout.lengths(), n, at::kCPU, 0)}}, attention_dropout()).out;
     if (global == 0) return out;
     const auto [rows, offsets] = some_tokens(layout, layout.positions(at::kCPU).lt(global));
     const at::Tensor of_global =
-        ops::packed_attention(q.index_select(0, rows), offsets, {{k, v, layout.offsets(), context.visible, ops::dense_pattern(global, n)}}).out;
+        ops::packed_attention(q.index_select(0, rows), offsets, {{k, v, layout.offsets(), context.visible, ops::dense_pattern(global, n)}}, attention_dropout()).out;
     return at::index_copy(out, 0, rows, of_global);
   }
 
@@ -111,7 +111,7 @@ class BigBird : public AttentionMixer {
   at::Tensor random_order_;
 };
 
-const bool registered = register_mixer<BigBird, BigBirdOptions>("bigbird", {.rows_sum_to_one = true, .hides_keys = true});
+const bool registered = register_mixer<BigBird, BigBirdOptions>("bigbird", {.rows_sum_to_one = true, .hides_keys = true, .attention_dropout = true});
 
 }  // namespace
 }  // namespace lra

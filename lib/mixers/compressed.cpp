@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "mixers/attention_mixer.h"
+#include "ops/map_places.h"
 
 namespace lra {
 namespace {
@@ -39,13 +40,18 @@ class CompressedAttention : public AttentionMixer {
  private:
   std::int64_t slots(std::int64_t n) const { return (n - 1) / stride_ + 1; }
 
+  // (H, kernel, d, d): of each head and place of a slot, what its input is multiplied by from the right.
+  at::Tensor matrices(const torch::nn::Conv1d& convolution) const {
+    return convolution->weight.view({spec_.num_heads, spec_.d_head(), spec_.d_head(), kernel_}).permute({0, 3, 2, 1}).contiguous();
+  }
+
   // (B, H, n, d), zero at padding → (B, H, slots, d). One product for each head.
   at::Tensor compress(const at::Tensor& x, const torch::nn::Conv1d& convolution) const {
     const std::int64_t batch = x.size(0), heads = x.size(1), n = x.size(2), d = x.size(3);
     const std::int64_t missing = (slots(n) - 1) * stride_ + kernel_ - n;
     const at::Tensor whole = missing > 0 ? at::constant_pad_nd(x, {0, 0, 0, missing}) : x;
     const at::Tensor rows = whole.unfold(2, kernel_, stride_).permute({1, 0, 2, 4, 3}).reshape({heads, batch * slots(n), kernel_ * d});
-    const at::Tensor weight = convolution->weight.view({heads, d, d, kernel_}).permute({0, 3, 2, 1}).reshape({heads, kernel_ * d, d});
+    const at::Tensor weight = matrices(convolution).view({heads, kernel_ * d, d});
     const at::Tensor& bias = convolution->bias;
     const at::Tensor compressed = bias.defined() ? at::baddbmm(bias.view({heads, 1, d}), rows, weight) : at::bmm(rows, weight);
     return compressed.view({heads, batch, slots(n), d}).transpose(0, 1);
@@ -59,6 +65,16 @@ class CompressedAttention : public AttentionMixer {
       logits.masked_fill_(empty.unsqueeze(1).unsqueeze(2), masked_logit);
     }
     return at::matmul(at::softmax(logits, -1), compress(v, compress_value_));
+  }
+
+  bool has_kernel() const override { return true; }
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+    const SequenceLayout& layout = context.layout;
+    const auto shorter = [&](const at::Tensor& x, const torch::nn::Conv1d& convolution) {
+      const at::Tensor slots = ops::compress_places(x, matrices(convolution), layout.lengths(), stride_);
+      return convolution->bias.defined() ? slots + convolution->bias.view({x.size(1), x.size(2)}) : slots;
+    };
+    return ops::attend_slots(q, layout.offsets(), shorter(k, compress_key_), shorter(v, compress_value_), ops::slot_offsets(layout.lengths(), stride_));
   }
 
   MixerCost attend_cost(std::int64_t n) const override {

@@ -2,6 +2,7 @@
 #include <ATen/ops/softmax.h>
 
 #include "mixers/attention_mixer.h"
+#include "ops/feature_attention.h"
 
 namespace lra {
 namespace {
@@ -16,6 +17,11 @@ class EfficientAttention : public AttentionMixer {
     at::Tensor keys = k;
     if (context.mask.defined()) keys = keys.masked_fill(context.mask.logical_not().unsqueeze(1).unsqueeze(-1), masked_logit);
     return at::matmul(at::softmax(q, -1), at::matmul(at::softmax(keys, -2).transpose(-2, -1), v));
+  }
+
+  bool has_kernel() const override { return true; }
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+    return ops::feature_attention(q, k, v, context.layout.offsets(), {.kind = ops::cpu::Features::softmax});
   }
 
   MixerCost attend_cost(std::int64_t n) const override {

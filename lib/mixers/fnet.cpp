@@ -14,7 +14,7 @@ class FourierMixer : public Mixer {
 
   at::Tensor forward(const at::Tensor& x, const SequenceLayout& layout) override {
     TORCH_CHECK(layout.max_length() <= spec_.max_length, "fnet: a sequence of ", layout.max_length(), " tokens, but max_length is ", spec_.max_length);
-    return ops::fourier_mix(x, layout.lengths(), spec_.max_length);
+    return ops::fourier_mix(x, layout.lengths(), spec_.max_length, spec_.fused && spec_.layout == "auto");
   }
 
   // No matrix multiplications: 2.5 N log2 N for each real transform of N values, declared.

@@ -55,13 +55,13 @@ class GlobalAttention : public AttentionMixer {
     const at::Tensor padding = hidden_keys(context);
     const at::Tensor readers = split_heads(query->forward(tokens_).unsqueeze(0)).expand({q.size(0), -1, -1, -1});
     const auto states = [&](const at::Tensor& values) {  // (B, g, d_model)
-      return output->forward(ops::dense_attention(readers, k, values, padding).out.transpose(1, 2).flatten(2));
+      return output->forward(ops::dense_attention(readers, k, values, padding, attention_dropout()).out.transpose(1, 2).flatten(2));
     };
     const at::Tensor read = states(v);
     // What the states' keys are made of is no mixed value: see Mixer::mix_values.
     const at::Tensor read_for_keys =
         context.x.is_same(context.value_x) ? read : states(split_heads(value->forward(context.x)));
-    return ops::merge({ops::dense_attention(q, split_heads(key->forward(read_for_keys)), split_heads(value->forward(read)), {}), ops::single_key_attention(q, k, v)}).out;
+    return ops::merge({ops::dense_attention(q, split_heads(key->forward(read_for_keys)), split_heads(value->forward(read)), {}, attention_dropout()), ops::single_key_attention(q, k, v, attention_dropout())}).out;
   }
 
   // The special tokens' places (B, G), G the most that a sequence has, and which of these entries are there.
@@ -88,10 +88,10 @@ class GlobalAttention : public AttentionMixer {
     const at::Tensor index = special.places.unsqueeze(1).unsqueeze(3).expand({-1, q.size(1), -1, q.size(3)});
     const auto pick = [&](const at::Tensor& x) { return x.gather(2, index); };
     // Ordinary tokens: the special ones and themselves. The rows of special tokens are replaced after that.
-    const at::Tensor out = ops::merge({ops::dense_attention(q, pick(k), pick(v), special.there.logical_not().unsqueeze(1).unsqueeze(2)),
-                                       ops::single_key_attention(q, k, v)})
+    const at::Tensor out = ops::merge({ops::dense_attention(q, pick(k), pick(v), special.there.logical_not().unsqueeze(1).unsqueeze(2), attention_dropout()),
+                                       ops::single_key_attention(q, k, v, attention_dropout())})
                                .out.transpose(1, 2);
-    const at::Tensor rows = ops::dense_attention(pick(q), k, v, hidden_keys(context)).out.transpose(1, 2);  // (B, G, H, d)
+    const at::Tensor rows = ops::dense_attention(pick(q), k, v, hidden_keys(context), attention_dropout()).out.transpose(1, 2);  // (B, G, H, d)
     const at::Tensor entries = special.there.nonzero();
     const at::Tensor b = entries.select(1, 0), g = entries.select(1, 1);
     return out.index_put({b, special.places.index({b, g})}, rows.index({b, g})).transpose(1, 2);
@@ -107,12 +107,12 @@ class GlobalAttention : public AttentionMixer {
       const auto in_heads = [&](const at::Tensor& x) { return x.view({-1, spec_.num_heads, spec_.d_head()}); };
       const at::Tensor readers = in_heads(query->forward(tokens_)).repeat({layout.batch(), 1, 1});
       const auto states = [&](const at::Tensor& values) {  // (B * g, d_model)
-        return output->forward(ops::packed_attention(readers, offsets, {{k, values, layout.offsets(), {}, ops::dense_pattern(g, n)}}).out.flatten(1));
+        return output->forward(ops::packed_attention(readers, offsets, {{k, values, layout.offsets(), {}, ops::dense_pattern(g, n)}}, attention_dropout()).out.flatten(1));
       };
       const at::Tensor read = states(v);
       const at::Tensor read_for_keys = context.same_input() ? read : states(in_heads(value->forward(context.x)));  // see attend_to_added
       const ops::KeySource to_added{in_heads(key->forward(read_for_keys)), in_heads(value->forward(read)), offsets, {}, ops::dense_pattern(n, g)};
-      return ops::packed_attention(q, layout.offsets(), {to_added, {k, v, {}, {}, ops::dense_pattern(n, n, 0)}}).out;
+      return ops::packed_attention(q, layout.offsets(), {to_added, {k, v, {}, {}, ops::dense_pattern(n, n, 0)}}, attention_dropout()).out;
     }
     const at::Tensor& ids = layout.token_ids();
     TORCH_CHECK(options_.token_ids.empty() || ids.defined(), "global: token_ids are given, but the batch has no token numbers");
@@ -120,8 +120,8 @@ class GlobalAttention : public AttentionMixer {
     const auto [rows, offsets] = some_tokens(layout, special);
     const auto pick = [&](const at::Tensor& x) { return x.index_select(0, rows); };
     const ops::KeySource to_special{pick(k), pick(v), offsets, {}, ops::dense_pattern(n, n)}, self{k, v, {}, special.logical_not(), ops::dense_pattern(n, n, 0)};
-    const at::Tensor out = ops::packed_attention(q, layout.offsets(), {to_special, self}).out;
-    const at::Tensor of_special = ops::packed_attention(pick(q), offsets, {{k, v, layout.offsets(), {}, ops::dense_pattern(n, n)}}).out;
+    const at::Tensor out = ops::packed_attention(q, layout.offsets(), {to_special, self}, attention_dropout()).out;
+    const at::Tensor of_special = ops::packed_attention(pick(q), offsets, {{k, v, layout.offsets(), {}, ops::dense_pattern(n, n)}}, attention_dropout()).out;
     return at::index_copy(out, 0, rows, of_special);
   }
 
@@ -143,7 +143,7 @@ class GlobalAttention : public AttentionMixer {
 
 // Tokens with listed ids can be a share of the sequence.
 const bool registered = register_mixer<GlobalAttention, GlobalOptions>("global", [](const Json& options) {
-  return MixerTraits{.rows_sum_to_one = true, .quadratic_memory = !options.at("token_ids").empty()};
+  return MixerTraits{.rows_sum_to_one = true, .quadratic_memory = !options.at("token_ids").empty(), .attention_dropout = true};
 });
 
 }  // namespace

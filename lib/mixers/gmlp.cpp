@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "mixers/along_sequence.h"
 #include "mixers/mixer.h"
+#include "ops/map_places.h"
 
 namespace lra {
 namespace {
@@ -32,7 +33,12 @@ class GatedMlp : public Mixer {
   at::Tensor forward(const at::Tensor& x, const SequenceLayout& layout) override {
     TORCH_CHECK(layout.max_length() <= spec_.max_length, "gmlp: a sequence of ", layout.max_length(), " tokens, but its gate is made for ", spec_.max_length);
     const auto halves = at::gelu(input_->forward(x)).chunk(2, 1);
-    const at::Tensor gate = map_along_sequence(norm_->forward(halves[1]), layout, spec_.layout, [&](const at::Tensor& rows) {
+    const at::Tensor normalised = norm_->forward(halves[1]);
+    if (spec_.fused && spec_.layout == "auto" && x.is_cpu()) {
+      const at::Tensor gate = ops::map_places(normalised, spatial_weight_, spatial_bias_, layout.lengths(), {.rows = true, .columns = true});
+      return output_->forward(halves[0] * gate.view_as(normalised));
+    }
+    const at::Tensor gate = map_along_sequence(normalised, layout, spec_.layout, [&](const at::Tensor& rows) {
       const std::int64_t n = rows.size(1);
       return at::linear(rows, spatial_weight_.narrow(0, 0, n).narrow(1, 0, n), spatial_bias_.narrow(0, 0, n));
     });

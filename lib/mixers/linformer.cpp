@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "mixers/attention_mixer.h"
+#include "ops/map_places.h"
 
 namespace lra {
 namespace {
@@ -42,9 +43,13 @@ class Linformer : public AttentionMixer {
   }
 
  private:
+  void check_length(std::int64_t n) const {
+    TORCH_CHECK(n <= spec_.max_length, "linformer: a sequence of ", n, " tokens, but its matrices are made for ", spec_.max_length);
+  }
+
   // (B, H, n, d) → (B, H, d, k). Keys and values are zero at padding, so that padding adds nothing.
   at::Tensor shorten(const at::Tensor& x, const at::Tensor& matrix) const {
-    TORCH_CHECK(x.size(2) <= spec_.max_length, "linformer: a sequence of ", x.size(2), " tokens, but its matrices are made for ", spec_.max_length);
+    check_length(x.size(2));
     const at::Tensor columns = x.transpose(-2, -1);
     if (matrix.dim() == 3) return at::matmul(columns, matrix.narrow(1, 0, x.size(2)));
     return at::mm(columns.reshape({-1, x.size(2)}), matrix.narrow(0, 0, x.size(2))).view({x.size(0), x.size(1), x.size(3), options_.k});
@@ -55,6 +60,18 @@ class Linformer : public AttentionMixer {
     const at::Tensor values = shorten(v, value_matrix_);
     const at::Tensor logits = at::matmul(q, keys * (1.0 / std::sqrt(static_cast<double>(spec_.d_head()))));
     return at::matmul(at::softmax(logits, -1), values.transpose(-2, -1));
+  }
+
+  bool has_kernel() const override { return true; }
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+    const SequenceLayout& layout = context.layout;
+    check_length(layout.max_length());
+    const auto shorter = [&](const at::Tensor& x, const at::Tensor& matrix) {
+      return ops::map_places(x, matrix.transpose(-2, -1), {}, layout.lengths(), {.columns = true}).view({-1, spec_.num_heads, spec_.d_head()});
+    };
+    std::vector<std::int64_t> key_offsets;
+    for (std::int64_t b = 0; b <= layout.batch(); ++b) key_offsets.push_back(b * options_.k);
+    return ops::attend_slots(q, layout.offsets(), shorter(k, key_matrix_), shorter(v, value_matrix_), key_offsets);
   }
 
   MixerCost attend_cost(std::int64_t n) const override {

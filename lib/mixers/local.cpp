@@ -27,14 +27,14 @@ class LocalAttention : public AttentionMixer {
   }
 
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
-    return ops::block_sparse_attention(q, k, v, context.mask, pattern(q.size(2), q.device())).out;
+    return ops::block_sparse_attention(q, k, v, context.mask, pattern(q.size(2), q.device()), attention_dropout()).out;
   }
 
   bool has_kernel() const override { return true; }
   at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
     const std::int64_t n = context.layout.max_length();
     const ops::BlockPattern keys = options_.blocked ? ops::diagonal_pattern(n, options_.block, at::kCPU) : ops::dense_pattern(n, n, options_.window);
-    return ops::packed_attention(q, context.layout.offsets(), {{k, v, {}, context.visible, keys}}).out;
+    return ops::packed_attention(q, context.layout.offsets(), {{k, v, {}, context.visible, keys}}, attention_dropout()).out;
   }
 
   MixerCost attend_cost(std::int64_t n) const override { return pattern_cost(n, pattern(n, at::kCPU), spec_.num_heads); }
@@ -42,7 +42,7 @@ class LocalAttention : public AttentionMixer {
   const LocalOptions options_;
 };
 
-const bool registered = register_mixer<LocalAttention, LocalOptions>("local", {.rows_sum_to_one = true, .hides_keys = true});
+const bool registered = register_mixer<LocalAttention, LocalOptions>("local", {.rows_sum_to_one = true, .hides_keys = true, .attention_dropout = true});
 
 }  // namespace
 }  // namespace lra

@@ -59,7 +59,7 @@ class Longformer : public AttentionMixer {
     const auto add = [&](std::int64_t first, std::int64_t count, std::int64_t dilation) {
       if (count == 0) return;
       const auto some = [&](const at::Tensor& x) { return x.narrow(1, first, count); };
-      const ops::PartialAttention part = ops::strided_window_attention(some(q), some(k), some(v), seen, dilation, options_.window);
+      const ops::PartialAttention part = ops::strided_window_attention(some(q), some(k), some(v), seen, dilation, options_.window, attention_dropout());
       outs.push_back(part.out);
       sums.push_back(part.log_sum);
     };
@@ -70,9 +70,9 @@ class Longformer : public AttentionMixer {
 
     const at::Tensor padding = hidden_keys(context);
     const at::Tensor global_padding = padding.defined() ? padding.narrow(3, 0, global) : padding;
-    const at::Tensor out = ops::merge({near, ops::dense_attention(q, k.narrow(2, 0, global), v.narrow(2, 0, global), global_padding)}).out;
+    const at::Tensor out = ops::merge({near, ops::dense_attention(q, k.narrow(2, 0, global), v.narrow(2, 0, global), global_padding, attention_dropout())}).out;
     const at::Tensor rows = ops::dense_attention(split_heads(query_global_->forward(context.x.narrow(1, 0, global))), split_heads(key_global_->forward(context.x)),
-                                                 split_heads(value_global_->forward(context.value_x)), padding)
+                                                 split_heads(value_global_->forward(context.value_x)), padding, attention_dropout())
                                 .out;
     return at::cat({rows, out.narrow(2, global, n - global)}, 2);
   }
@@ -92,7 +92,7 @@ class Longformer : public AttentionMixer {
       const at::Tensor some_keys = some(k), some_values = some(v);
       std::vector<ops::KeySource> keys{{some_keys, some_values, {}, ordinary, ops::dense_pattern(n, n, options_.window)}};
       if (global > 0) keys.push_back({some_keys, some_values, {}, context.visible, ops::dense_pattern(n, global), false});
-      outs.push_back(ops::packed_attention(some(q), layout.offsets(), keys, std::min(dilation, n)).out);
+      outs.push_back(ops::packed_attention(some(q), layout.offsets(), keys, attention_dropout(), std::min(dilation, n)).out);
     };
     add(0, plain, 1);
     add(plain, options_.dilated_heads, options_.dilation);
@@ -104,7 +104,7 @@ class Longformer : public AttentionMixer {
     const auto in_heads = [&](const at::Tensor& x) { return x.view({-1, spec_.num_heads, spec_.d_head()}); };
     const at::Tensor of_global = ops::packed_attention(in_heads(query_global_->forward(context.x.index_select(0, rows))), offsets,
                                                        {{in_heads(key_global_->forward(context.x)), in_heads(value_global_->forward(context.value_x)), layout.offsets(),
-                                                         context.visible, ops::dense_pattern(global, n)}})
+                                                         context.visible, ops::dense_pattern(global, n)}}, attention_dropout())
                                      .out;
     return at::index_copy(out, 0, rows, of_global);
   }
@@ -127,7 +127,7 @@ class Longformer : public AttentionMixer {
   torch::nn::Linear query_global_{nullptr}, key_global_{nullptr}, value_global_{nullptr};
 };
 
-const bool registered = register_mixer<Longformer, LongformerOptions>("longformer", {.rows_sum_to_one = true, .hides_keys = true});
+const bool registered = register_mixer<Longformer, LongformerOptions>("longformer", {.rows_sum_to_one = true, .hides_keys = true, .attention_dropout = true});
 
 }  // namespace
 }  // namespace lra

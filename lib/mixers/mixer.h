@@ -24,7 +24,7 @@ struct MixerSpec {
   double attention_dropout = 0.0;
   bool bias = false;              ///< biases in the projections
   std::string layout = "auto";    ///< ModelConfig::mixer_layout
-  bool fused = true;              ///< ModelConfig::kernels is "fused": kernels on packed tokens where there are some
+  bool fused = true;              ///< kernels of our own where there are some; false: LibTorch's operators (ModelConfig::kernels)
   std::int64_t vocab_size = 0;    ///< token ids are below it, CLS is equal to it; 0: not known
   std::int64_t layer = 0;         ///< 0-based
   std::shared_ptr<Mixer> first = nullptr;  ///< that of layer 0, for parameters that all layers share; null in layer 0
@@ -75,7 +75,7 @@ struct MixerTraits {
   bool quadratic_memory = false;   ///< may make tensors that grow with n²
   bool fixed_length = false;       ///< has parameters or a transform tied to max_length
   bool hides_keys = false;         ///< follows SequenceLayout::visible(), as the mixers for which LRA's code uses its padding mask (but Sinkhorn, which sorts by all)
-  bool attention_dropout = false;  ///< weights are materialised, so attention dropout exists
+  bool attention_dropout = false;  ///< weights exist, if only a tile of them at a time, so that some can be dropped
 };
 
 struct MixerEntry {

@@ -9,6 +9,7 @@
 
 #include "mixers/along_sequence.h"
 #include "mixers/mixer.h"
+#include "ops/map_places.h"
 
 namespace lra {
 namespace {
@@ -37,6 +38,10 @@ class MlpMixer : public Mixer {
   at::Tensor forward(const at::Tensor& x, const SequenceLayout& layout) override {
     TORCH_CHECK(layout.max_length() <= spec_.max_length, "mlp_mixer: a sequence of ", layout.max_length(), " tokens, but its weights are made for ",
                 spec_.max_length);
+    if (spec_.fused && spec_.layout == "auto" && x.is_cpu()) {
+      const at::Tensor hidden = at::gelu(ops::map_places(x, expand_weight_, expand_bias_, layout.lengths(), {.columns = true}));
+      return ops::map_places(hidden, contract_weight_, contract_bias_, layout.lengths(), {.rows = true}).view_as(x);
+    }
     return map_along_sequence(x, layout, spec_.layout, [&](const at::Tensor& rows) {
       const std::int64_t n = rows.size(1);
       const at::Tensor hidden = at::gelu(at::linear(rows, expand_weight_.narrow(1, 0, n), expand_bias_));

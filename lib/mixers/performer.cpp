@@ -17,6 +17,7 @@
 
 #include "mixers/attention_mixer.h"
 #include "mixers/seed.h"
+#include "ops/feature_attention.h"
 
 namespace lra {
 namespace {
@@ -102,6 +103,12 @@ class Performer : public AttentionMixer {
     sums = sums + key_epsilon * keys;
     return (at::matmul(query_features, products) + query_epsilon * products.sum(-2, true)) /
            (at::matmul(query_features, sums) + query_epsilon * sums.sum(-2, true));
+  }
+
+  bool has_kernel() const override { return true; }
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+    const auto kind = options_.kernel == "softmax" ? ops::cpu::Features::exponential : ops::cpu::Features::relu;
+    return ops::feature_attention(q, k, v, context.layout.offsets(), {.kind = kind, .directions = directions_, .epsilon = options_.feature_epsilon});
   }
 
   MixerCost attend_cost(std::int64_t n) const override {

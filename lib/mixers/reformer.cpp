@@ -153,7 +153,7 @@ class Reformer : public AttentionMixer {
       const at::Tensor query_places = at::arange(count * chunk, integers).view({1, 1, count, chunk, 1});
       return logits.masked_fill(query_places.eq(key_places.unsqueeze(3)), self_logit) + added.flatten(1, 2);
     };
-    const ops::PartialAttention all = ops::block_sparse_attention(sorted, keys, values, context.mask, chunks, change);
+    const ops::PartialAttention all = ops::block_sparse_attention(sorted, keys, values, context.mask, chunks, attention_dropout(), change);
     const auto by_round = [&](const at::Tensor& rows) { return ops::permute_rows(rows.view({batch, rounds, heads, n, -1}), place, order); };
     const at::Tensor out = by_round(all.out.contiguous()), log_sum = by_round(all.log_sum.contiguous()).squeeze(-1);
     std::vector<ops::PartialAttention> parts;
@@ -167,7 +167,7 @@ class Reformer : public AttentionMixer {
     const std::int64_t n = layout.max_length();
     TORCH_CHECK(n <= spec_.max_length, "reformer: a sequence of ", n, " tokens, but its rotations are made for ", spec_.max_length);
     const at::Tensor lengths = at::tensor(layout.lengths(), at::kLong).view({-1, 1, 1, 1});
-    return ops::packed_attention(x, layout.offsets(), {{x, v, {}, {}, pattern(n, lengths), true, true}}, 1, hash(x.detach(), layout)).out;
+    return ops::packed_attention(x, layout.offsets(), {{x, v, {}, {}, pattern(n, lengths), true, true}}, attention_dropout(), 1, hash(x.detach(), layout)).out;
   }
 
   // x (T, H, d). The same buckets and order as in `attend`.
@@ -248,7 +248,7 @@ class Reformer : public AttentionMixer {
   at::Tensor rotations_;
 };
 
-const bool registered = register_mixer<Reformer, ReformerOptions>("reformer", {.rows_sum_to_one = true});
+const bool registered = register_mixer<Reformer, ReformerOptions>("reformer", {.rows_sum_to_one = true, .attention_dropout = true});
 
 }  // namespace
 }  // namespace lra

@@ -9,6 +9,7 @@
 
 #include "mixers/attention_mixer.h"
 #include "mixers/seed.h"
+#include "ops/feature_attention.h"
 
 namespace lra {
 namespace {
@@ -44,6 +45,11 @@ class RandomFeatureAttention : public AttentionMixer {
     if (context.mask.defined()) key_features = key_features * context.mask.unsqueeze(1).unsqueeze(-1).to(key_features.scalar_type());
     const at::Tensor normaliser = at::matmul(query_features, key_features.sum(-2).unsqueeze(-1));
     return at::matmul(query_features, at::matmul(key_features.transpose(-2, -1), v)) / normaliser;
+  }
+
+  bool has_kernel() const override { return true; }
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+    return ops::feature_attention(q, k, v, context.layout.offsets(), {.kind = ops::cpu::Features::sincos, .directions = directions_, .sigma = sigma_});
   }
 
   MixerCost attend_cost(std::int64_t n) const override {

@@ -96,6 +96,7 @@ class Sinkhorn : public AttentionMixer {
     return scores - rows - columns;
   }
 
+  bool attends_with_kernels() const override { return true; }
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
     const std::int64_t batch = q.size(0), heads = q.size(1), n = q.size(2), d = q.size(3);
     const std::int64_t size = block_size(n), blocks = (n + size - 1) / size;
@@ -117,10 +118,19 @@ class Sinkhorn : public AttentionMixer {
     const auto matched_of = [&](const at::Tensor& whole) {
       return (at::matmul(weights, whole).view({batch, heads, blocks, size, d}) / divisor).flatten(2, 3);
     };
+    // All blocks have all slots: one divisor for a block, taken out of the product.
+    if (has_kernels(q) && !padded && n % size == 0) {
+      const at::Tensor shares = weights / weights.sum(-1, true);
+      const auto matched = [&](const at::Tensor& x) { return at::matmul(shares, whole_blocks(x)).view({batch, heads, n, d}); };
+      return ops::rectangle_attention(q, {{k, v, {}, {}, ops::diagonal_pattern(n, size, at::kCPU)}, {matched(k), matched(v), {}, {}, ops::diagonal_pattern(n, size, at::kCPU)}},
+                                      attention_dropout())
+          .out;
+    }
     if (has_kernels(q)) {
       const at::Tensor first_slots = slots.select(2, 0).expand({batch, blocks, -1}).flatten();
       return ops::rectangle_attention(q, {{k, v, {}, padded ? context.mask.flatten() : at::Tensor(), ops::diagonal_pattern(n, size, at::kCPU)},
-                                          {matched_of(whole_blocks(k)), matched_of(whole_blocks(v)), {}, first_slots, ops::diagonal_pattern(blocks * size, size, at::kCPU)}})
+                                          {matched_of(whole_blocks(k)), matched_of(whole_blocks(v)), {}, first_slots, ops::diagonal_pattern(blocks * size, size, at::kCPU)}},
+                                      attention_dropout())
           .out;
     }
     const auto with_matched = [&](const at::Tensor& x) {
@@ -134,7 +144,7 @@ class Sinkhorn : public AttentionMixer {
       const at::Tensor matched = slots.select(2, 0).expand({-1, blocks, -1}).flatten(1);
       mask = at::cat({slots.view({slots.size(0), blocks * size}), matched}, 1).expand({batch, -1});
     }
-    return ops::block_sparse_attention(q, with_matched(k), with_matched(v), mask, pattern).out;
+    return ops::block_sparse_attention(q, with_matched(k), with_matched(v), mask, pattern, attention_dropout()).out;
   }
 
   MixerCost attend_cost(std::int64_t n) const override {
@@ -155,7 +165,7 @@ class Sinkhorn : public AttentionMixer {
   std::uint64_t step_ = 0, sequences_ = 0;  // of training
 };
 
-const bool registered = register_mixer<Sinkhorn, SinkhornOptions>("sinkhorn", {.rows_sum_to_one = true});
+const bool registered = register_mixer<Sinkhorn, SinkhornOptions>("sinkhorn", {.rows_sum_to_one = true, .attention_dropout = true});
 
 }  // namespace
 }  // namespace lra

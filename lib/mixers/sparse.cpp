@@ -63,9 +63,9 @@ class SparseAttention : public AttentionMixer {
         const auto block = [&](const at::Tensor& x) { return x.floor_divide(l); };
         hidden = hidden.logical_or(block(places).unsqueeze(1).eq(block(columns)));
       }
-      const ops::PartialAttention part = ops::dense_attention(q, k.index_select(2, columns), v.index_select(2, columns), hidden);
+      const ops::PartialAttention part = ops::dense_attention(q, k.index_select(2, columns), v.index_select(2, columns), hidden, attention_dropout());
       if (options_.merged) return part;
-      ops::PartialAttention self = ops::single_key_attention(q, k, v);
+      ops::PartialAttention self = ops::single_key_attention(q, k, v, attention_dropout());
       self.log_sum = self.log_sum.masked_fill(places.remainder(l).ge(l - options_.columns), masked_logit);  // these are columns
       return ops::merge({part, self});
     }
@@ -74,7 +74,7 @@ class SparseAttention : public AttentionMixer {
     const at::Tensor rows = at::arange(hidden.size(3), places.options());
     if (options_.merged) hidden = hidden.logical_or((rows.unsqueeze(1) - rows).abs().le(1));  // within the window of l
     const auto split = [&](const at::Tensor& x) { return ops::split_residues(x, stride); };
-    const ops::PartialAttention part = ops::dense_attention(split(q), split(k), split(v), hidden);
+    const ops::PartialAttention part = ops::dense_attention(split(q), split(k), split(v), hidden, attention_dropout());
     return {ops::join_residues(part.out, stride, n), ops::join_residues(part.log_sum, stride, n)};
   }
 
@@ -86,9 +86,9 @@ class SparseAttention : public AttentionMixer {
     const auto first = [&](const at::Tensor& x) { return x.narrow(1, 0, heads); };
     const auto last = [&](const at::Tensor& x) { return x.narrow(1, spec_.num_heads - far_heads(), far_heads()); };
     if (!fixed()) {
-      const at::Tensor near = ops::packed_attention(first(q), layout.offsets(), {{first(k), first(v), {}, context.visible, ops::dense_pattern(n, n, block)}}).out;
+      const at::Tensor near = ops::packed_attention(first(q), layout.offsets(), {{first(k), first(v), {}, context.visible, ops::dense_pattern(n, n, block)}}, attention_dropout()).out;
       const at::Tensor far =
-          ops::packed_attention(last(q), layout.offsets(), {{last(k), last(v), {}, context.visible, ops::dense_pattern(n, n)}}, std::min(block, n)).out;
+          ops::packed_attention(last(q), layout.offsets(), {{last(k), last(v), {}, context.visible, ops::dense_pattern(n, n)}}, attention_dropout(), std::min(block, n)).out;
       return at::cat({near, far}, 1);
     }
     const at::Tensor is_column = layout.positions(at::kCPU).remainder(block).ge(block - options_.columns);
@@ -98,18 +98,18 @@ class SparseAttention : public AttentionMixer {
     at::Tensor others = is_column.logical_not();
     if (options_.merged) {  // the near part has no columns
       if (context.visible.defined()) others = others.logical_and(context.visible);
-      return ops::packed_attention(q, layout.offsets(), {{k, v, {}, others, ops::diagonal_pattern(n, block, at::kCPU)}, far}).out;
+      return ops::packed_attention(q, layout.offsets(), {{k, v, {}, others, ops::diagonal_pattern(n, block, at::kCPU)}, far}, attention_dropout()).out;
     }
     const at::Tensor near =
-        ops::packed_attention(first(q), layout.offsets(), {{first(k), first(v), {}, context.visible, ops::diagonal_pattern(n, block, at::kCPU)}}).out;
+        ops::packed_attention(first(q), layout.offsets(), {{first(k), first(v), {}, context.visible, ops::diagonal_pattern(n, block, at::kCPU)}}, attention_dropout()).out;
     const ops::KeySource self{last(k), last(v), {}, others, ops::dense_pattern(n, n, 0)};
-    return at::cat({near, ops::packed_attention(last(q), layout.offsets(), {far, self}).out}, 1);
+    return at::cat({near, ops::packed_attention(last(q), layout.offsets(), {far, self}, attention_dropout()).out}, 1);
   }
 
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
     const at::Tensor real = real_places(context, q);
     const auto near_part = [&](std::int64_t heads) {
-      return ops::block_sparse_attention(q.narrow(1, 0, heads), k.narrow(1, 0, heads), v.narrow(1, 0, heads), context.mask, near_pattern(q.size(2), q.device()));
+      return ops::block_sparse_attention(q.narrow(1, 0, heads), k.narrow(1, 0, heads), v.narrow(1, 0, heads), context.mask, near_pattern(q.size(2), q.device()), attention_dropout());
     };
     if (options_.merged) return ops::merge({near_part(near_heads()), far(q, k, v, real)}).out;
     const auto last = [&](const at::Tensor& x) { return x.narrow(1, near_heads(), far_heads()); };
@@ -145,7 +145,7 @@ class SparseAttention : public AttentionMixer {
 };
 
 // At a given block size the far heads cost N² / block, in time and in memory.
-const bool registered = register_mixer<SparseAttention, SparseOptions>("sparse", {.rows_sum_to_one = true, .quadratic_memory = true, .hides_keys = true});
+const bool registered = register_mixer<SparseAttention, SparseOptions>("sparse", {.rows_sum_to_one = true, .quadratic_memory = true, .hides_keys = true, .attention_dropout = true});
 
 }  // namespace
 }  // namespace lra

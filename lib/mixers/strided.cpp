@@ -25,13 +25,13 @@ class StridedAttention : public AttentionMixer {
 
  private:
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
-    return ops::strided_window_attention(q, k, v, real_places(context, q), options_.stride, options_.window).out;
+    return ops::strided_window_attention(q, k, v, real_places(context, q), options_.stride, options_.window, attention_dropout()).out;
   }
 
   bool has_kernel() const override { return true; }
   at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
     const std::int64_t n = context.layout.max_length();
-    return ops::packed_attention(q, context.layout.offsets(), {{k, v, {}, context.visible, ops::dense_pattern(n, n, options_.window)}}, std::min(options_.stride, n)).out;
+    return ops::packed_attention(q, context.layout.offsets(), {{k, v, {}, context.visible, ops::dense_pattern(n, n, options_.window)}}, attention_dropout(), std::min(options_.stride, n)).out;
   }
 
   MixerCost attend_cost(std::int64_t n) const override { return residue_cost(n, options_.stride, options_.window, spec_.num_heads); }
@@ -39,7 +39,7 @@ class StridedAttention : public AttentionMixer {
   const StridedOptions options_;
 };
 
-const bool registered = register_mixer<StridedAttention, StridedOptions>("strided", {.rows_sum_to_one = true});
+const bool registered = register_mixer<StridedAttention, StridedOptions>("strided", {.rows_sum_to_one = true, .attention_dropout = true});
 
 }  // namespace
 }  // namespace lra

@@ -11,6 +11,7 @@
 #include <cmath>
 
 #include "mixers/attention_mixer.h"
+#include "ops/shared_attention.h"
 
 namespace lra {
 namespace {
@@ -87,9 +88,13 @@ class Synthesizer : public AttentionMixer {
     return (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2).narrow(-1, 0, n);
   }
 
+  void check_length(std::int64_t n) const {
+    TORCH_CHECK(n <= spec_.max_length, "synthesizer: a sequence of ", n, " tokens, but its logits are made for ", spec_.max_length);
+  }
+
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
     const std::int64_t batch = v.size(0), heads = v.size(1), n = v.size(2), d = v.size(3);
-    TORCH_CHECK(n <= spec_.max_length, "synthesizer: a sequence of ", n, " tokens, but its logits are made for ", spec_.max_length);
+    check_length(n);
     at::Tensor logits = learned_logits(n, context.x);
     if (options_.mixture) logits = at::matmul(q * (1.0 / std::sqrt(static_cast<double>(d))), k.transpose(-2, -1)).add_(logits);
     if (context.mask.defined()) logits = logits.masked_fill(context.mask.logical_not().unsqueeze(1).unsqueeze(2), masked_logit);
@@ -99,6 +104,15 @@ class Synthesizer : public AttentionMixer {
     // The same weights for all sequences: one product for each head with the values of all as its columns, instead of copies of the weights.
     const at::Tensor columns = v.permute({1, 2, 0, 3}).reshape({heads, n, batch * d});
     return at::matmul(weights.squeeze(0), columns).view({heads, n, batch, d}).permute({2, 0, 1, 3});
+  }
+
+  // Only for logits that all sequences share; dropout needs the weights.
+  bool has_kernel() const override {
+    return options_.kind == "random" && !options_.mixture && !(is_training() && spec_.attention_dropout > 0);
+  }
+  at::Tensor attend_packed(const at::Tensor&, const at::Tensor&, const at::Tensor& v, const PackedContext& context) override {
+    check_length(context.layout.max_length());
+    return ops::shared_attention(v, left_.defined() ? left_ : logits_, right_, context.layout.lengths(), context.visible);
   }
 
   MixerCost attend_cost(std::int64_t n) const override {

@@ -1,13 +1,13 @@
 #include "model/classifier.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/dropout.h>
 #include <ATen/ops/ne.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <torch/nn/init.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "model/embedding.h"
@@ -82,9 +82,7 @@ at::Tensor Classifier::forward(const at::Tensor& tokens, const SequenceLayout& l
 at::Tensor Classifier::score(const at::Tensor& tokens, SequenceLayout layout) {
   layout.set_token_ids(embedding_->with_cls(tokens, layout));
   if (model_.black_pixels == "padding") layout.set_visible(layout.token_ids().ne(0));
-  at::Tensor x = embedding_->forward(layout.token_ids(), layout);
-  if (is_training() && model_.dropout > 0) x = at::dropout(x, model_.dropout, true);
-  at::Tensor first;
+  at::Tensor x = embedding_->forward(layout.token_ids(), layout), first;
   if (reads_first()) {
     std::vector<std::int64_t> rows;
     for (std::int64_t b = 0; b < layout.batch(); ++b) rows.push_back(layout.offset(b));
@@ -114,19 +112,24 @@ MixerCost Classifier::cost(std::int64_t n) const {
   const auto tokens = static_cast<double>(length);
   const auto d_model = static_cast<double>(model_.d_model);
   const auto d_ff = static_cast<double>(model_.d_ff);
-  const bool drops = model_.dropout > 0;
+  const bool drops = model_.dropout > 0 && model_.kernels == "reference";  // the others keep no noise
   MixerCost total;
+  double largest_layer = 0;
   for (const auto& mixer : mixers()) {
     // Of the last block's feed-forward only what pooling reads is computed.
     const double kept = reads_first() && mixer == mixers().back() ? 1.0 : tokens;
-    total += mixer->cost(length);
-    total.flops += 4 * kept * d_model * d_ff;
+    MixerCost layer = mixer->cost(length);
+    layer.flops += 4 * kept * d_model * d_ff;
     // Mixer: norm's input and dropout noise (the mixer counts its own input). Feed-forward: norm's input and output, values before and after
     // the activation; with dropout two noises and the dropped values.
-    total.saved_values += tokens * d_model * (drops ? 2 : 1) + kept * (2 * d_model + 2 * d_ff);
-    if (drops) total.saved_values += kept * (d_model + 2 * d_ff);
+    layer.saved_values += tokens * d_model * (drops ? 2 : 1) + kept * (2 * d_model + 2 * d_ff);
+    if (drops) layer.saved_values += kept * (d_model + 2 * d_ff);
+    largest_layer = std::max(largest_layer, layer.saved_values);
+    if (model_.checkpoint_layers) layer.saved_values = 2 * tokens * d_model;
+    total += layer;
   }
-  total.saved_values += tokens * d_model * (drops ? 2 : 1);  // final norm, noise of the embedding's dropout
+  if (model_.checkpoint_layers) total.saved_values += largest_layer;  // one at a time in the backward pass
+  total.saved_values += tokens * d_model * (drops ? 2 : 1);           // final norm, noise of the embedding's dropout
   double head = 0;
   for (const auto& linear : {hidden_, pair_hidden_, logits_}) {
     if (linear) head += 2.0 * static_cast<double>(linear->weight.numel());

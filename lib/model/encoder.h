@@ -9,6 +9,7 @@
 
 #include "core/config.h"
 #include "mixers/mixer.h"
+#include "ops/fused_layers.h"
 
 namespace lra {
 
@@ -17,18 +18,25 @@ class EncoderBlock : public torch::nn::Module {
  public:
   EncoderBlock(const ModelConfig& model, std::shared_ptr<Mixer> mixer);
 
-  /// x (T, d_model) packed → (T, d_model); or (B, d_model), the tokens at `rows` (B) int64 alone, if `rows` is defined.
-  at::Tensor forward(at::Tensor x, const SequenceLayout& layout, const at::Tensor& rows);
+  /// x.sum (T, d_model) packed, x.norm its `mixer_norm` → the block's output (T, d_model) and its `next_norm`; or (B, d_model), the tokens at `rows` (B)
+  /// int64 alone, if `rows` is defined.
+  ops::SumAndNorm forward(const ops::SumAndNorm& x, torch::nn::LayerNorm next_norm, const SequenceLayout& layout, const at::Tensor& rows);
+
+  const torch::nn::LayerNorm& mixer_norm() const { return mixer_norm_; }
 
  private:
+  /// What follows the mixer.
+  ops::SumAndNorm after_mixer(at::Tensor x, at::Tensor mixed, torch::nn::LayerNorm next_norm, const at::Tensor& rows);
+
   const double dropout_;
-  const std::string gelu_;
+  const bool tanh_, fused_, recomputes_;
+  const bool keeps_mixer_;  // its forward pass changes what it holds (sums for centroids, a count of sequences), so it runs once
   torch::nn::LayerNorm mixer_norm_{nullptr}, feed_forward_norm_{nullptr};
   std::shared_ptr<Mixer> mixer_;
   torch::nn::Linear expand_{nullptr}, contract_{nullptr};
 };
 
-/// Blocks and the final norm. Identical for every mixer but for the mixer itself.
+/// Dropout, blocks and the final norm. Identical for every mixer but for the mixer itself.
 class Encoder : public torch::nn::Module {
  public:
   /// `max_length` counts CLS, `vocab_size` does not.
@@ -36,11 +44,13 @@ class Encoder : public torch::nn::Module {
 
   /// x (T, d_model) packed → (T, d_model); or only the tokens at `rows` if it is defined: what follows the last mixer is then computed
   /// for them alone.
-  at::Tensor forward(at::Tensor x, const SequenceLayout& layout, const at::Tensor& rows);
+  at::Tensor forward(const at::Tensor& x, const SequenceLayout& layout, const at::Tensor& rows);
 
   const std::vector<std::shared_ptr<Mixer>>& mixers() const { return mixers_; }
 
  private:
+  const double dropout_;
+  const bool fused_;
   std::vector<std::shared_ptr<EncoderBlock>> blocks_;
   std::vector<std::shared_ptr<Mixer>> mixers_;
   torch::nn::LayerNorm norm_{nullptr};

@@ -3,9 +3,11 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/dropout.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
@@ -28,6 +30,8 @@ Size divide_up(const Size& a, std::int64_t b) {
 }
 
 at::Tensor scaled(const at::Tensor& q) { return q * (1.0 / std::sqrt(static_cast<double>(q.sym_size(-1).guard_int(__FILE__, __LINE__)))); }
+
+at::Tensor dropped(const at::Tensor& weights, double probability) { return probability > 0 ? at::dropout(weights, probability, true) : weights; }
 
 // (B, H, n, d) → (B, H, blocks * size, d), zero beyond n.
 at::Tensor whole_blocks(const at::Tensor& x, std::int64_t size) {
@@ -62,16 +66,16 @@ Places places_of(const BlockPattern& pattern, const SymInt& keys) {
   return {real_places, seen};
 }
 
-PartialAttention attend(at::Tensor logits, const at::Tensor& values, const at::Tensor& hidden) {
+PartialAttention attend(at::Tensor logits, const at::Tensor& values, const at::Tensor& hidden, double dropout) {
   if (hidden.defined()) logits = logits.masked_fill(hidden, masked_logit);
   if (logits.scalar_type() == at::kBFloat16) logits = logits.to(at::kFloat);  // sums of exponentials need more digits
-  return {at::matmul(at::softmax(logits, -1).to(values.scalar_type()), values), at::logsumexp(logits, at::IntArrayRef({-1}))};
+  return {at::matmul(dropped(at::softmax(logits, -1), dropout).to(values.scalar_type()), values), at::logsumexp(logits, at::IntArrayRef({-1}))};
 }
 
 }  // namespace
 
 PartialAttention block_sparse_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& key_mask,
-                                        const BlockPattern& pattern, const ChangeLogits& change_logits) {
+                                        const BlockPattern& pattern, double dropout, const ChangeLogits& change_logits) {
   const SymInt batch = q.sym_size(0), heads = q.sym_size(1), n = q.sym_size(2), keys = k.sym_size(2);
   const SymInt query_blocks = divide_up(n, pattern.query_block), all_key_blocks = divide_up(keys, pattern.key_block);
   const at::Tensor& lists = pattern.key_blocks;
@@ -91,17 +95,20 @@ PartialAttention block_sparse_attention(const at::Tensor& q, const at::Tensor& k
     seen = seen.logical_and(real.gather(3, at_places).unsqueeze(3));
   }
   if (change_logits) logits = change_logits(logits, key_places);
-  PartialAttention part = attend(logits, gather_blocks(v, pattern.key_block, index, query_blocks), seen.logical_not());
+  PartialAttention part = attend(logits, gather_blocks(v, pattern.key_block, index, query_blocks), seen.logical_not(), dropout);
   part.out = part.out.flatten(2, 3).narrow_symint(2, 0, n);
   part.log_sum = part.log_sum.flatten(2, 3).narrow_symint(2, 0, n);
   return part;
 }
 
-PartialAttention dense_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& hidden) {
-  return attend(at::matmul(scaled(q), k.transpose(-2, -1)), v, hidden);
+PartialAttention dense_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& hidden, double dropout) {
+  return attend(at::matmul(scaled(q), k.transpose(-2, -1)), v, hidden, dropout);
 }
 
-PartialAttention single_key_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) { return {v, (scaled(q) * k).sum(-1)}; }
+PartialAttention single_key_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double dropout) {
+  const at::Tensor log_sum = (scaled(q) * k).sum(-1);
+  return {dropout > 0 ? v * dropped(at::ones_like(log_sum), dropout).unsqueeze(-1).to(v.scalar_type()) : v, log_sum};
+}
 
 PartialAttention merge(const std::vector<PartialAttention>& parts) {
   std::vector<at::Tensor> sums;

@@ -26,15 +26,15 @@ struct BlockPattern {
 using ChangeLogits = std::function<at::Tensor(const at::Tensor& logits, const at::Tensor& key_places)>;
 
 /// softmax(Q Kᵀ / √d) V over the keys of the pattern. q (B, H, N, d); k, v (B, H, M, d); `key_mask` (B, M) bool, true at real keys. Outputs of
-/// queries at padding mean nothing, but are finite. Memory grows with query blocks * S * block sizes.
+/// queries at padding mean nothing, but are finite. Weights are dropped with the probability `dropout`. Memory grows with query blocks * S * block sizes.
 PartialAttention block_sparse_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& key_mask,
-                                        const BlockPattern& pattern, const ChangeLogits& change_logits = {});
+                                        const BlockPattern& pattern, double dropout = 0, const ChangeLogits& change_logits = {});
 
 /// softmax(Q Kᵀ / √d) V over the keys that are not `hidden`: bool, broadcast to (B, H, N, M); may be undefined. The weights are materialised.
-PartialAttention dense_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& hidden);
+PartialAttention dense_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& hidden, double dropout = 0);
 
 /// The part of a query that sees one key: out = v, log_sum = q·k / √d. All of the same shape (B, H, N, d).
-PartialAttention single_key_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
+PartialAttention single_key_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double dropout = 0);
 
 /// Attention over all keys of the parts. A query without a key in any part gets a finite number.
 PartialAttention merge(const std::vector<PartialAttention>& parts);

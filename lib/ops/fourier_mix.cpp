@@ -1,17 +1,132 @@
 #include "ops/fourier_mix.h"
 
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/fft_fft.h>
 #include <ATen/ops/fft_rfft.h>
 #include <ATen/ops/real.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <complex>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <numbers>
+#include <numeric>
+#include <vector>
+
+#include "ops/cpu/kernels.h"
 
 namespace lra::ops {
 namespace {
 
-at::Tensor transform(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t length) {
+// Prime factors, two twos as a four; empty if one is larger than the largest radix.
+std::vector<std::int64_t> radices_of(std::int64_t n) {
+  std::vector<std::int64_t> radices;
+  for (std::int64_t radix : {4, 2}) {
+    for (; n % radix == 0; n /= radix) radices.push_back(radix);
+  }
+  for (std::int64_t radix = 3; n > 1; radix += 2) {
+    if (radix > cpu::max_radix) return {};
+    for (; n % radix == 0; n /= radix) radices.push_back(radix);
+  }
+  return radices;
+}
+
+// exp(-2πi t / n)
+std::complex<double> root(std::int64_t t, std::int64_t n) {
+  return std::polar(1.0, -2 * std::numbers::pi * static_cast<double>(t % n) / static_cast<double>(n));
+}
+
+// A plan and its tables.
+template <class T>
+struct Plan {
+  cpu::FourierPlan<T> view;
+  std::vector<std::int64_t> radices;
+  std::vector<std::complex<T>> roots, chirp, filter;
+
+  explicit Plan(std::int64_t n) : radices(radices_of(n)) {
+    view.n = view.size = n;
+    if (radices.empty() && n > 1) {
+      view.size = (2 * n + 63) / 64 * 64;  // the radix 4 is the fastest
+      while (radices_of(view.size).empty() || radices_of(view.size).back() > 5) view.size += 64;
+      radices = radices_of(view.size);
+      const at::Tensor conjugates = at::zeros({view.size}, at::kComplexDouble);
+      auto* conjugate = static_cast<std::complex<double>*>(conjugates.mutable_data_ptr());
+      for (std::int64_t t = 0; t < n; ++t) {
+        const std::complex<double> value = root(t * t, 2 * n);
+        chirp.emplace_back(value);
+        conjugate[t] = conjugate[t == 0 ? 0 : view.size - t] = std::conj(value);
+      }
+      const at::Tensor transformed = at::fft_fft(conjugates, std::nullopt, -1, "forward");
+      const auto* values = static_cast<const std::complex<double>*>(transformed.const_data_ptr());
+      for (std::int64_t t = 0; t < view.size; ++t) filter.emplace_back(values[t]);
+      view.chirp = reinterpret_cast<const T*>(chirp.data());
+      view.filter = reinterpret_cast<const T*>(filter.data());
+    }
+    for (std::int64_t t = 0; t < view.size; ++t) roots.emplace_back(root(t, view.size));
+    view.roots = reinterpret_cast<const T*>(roots.data());
+    view.radices = radices.data();
+    view.num_radices = static_cast<std::int64_t>(radices.size());
+  }
+};
+
+// Made once for each length.
+template <class T>
+const cpu::FourierPlan<T>& plan_of(std::int64_t n) {
+  static std::mutex mutex;
+  static std::map<std::int64_t, std::unique_ptr<const Plan<T>>> plans;
+  const std::lock_guard lock(mutex);
+  auto& plan = plans[n];
+  if (plan == nullptr) plan = std::make_unique<const Plan<T>>(n);
+  return plan->view;
+}
+
+// work(task, scratch) for the numbers below `tasks`, on all threads.
+template <class T, class Work>
+void on_all_threads(std::int64_t tasks, std::int64_t scratch_size, const at::TensorOptions& options, const Work& work) {
+  std::atomic<std::int64_t> next{0};
+  at::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), tasks), 1, [&](std::int64_t, std::int64_t) {
+    const at::Tensor scratch = at::empty({scratch_size}, options);
+    for (std::int64_t task = next++; task < tasks; task = next++) work(task, scratch.template mutable_data_ptr<T>());
+  });
+}
+
+// Features first, half of their spectrum into the places of the result; then places, in place.
+template <class T>
+at::Tensor kernel_transform(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t length) {
+  const std::int64_t tokens = x.size(0), d = x.size(1);
+  const cpu::FourierPlan<T>&over_features = plan_of<T>(d), &over_places = plan_of<T>(length);
+  const at::Tensor mixed = at::empty({tokens, d}, x.options());
+  const T* const in = x.const_data_ptr<T>();
+  T* const out = mixed.mutable_data_ptr<T>();
+  constexpr std::int64_t rows = 64;
+  on_all_threads<T>((tokens + rows - 1) / rows, cpu::fourier_scratch(over_features.size), x.options(), [&](std::int64_t task, T* scratch) {
+    const std::int64_t first = task * rows;
+    cpu::kernels().fourier_rows(over_features, std::min(rows, tokens - first), in + first * d, out + first * d, scratch);
+  });
+  const std::int64_t lanes = cpu::kernels().vector_bytes / static_cast<std::int64_t>(sizeof(T)), groups = ((d + 1) / 2 + lanes - 1) / lanes;
+  std::vector<std::int64_t> offsets(lengths.size(), 0);
+  std::exclusive_scan(lengths.begin(), lengths.end(), offsets.begin(), std::int64_t{0});
+  on_all_threads<T>(static_cast<std::int64_t>(lengths.size()) * groups, cpu::fourier_scratch(over_places.size), x.options(), [&](std::int64_t task, T* scratch) {
+    const auto sequence = static_cast<std::size_t>(task / groups);
+    cpu::kernels().fourier_columns(over_places, lengths[sequence], d, task % groups, out + offsets[sequence] * d, scratch);
+  });
+  return mixed;
+}
+
+at::Tensor transform(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t length, bool fused) {
   // FFTs have no bfloat16 kernels.
   const at::Tensor input = x.scalar_type() == at::kBFloat16 ? x.to(at::kFloat) : x;
+  if (fused && x.is_cpu()) {
+    const at::Tensor rows = input.contiguous();
+    return (rows.scalar_type() == at::kDouble ? kernel_transform<double>(rows, lengths, length) : kernel_transform<float>(rows, lengths, length)).to(x.scalar_type());
+  }
   const std::int64_t width = input.size(1);
   const std::int64_t half = width / 2 + 1;
   const std::int64_t mirrored = width - half;  // features half .. width-1 follow from 1 .. mirrored, since the input is real
@@ -35,18 +150,22 @@ at::Tensor transform(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t 
 
 // The matrix of this map is symmetric (so is its part for the first n places), hence it is its own derivative and nothing is kept.
 struct FourierMix : torch::autograd::Function<FourierMix> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, std::vector<std::int64_t> lengths, std::int64_t length) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, std::vector<std::int64_t> lengths, std::int64_t length, bool fused) {
     context->saved_data["lengths"] = lengths;
     context->saved_data["length"] = length;
-    return transform(x, lengths, length);
+    context->saved_data["fused"] = fused;
+    return transform(x, lengths, length, fused);
   }
   static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context, torch::autograd::tensor_list gradients) {
-    return {transform(gradients[0], context->saved_data["lengths"].toIntVector(), context->saved_data["length"].toInt()), {}, {}};
+    auto& kept = context->saved_data;
+    return {transform(gradients[0], kept["lengths"].toIntVector(), kept["length"].toInt(), kept["fused"].toBool()), {}, {}, {}};
   }
 };
 
 }  // namespace
 
-at::Tensor fourier_mix(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t length) { return FourierMix::apply(x, lengths.vec(), length); }
+at::Tensor fourier_mix(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t length, bool fused) {
+  return FourierMix::apply(x, lengths.vec(), length, fused);
+}
 
 }  // namespace lra::ops

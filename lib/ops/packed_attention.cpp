@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/randint.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <ATen/record_function.h>
@@ -11,6 +12,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
 #include <span>
 
 #include "ops/cpu/kernels.h"
@@ -63,6 +65,7 @@ struct Problem : torch::CustomClassHolder {
   std::vector<Runs> runs;
   std::int64_t stride = 1;
   HashRounds rounds;
+  cpu::Dropout dropout;
 
   std::int64_t round_count() const { return rounds.order.defined() ? rounds.order.size(0) : 1; }
   std::int64_t sequences() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
@@ -104,6 +107,8 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, s
   block.d = t.q.size(2);
   block.scale = static_cast<T>(1.0 / std::sqrt(static_cast<double>(block.d)));
   block.log_sum_step = heads * stride;
+  block.dropout = problem.dropout;
+  block.dropout.head = static_cast<std::uint32_t>((unit.sequence * stride + unit.residue) * heads + unit.head);
   const std::int64_t numbers = first_row * heads + unit.head;  // of log_sum and sum (T, H)
   block.log_sum = t.log_sum.template mutable_data_ptr<T>() + numbers;
   const std::size_t count = problem.sources.size();
@@ -317,13 +322,19 @@ struct Prepared {
   c10::intrusive_ptr<Problem> problem;
 };
 
-Prepared prepare(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, std::int64_t stride, const HashRounds& rounds) {
+Prepared prepare(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, double dropout, std::int64_t stride,
+                 const HashRounds& rounds) {
   TORCH_CHECK(q.is_cpu() && q.dim() == 3 && offsets.back() == q.size(0), "packed_attention: expected queries (", offsets.back(), ", H, d) on the CPU, found ", q.sizes());
   const auto type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   auto problem = c10::make_intrusive<Problem>();
   problem->offsets = offsets;
   problem->stride = stride;
   problem->rounds = rounds;
+  if (dropout > 0) {
+    problem->dropout.drop_below = static_cast<std::uint32_t>(std::lround(dropout * 65536));
+    problem->dropout.scale = 1 / (1 - problem->dropout.drop_below / 65536.0);
+    problem->dropout.seed = static_cast<std::uint64_t>(at::randint(std::numeric_limits<std::int64_t>::max(), {}, at::kLong).item<std::int64_t>());
+  }
   std::vector<at::Tensor> keys_and_values;
   std::vector<const KeySource*> firsts;  // one for each pair
   for (const KeySource& source : sources) {
@@ -352,16 +363,16 @@ Prepared prepare(const at::Tensor& q, const std::vector<std::int64_t>& offsets, 
 
 }  // namespace
 
-PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, std::int64_t stride,
-                                  const HashRounds& rounds) {
-  const Prepared prepared = prepare(q, offsets, sources, stride, rounds);
+PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, double dropout,
+                                  std::int64_t stride, const HashRounds& rounds) {
+  const Prepared prepared = prepare(q, offsets, sources, dropout, stride, rounds);
   const auto result = PackedAttention::apply(prepared.q, at::TensorList(prepared.keys_and_values), prepared.problem);
   return {result[0].to(q.scalar_type()), result[1]};
 }
 
 std::vector<at::Tensor> packed_attention_backward(const PartialAttention& gradient, const PartialAttention& result, const at::Tensor& q,
                                                   const std::vector<std::int64_t>& offsets, const KeySource& source, std::int64_t stride) {
-  const Prepared prepared = prepare(q, offsets, {source}, stride, {});
+  const Prepared prepared = prepare(q, offsets, {source}, 0, stride, {});
   const auto type = prepared.q.scalar_type();
   const auto run = type == at::kDouble ? run_backward<double> : run_backward<float>;
   const auto converted = [&](const at::Tensor& x) { return x.defined() ? x.to(type) : x; };
@@ -371,7 +382,7 @@ std::vector<at::Tensor> packed_attention_backward(const PartialAttention& gradie
   return gradients;
 }
 
-PartialAttention rectangle_attention(const at::Tensor& q, std::vector<KeySource> sources) {
+PartialAttention rectangle_attention(const at::Tensor& q, std::vector<KeySource> sources, double dropout) {
   const auto offsets_of = [](const at::Tensor& x) {
     std::vector<std::int64_t> offsets;
     for (std::int64_t b = 0; b <= x.size(0); ++b) offsets.push_back(b * x.size(2));
@@ -383,7 +394,7 @@ PartialAttention rectangle_attention(const at::Tensor& q, std::vector<KeySource>
     source.k = packed(source.k);
     source.v = packed(source.v);
   }
-  const PartialAttention part = packed_attention(packed(q), offsets_of(q), sources);
+  const PartialAttention part = packed_attention(packed(q), offsets_of(q), sources, dropout);
   const auto unpacked = [&](const at::Tensor& x) { return x.unflatten(0, {q.size(0), q.size(2)}).transpose(1, 2); };
   return {unpacked(part.out), unpacked(part.log_sum)};
 }

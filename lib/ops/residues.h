@@ -19,6 +19,6 @@ at::Tensor split_mask(const at::Tensor& mask, std::int64_t stride);
 /// Softmax attention over the keys j = i + t * stride, |t| <= window: a window in each class. q, k, v (B, H, n, d); `key_mask` (B, n) bool, true at
 /// keys that may be seen.
 PartialAttention strided_window_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& key_mask, std::int64_t stride,
-                                          std::int64_t window);
+                                          std::int64_t window, double dropout = 0);
 
 }  // namespace lra::ops

@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -129,7 +128,7 @@ Two forward_cpu(const Pattern<std::int64_t>& p, const Tensor& q, const Tensor& k
   const Tensor sorted = std::get<0>(p.key_blocks.sort());
   const Tensor later = sorted.slice(3, 1);
   TORCH_CHECK_VALUE(!later.eq(sorted.slice(3, 0, -1)).logical_and(later.ge(0)).any().item<bool>(), "packed_attention: a list in key_blocks names a block twice");
-  const PartialAttention part = packed_attention(q, offsets, {source}, p.stride);
+  const PartialAttention part = packed_attention(q, offsets, {source}, 0, p.stride);
   return {part.out, part.log_sum};
 }
 
@@ -227,12 +226,12 @@ void check_fourier(const Tensor& x, at::IntArrayRef lengths, std::int64_t length
 Tensor fourier_forward(const Tensor& x, at::IntArrayRef lengths, std::int64_t length) {
   const at::NoGradGuard no_grad;
   check_fourier(x, lengths, length);
-  return fourier_mix(x, lengths, length);
+  return fourier_mix(x.contiguous(), lengths, length, true);
 }
 
 Tensor fourier_meta(const Tensor& x, at::IntArrayRef lengths, std::int64_t length) {
   check_fourier(x, lengths, length);
-  return at::empty_like(x);
+  return at::empty_symint(x.sym_sizes(), x.options());
 }
 
 Tensor call_fourier(const Tensor& x, at::IntArrayRef lengths, std::int64_t length) {

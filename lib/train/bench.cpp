@@ -14,7 +14,9 @@
 #include "model/classifier.h"
 #include "train/batch_loader.h"
 #include "train/device.h"
+#include "train/memory.h"
 #include "train/optimizer.h"
+#include "train/profile.h"
 #include "train/run_status.h"
 #include "train/train_step.h"
 
@@ -24,6 +26,23 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// Training steps from `step` on, operator by operator.
+Json profile(const RunConfig& config, Classifier& model, BatchLoader& loader, std::int64_t step, at::Device device) {
+  const TrainConfig& train = config.train;
+  const at::AutoGradMode with_gradients(true);
+  model.train();
+  AdamW optimizer(model.parameters(), train.beta2, train.eps, train.weight_decay);
+  const Json limits = machine_limits();
+  take_recorded_operators();
+  double seconds = 0;
+  for (const std::int64_t last = step + config.measure.profile_steps; step < last; ++step) {
+    const PackedBatch batch = loader.get(step).to(device);
+    const OperatorRecording recording;
+    seconds += train_step(model, optimizer, batch, train, step).seconds;
+  }
+  return profile_json(take_recorded_operators(), config.measure.profile_steps, seconds, limits);
+}
 
 void measure(const RunConfig& config, RunRecord& record) {
   const auto start = Clock::now();
@@ -94,6 +113,9 @@ void measure(const RunConfig& config, RunRecord& record) {
     if (step >= config.measure.measure_warmup_steps) loading.push_back(static_cast<double>(train.batch_size) / seconds_since(load_start));
   }
   record.loading_examples_per_second = measured(loading);
+
+  record.peak_rss_bytes = memory::process_peak_bytes();  // without what profiling needs
+  if (config.measure.profile_steps > 0) record.operator_profile = profile(config, model, loader, steps, device);
 }
 
 }  // namespace

@@ -45,7 +45,7 @@ void run_with_status(const RunConfig& config, RunRecord& record, const std::func
   } catch (const std::exception& error) {
     ended("failed", error.what());
   }
-  record.peak_rss_bytes = memory::process_peak_bytes();
+  if (!record.peak_rss_bytes) record.peak_rss_bytes = memory::process_peak_bytes();
   record.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 

@@ -202,6 +202,7 @@ for args in in_types(blocks_cases):
     opcheck(blocks, args)
 for lengths in ([13, 48, 1], [20]):
     opcheck(fourier_mix, (numbers(sum(lengths), 6), lengths, 50))
+    opcheck(fourier_mix, (numbers(7, sum(lengths)).detach().t().requires_grad_(), lengths, 48))
 
 # --- the path of other devices: its graph, traced without data, on the CPU's numbers
 

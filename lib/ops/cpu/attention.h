@@ -11,7 +11,7 @@ template <class T>
 struct AttentionScratch {
   // Widths are padded to whole vectors.
   T *queries, *queries_by_feature, *grads, *grads_by_feature, *sums;  // (queries, d) or (d, queries)
-  T *weights, *weight_grads;                                           // (keys, queries)
+  T *weights, *weight_grads, *factors;                                 // (keys, queries); factors: of the dropout
   T *keys, *values, *key_grads, *value_grads;                          // (keys, d)
   T *largest, *sum, *rescale, *log_sum, *delta;                         // (queries)
   T* key_scale;                                                         // (keys): 1 / length
@@ -20,7 +20,7 @@ struct AttentionScratch {
 
 constexpr std::int64_t attention_scratch(std::int64_t d) {
   const std::int64_t width = whole(d, 16);
-  return 5 * max_queries * width + 2 * max_keys * max_queries + 4 * max_keys * width + 5 * max_queries + 4 * max_keys;
+  return 5 * max_queries * width + 3 * max_keys * max_queries + 4 * max_keys * width + 5 * max_queries + 4 * max_keys;
 }
 
 template <class T>
@@ -39,6 +39,7 @@ LRA_INLINE AttentionScratch<T> divide_scratch(T* scratch, std::int64_t d) {
   s.sums = take(max_queries * width);
   s.weights = take(max_keys * max_queries);
   s.weight_grads = take(max_keys * max_queries);
+  s.factors = take(max_keys * max_queries);
   s.keys = take(max_keys * width);
   s.values = take(max_keys * width);
   s.key_grads = take(max_keys * width);
@@ -238,6 +239,41 @@ LRA_INLINE void count_meetings(const QueryBlock<T>& block, const Queries<T>& que
   }
 }
 
+// The dropout's factors of all pairs of a tile.
+template <class T>
+void draw_factors(const QueryBlock<T>& block, const AttentionScratch<T>& s, const Tile<T>& tile, std::int64_t number_of_part, std::int64_t padded) {
+  const Dropout& dropout = block.dropout;
+  const KeyPart<T>& part = block.parts[number_of_part];
+  const T scale = static_cast<T>(dropout.scale);
+  alignas(64) std::uint64_t words[4][max_queries];
+  std::int64_t drawn = -1;  // the eight keys that `words` are for
+  for (std::int64_t j = 0; j < tile.count; ++j) {
+    const std::int64_t key = token(part.k, s.key_index[j]);
+    if (key / 8 != drawn) {
+      drawn = key / 8;
+      for (std::int64_t i = 0; i < padded; i += wide_lanes) {
+        Wide a = {}, b = {}, c = {}, d = {};
+        for (int lane = 0; lane < wide_lanes; ++lane) {
+          const std::int64_t query = i + lane < block.count ? i + lane : 0;
+          a[lane] = static_cast<std::uint64_t>(token(block.q, block.first + query));
+        }
+        b += static_cast<std::uint64_t>(drawn);
+        c += dropout.head;
+        d += static_cast<std::uint64_t>(block.meetings.round * 256 + number_of_part);
+        philox(dropout.seed, a, b, c, d);
+        __builtin_memcpy(words[0] + i, &a, sizeof a);
+        __builtin_memcpy(words[1] + i, &b, sizeof b);
+        __builtin_memcpy(words[2] + i, &c, sizeof c);
+        __builtin_memcpy(words[3] + i, &d, sizeof d);
+      }
+    }
+    const std::uint64_t* const word = words[key % 8 / 2];
+    const int shift = key % 2 == 0 ? 0 : 16;
+    T* const factors = s.factors + j * padded;
+    for (std::int64_t i = 0; i < padded; ++i) factors[i] = ((word[i] >> shift) & 0xffff) < dropout.drop_below ? T{0} : scale;
+  }
+}
+
 template <class T>
 void attention_forward(const QueryBlock<T>& block, T* memory) {
   constexpr std::int64_t step = lanes<T>;
@@ -288,6 +324,10 @@ void attention_forward(const QueryBlock<T>& block, T* memory) {
         for (std::int64_t c = 0; c < width; c += step) store(s.sums + i * width + c, load(s.sums + i * width + c) * rescale);
       }
     }
+    if (block.dropout.drop_below > 0) {
+      draw_factors(block, s, tile, walk.part, padded);
+      for (std::int64_t i = 0; i < tile.count * padded; i += step) store(s.weights + i, load(s.weights + i) * load(s.factors + i));
+    }
     product<T, true, true>(block.count, width, tile.count, s.weights, padded, tile.v, tile.v_step, s.sums, width);
   }
   for (std::int64_t i = 0; i < block.count; ++i) {
@@ -335,13 +375,16 @@ void attention_backward(const QueryBlock<T>& block, T* memory) {
     tile_logits(block, s, tile, part, padded, width);
     if (block.meetings.own != nullptr) count_meetings(block, queries, s, tile, part, padded);
     product<T, false, false>(tile.count, padded, width, tile.v, tile.v_step, s.grads_by_feature, padded, s.weight_grads, padded);
+    const bool drops = block.dropout.drop_below > 0;
+    if (drops) draw_factors(block, s, tile, walk.part, padded);
     for (std::int64_t i = 0; i < padded; i += step) {
       const Vector<T> log_sum = load(s.log_sum + i), delta = load(s.delta + i);
       for (std::int64_t j = 0; j < tile.count; ++j) {
-        const Vector<T> weight = exponential(load(s.weights + j * padded + i) - log_sum);
-        store(s.weights + j * padded + i, weight);
-        T* const grads = s.weight_grads + j * padded + i;
-        store(grads, weight * (load(grads) - delta));
+        const std::int64_t place = j * padded + i;
+        const Vector<T> weight = exponential(load(s.weights + place) - log_sum);
+        const Vector<T> factor = drops ? load(s.factors + place) : all(T{1});
+        store(s.weights + place, weight * factor);
+        store(s.weight_grads + place, weight * (load(s.weight_grads + place) * factor - delta));
       }
     }
     product<T, true, true>(block.count, width, tile.count, s.weight_grads, padded, tile.k, tile.k_step, s.sums, width);

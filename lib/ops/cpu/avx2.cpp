@@ -1,3 +1,7 @@
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #include <cstddef>
 #include <utility>
 
@@ -9,14 +13,31 @@ namespace lra::ops::cpu {
 namespace avx2 {
 
 #include "ops/cpu/simd.h"
-// simd.h first
+// simd.h and philox.h first
+#include "ops/cpu/philox.h"
 #include "ops/cpu/attention.h"
+// both first
+#include "ops/cpu/features.h"
+#include "ops/cpu/fourier.h"
 
 }  // namespace avx2
 
 const Kernels& avx2_kernels() {
-  static constexpr Kernels table{"avx2", avx2::attention_scratch, avx2::attention_forward<float>, avx2::attention_backward<float>, avx2::attention_forward<double>,
-                                 avx2::attention_backward<double>};
+  static constexpr Kernels table{"avx2",
+                                 LRA_VECTOR_BYTES,
+                                 avx2::attention_scratch,
+                                 avx2::attention_forward<float>,
+                                 avx2::attention_backward<float>,
+                                 avx2::attention_forward<double>,
+                                 avx2::attention_backward<double>,
+                                 avx2::feature_attention<float>,
+                                 avx2::feature_attention<double>,
+                                 avx2::merge_features<float>,
+                                 avx2::merge_features<double>,
+                                 avx2::fourier_rows<float>,
+                                 avx2::fourier_rows<double>,
+                                 avx2::fourier_columns<float>,
+                                 avx2::fourier_columns<double>};
   return table;
 }
 

@@ -1,4 +1,6 @@
+#if defined(__SSE2__)
 #include <immintrin.h>
+#endif
 
 #include <cstddef>
 #include <utility>
@@ -11,14 +13,31 @@ namespace lra::ops::cpu {
 namespace avx512 {
 
 #include "ops/cpu/simd.h"
-// simd.h first
+// simd.h and philox.h first
+#include "ops/cpu/philox.h"
 #include "ops/cpu/attention.h"
+// both first
+#include "ops/cpu/features.h"
+#include "ops/cpu/fourier.h"
 
 }  // namespace avx512
 
 const Kernels& avx512_kernels() {
-  static constexpr Kernels table{"avx512", avx512::attention_scratch, avx512::attention_forward<float>, avx512::attention_backward<float>, avx512::attention_forward<double>,
-                                 avx512::attention_backward<double>};
+  static constexpr Kernels table{"avx512",
+                                 LRA_VECTOR_BYTES,
+                                 avx512::attention_scratch,
+                                 avx512::attention_forward<float>,
+                                 avx512::attention_backward<float>,
+                                 avx512::attention_forward<double>,
+                                 avx512::attention_backward<double>,
+                                 avx512::feature_attention<float>,
+                                 avx512::feature_attention<double>,
+                                 avx512::merge_features<float>,
+                                 avx512::merge_features<double>,
+                                 avx512::fourier_rows<float>,
+                                 avx512::fourier_rows<double>,
+                                 avx512::fourier_columns<float>,
+                                 avx512::fourier_columns<double>};
   return table;
 }
 

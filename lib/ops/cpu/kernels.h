@@ -44,10 +44,14 @@ struct Meetings {
   bool self_last = false;         ///< a token sees itself only if it meets nobody else
 };
 
+/// Weights of a query and a key are dropped where a 16-bit number is below `drop_below`, the others multiplied by `scale`. The number is a function of the
+/// seed, `head`, the hash round and the tokens, so that the backward pass draws it again, and neither tiles nor threads nor instruction sets matter: number
+/// key % 8 (16 bits each) of Philox' four words for the counter (query, key / 8, head, 256 round + part).
 struct Dropout {
-  double probability = 0;
   std::uint64_t seed = 0;
-  std::uint64_t head = 0;  ///< number of sequence and head: the counter's upper half
+  std::uint32_t drop_below = 0;  ///< of 65536; 0: nothing is drawn
+  double scale = 1;
+  std::uint32_t head = 0;  ///< number of sequence and head
 };
 
 /// Softmax attention of the queries first .. first + count - 1 over the keys of all parts.
@@ -78,19 +82,111 @@ constexpr std::int64_t max_rounds = 16;
 constexpr std::int64_t max_queries = 128;
 constexpr std::int64_t max_keys = 64;  ///< of a tile
 
+/// Feature maps φ of attention without a softmax over pairs.
+enum class Features : std::int32_t {
+  elu,          ///< elu(x) + 1
+  softmax,      ///< over the features of a query, over the tokens for each feature of the keys
+  exponential,  ///< exp(w·x - |x|²/2) for each direction w
+  relu,         ///< max(w·x, 0) + ε
+  sincos        ///< sin and cos of σ w·x/|x|
+};
+
+/// The parts of feature-map attention, in this order.
+enum class FeatureStep : std::int32_t {
+  keys,             ///< sums over the keys of some tokens
+  finish,           ///< sums over all keys → what queries read
+  queries,          ///< out
+  query_gradients,  ///< grad_q, and grad_sums over some tokens
+  finish_gradients,  ///< grad_sums over all queries → what keys read
+  key_gradients      ///< grad_k and grad_v
+};
+
+/// Some tokens of one head of one sequence: out = φ(q) (φ(k)ᵀ V) / (φ(q) Σ φ(k)).
+template <class T>
+struct FeatureUnit {
+  Features map = Features::elu;
+  std::int64_t d = 0, m = 0;  ///< numbers of a head; features (sincos: directions)
+  std::int64_t n = 0;         ///< tokens of the sequence
+  std::int64_t first = 0, count = 0;
+  /// (m, d) and (d, m), scaled, widths and heights padded with zeros to multiples of 16; null where the map has none.
+  const T *directions = nullptr, *directions_by_feature = nullptr;
+  T half = 0;     ///< exponential: what |x|² is multiplied by
+  T epsilon = 0;  ///< exponential: relative to the mean feature
+  T sigma = 1;
+  Rows<const T> q, k, v;
+  Rows<T> out;
+  T* sums = nullptr;  ///< feature_sums(map, d, m) numbers
+  /// Backward.
+  Rows<const T> saved_out, grad_out;
+  Rows<T> grad_q, grad_k, grad_v;
+  T* grad_sums = nullptr;   ///< as `sums`
+  T* grad_sigma = nullptr;  ///< one number, added to
+};
+
+/// What a map adds up over the tokens of a sequence; all widths are multiples of 16.
+constexpr std::int64_t feature_width(Features map, std::int64_t m) { return (m + 15) / 16 * 16 * (map == Features::sincos ? 2 : 1); }
+constexpr std::int64_t feature_sums(Features map, std::int64_t d, std::int64_t m) {
+  const std::int64_t width = (d + 15) / 16 * 16;
+  return feature_width(map, m) * (width + 3) + width;
+}
+constexpr std::int64_t feature_tokens = 64;  ///< whose features are there at a time
+constexpr std::int64_t feature_scratch(Features map, std::int64_t d, std::int64_t m) {
+  const std::int64_t width = (d + 15) / 16 * 16, features = feature_width(map, m);
+  return feature_tokens * (3 * width + 2 * (features + 16) + 3) + features * width;
+}
+
+constexpr std::int64_t max_radix = 64;
+
+/// A discrete Fourier transform of n complex numbers; all tables are complex numbers, real part first.
+template <class T>
+struct FourierPlan {
+  std::int64_t n = 0, size = 0;  ///< size: n, or the length of the convolution that stands for it
+  const std::int64_t* radices = nullptr;  ///< of size, each at most max_radix
+  std::int64_t num_radices = 0;
+  const T* roots = nullptr;                       ///< (size) exp(-2πi t / size)
+  const T *chirp = nullptr, *filter = nullptr;  ///< (n) exp(-πi t² / n), (size) the transform of its conjugate divided by size; null if size is n
+};
+constexpr std::int64_t fourier_scratch(std::int64_t size) { return 64 * size; }
+
 struct Kernels {
   const char* name;
+  std::int64_t vector_bytes;
   /// Numbers of scratch memory, 64-byte aligned, that a call needs.
   std::int64_t (*attention_scratch)(std::int64_t d);
   void (*attention_forward_float)(const QueryBlock<float>&, float* scratch);
   void (*attention_backward_float)(const QueryBlock<float>&, float* scratch);
   void (*attention_forward_double)(const QueryBlock<double>&, double* scratch);
   void (*attention_backward_double)(const QueryBlock<double>&, double* scratch);
+  void (*feature_attention_float)(FeatureStep, const FeatureUnit<float>&, float* scratch);
+  void (*feature_attention_double)(FeatureStep, const FeatureUnit<double>&, double* scratch);
+  /// Adds the sums over some keys (or of gradients) to those over others.
+  void (*merge_features_float)(const FeatureUnit<float>&, const float* more);
+  void (*merge_features_double)(const FeatureUnit<double>&, const double* more);
+  /// The transform of each of the rows of plan.n numbers, half of it, for fourier_columns.
+  void (*fourier_rows_float)(const FourierPlan<float>& plan, std::int64_t rows, const float* in, float* out, float* scratch);
+  void (*fourier_rows_double)(const FourierPlan<double>& plan, std::int64_t rows, const double* in, double* out, double* scratch);
+  /// The real part of the transform of n of these rows, of d numbers, and zeros up to plan.n, in place; for one group of as many frequencies as a vector holds.
+  void (*fourier_columns_float)(const FourierPlan<float>& plan, std::int64_t n, std::int64_t d, std::int64_t group, float* rows, float* scratch);
+  void (*fourier_columns_double)(const FourierPlan<double>& plan, std::int64_t n, std::int64_t d, std::int64_t group, double* rows, double* scratch);
 
   void attention_forward(const QueryBlock<float>& block, float* scratch) const { attention_forward_float(block, scratch); }
   void attention_forward(const QueryBlock<double>& block, double* scratch) const { attention_forward_double(block, scratch); }
   void attention_backward(const QueryBlock<float>& block, float* scratch) const { attention_backward_float(block, scratch); }
   void attention_backward(const QueryBlock<double>& block, double* scratch) const { attention_backward_double(block, scratch); }
+  void feature_attention(FeatureStep step, const FeatureUnit<float>& unit, float* scratch) const { feature_attention_float(step, unit, scratch); }
+  void feature_attention(FeatureStep step, const FeatureUnit<double>& unit, double* scratch) const { feature_attention_double(step, unit, scratch); }
+  void merge_features(const FeatureUnit<float>& unit, const float* more) const { merge_features_float(unit, more); }
+  void merge_features(const FeatureUnit<double>& unit, const double* more) const { merge_features_double(unit, more); }
+  void fourier_rows(const FourierPlan<float>& plan, std::int64_t rows, const float* in, float* out, float* scratch) const { fourier_rows_float(plan, rows, in, out, scratch); }
+  void fourier_rows(const FourierPlan<double>& plan, std::int64_t rows, const double* in, double* out, double* scratch) const {
+    fourier_rows_double(plan, rows, in, out, scratch);
+  }
+  void fourier_columns(const FourierPlan<float>& plan, std::int64_t n, std::int64_t d, std::int64_t group, float* rows, float* scratch) const {
+    fourier_columns_float(plan, n, d, group, rows, scratch);
+  }
+  void fourier_columns(const FourierPlan<double>& plan, std::int64_t n, std::int64_t d, std::int64_t group, double* rows, double* scratch) const {
+    fourier_columns_double(plan, n, d, group, rows, scratch);
+  }
 };
 
 const Kernels& plain_kernels();

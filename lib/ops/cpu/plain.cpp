@@ -1,3 +1,7 @@
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #include <cstddef>
 #include <utility>
 
@@ -9,14 +13,31 @@ namespace lra::ops::cpu {
 namespace plain {
 
 #include "ops/cpu/simd.h"
-// simd.h first
+// simd.h and philox.h first
+#include "ops/cpu/philox.h"
 #include "ops/cpu/attention.h"
+// both first
+#include "ops/cpu/features.h"
+#include "ops/cpu/fourier.h"
 
 }  // namespace plain
 
 const Kernels& plain_kernels() {
-  static constexpr Kernels table{"plain", plain::attention_scratch, plain::attention_forward<float>, plain::attention_backward<float>, plain::attention_forward<double>,
-                                 plain::attention_backward<double>};
+  static constexpr Kernels table{"plain",
+                                 LRA_VECTOR_BYTES,
+                                 plain::attention_scratch,
+                                 plain::attention_forward<float>,
+                                 plain::attention_backward<float>,
+                                 plain::attention_forward<double>,
+                                 plain::attention_backward<double>,
+                                 plain::feature_attention<float>,
+                                 plain::feature_attention<double>,
+                                 plain::merge_features<float>,
+                                 plain::merge_features<double>,
+                                 plain::fourier_rows<float>,
+                                 plain::fourier_rows<double>,
+                                 plain::fourier_columns<float>,
+                                 plain::fourier_columns<double>};
   return table;
 }
 

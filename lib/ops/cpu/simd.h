@@ -56,7 +56,7 @@ constexpr std::int64_t whole(std::int64_t n, std::int64_t lanes) { return (n + l
 
 /// e^x for x <= 88: about one unit in the last place; 0 below -87 (AVX-512: where it underflows).
 LRA_INLINE Vector<float> exponential(Vector<float> x) {
-#if LRA_VECTOR_BYTES == 64
+#if defined(__AVX512F__)
   // x / ln 2 = n + f, |f| <= 1/2; 2^f by a polynomial whose largest relative error, 2e-9, is least.
   const Vector<float> clamped = larger<float>(x, all(-200.0f));  // below, f would not stay within 1/2
   const Vector<float> n = _mm512_roundscale_ps(clamped * 1.44269504088896341f, _MM_FROUND_TO_NEAREST_INT);

@@ -1,0 +1,278 @@
+#include "ops/fused_layers.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/Version.h>
+#include <ATen/ops/dropout.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <ATen/record_function.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ops/fused/kernels.h"
+
+namespace lra::ops {
+namespace {
+
+using fused::Dropout;
+using torch::autograd::AutogradContext;
+using torch::autograd::tensor_list;
+
+template <class C, class S>
+const fused::Kernels<C, S>& kernels() {
+  static const fused::Kernels<C, S> chosen = [] {
+#ifdef LRA_X86_KERNELS
+    const std::string capability = at::get_cpu_capability();
+    if (capability == "AVX512") return fused::avx512::kernels<C, S>();
+    if (capability == "AVX2") return fused::avx2::kernels<C, S>();
+#endif
+    return fused::plain::kernels<C, S>();
+  }();
+  return chosen;
+}
+
+// c10's type has the same 16 bits.
+template <class S>
+const S* data(const at::Tensor& tensor) {
+  return tensor.defined() ? static_cast<const S*>(tensor.const_data_ptr()) : nullptr;
+}
+template <class S>
+S* mutable_data(const at::Tensor& tensor) {
+  return tensor.defined() ? static_cast<S*>(tensor.mutable_data_ptr()) : nullptr;
+}
+
+// Calls work(C(), S()) with the types of sums and of a branch; there are kernels for them.
+template <class Work>
+void with_types(const at::Tensor& sums, const at::Tensor& branch, Work work) {
+  if (sums.scalar_type() == at::kDouble) {
+    work(double(), double());
+  } else if (branch.scalar_type() == at::kFloat) {
+    work(float(), float());
+  } else {
+    work(float(), fused::BFloat16());
+  }
+}
+
+bool have_kernels(const at::Tensor& sums, const at::Tensor& branch) {
+  const at::ScalarType type = sums.scalar_type();
+  if (!sums.is_cpu() || !branch.is_cpu() || branch.numel() == 0) return false;
+  return type == at::kFloat ? branch.scalar_type() == at::kFloat || branch.scalar_type() == at::kBFloat16 : type == at::kDouble && branch.scalar_type() == at::kDouble;
+}
+
+// Rows are worked on in chunks that depend on their number alone, so that sums over rows do not depend on the threads.
+std::int64_t chunk_rows(std::int64_t rows) { return std::max<std::int64_t>(64, (rows + 63) / 64); }
+std::int64_t chunk_count(std::int64_t rows) { return (rows + chunk_rows(rows) - 1) / chunk_rows(rows); }
+
+// Calls work(chunk, first row, last row).
+template <class Work>
+void for_chunks(std::int64_t rows, Work work) {
+  const std::int64_t size = chunk_rows(rows);
+  at::parallel_for(0, chunk_count(rows), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t chunk = begin; chunk < end; ++chunk) work(chunk, chunk * size, std::min(rows, (chunk + 1) * size));
+  });
+}
+
+// partial (chunks, n, width) → n tensors (width), added up in the order of the chunks.
+template <class C>
+std::vector<at::Tensor> sum_of_chunks(const at::Tensor& partial) {
+  const std::int64_t chunks = partial.size(0), vectors = partial.size(1), width = partial.size(2);
+  const C* from = data<C>(partial);
+  std::vector<at::Tensor> sums;
+  for (std::int64_t v = 0; v < vectors; ++v) {
+    std::vector<double> total(static_cast<std::size_t>(width));
+    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+      const C* const row = from + (chunk * vectors + v) * width;
+      for (std::int64_t i = 0; i < width; ++i) total[static_cast<std::size_t>(i)] += static_cast<double>(row[i]);
+    }
+    sums.push_back(at::empty({width}, partial.options()));
+    std::transform(total.begin(), total.end(), mutable_data<C>(sums.back()), [](double value) { return static_cast<C>(value); });
+  }
+  return sums;
+}
+
+// A seed that fits a signed integer, which is what autograd can keep.
+std::int64_t drawn_seed(double dropout) {
+  if (dropout == 0) return 0;
+  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  const std::lock_guard lock(generator.mutex());
+  return static_cast<std::int64_t>(at::check_generator<at::CPUGeneratorImpl>(generator)->random64() >> 1);
+}
+
+Dropout dropout_of(double probability, std::int64_t seed) {
+  const double dropped = std::round(probability * 65536);
+  return {.seed = static_cast<std::uint64_t>(seed), .drop_below = static_cast<std::uint32_t>(dropped), .scale = 65536 / (65536 - dropped)};
+}
+
+Dropout saved_dropout(AutogradContext* context) { return dropout_of(context->saved_data["dropout"].toDouble(), context->saved_data["seed"].toInt()); }
+
+void refuse_second_derivative(const char* name) { TORCH_CHECK(!at::GradMode::is_enabled(), name, " has no second derivative"); }
+
+struct ResidualNorm : torch::autograd::Function<ResidualNorm> {
+  static tensor_list forward(AutogradContext* context, const std::optional<at::Tensor>& x_, const at::Tensor& y_, const std::optional<at::Tensor>& y_bias, const at::Tensor& weight,
+                             const at::Tensor& bias, double eps, double dropout) {
+    const at::Tensor x = x_.has_value() ? x_->contiguous() : at::Tensor(), y = y_.contiguous();
+    RECORD_FUNCTION("lra::residual_norm", std::vector<c10::IValue>({x, y}));
+    const std::int64_t rows = y.size(0), width = y.size(1), seed = drawn_seed(dropout);
+    const at::Tensor added = y_bias.has_value() ? *y_bias : at::zeros({width}, weight.options());
+    const at::Tensor sum = at::empty({rows, width}, weight.options()), norm = at::empty_like(sum), mean = at::empty({rows}, weight.options()), rstd = at::empty_like(mean);
+    with_types(sum, y, [&]<class C, class S>(C, S) {
+      const fused::ResidualNorm<C, S> in{.width = width,
+                                         .eps = eps,
+                                         .dropout = dropout_of(dropout, seed),
+                                         .x = data<C>(x),
+                                         .y = data<S>(y),
+                                         .y_bias = data<C>(added),
+                                         .weight = data<C>(weight),
+                                         .bias = data<C>(bias),
+                                         .sum = mutable_data<C>(sum),
+                                         .norm = mutable_data<C>(norm),
+                                         .mean = mutable_data<C>(mean),
+                                         .rstd = mutable_data<C>(rstd)};
+      for_chunks(rows, [&](std::int64_t, std::int64_t first, std::int64_t last) { kernels<C, S>().residual_norm(in, first, last); });
+    });
+    guard.setOutputs(std::vector<c10::IValue>{sum, norm});
+    context->save_for_backward({sum, mean, rstd, weight});
+    context->saved_data["dropout"] = dropout;
+    context->saved_data["seed"] = seed;
+    context->saved_data["y_type"] = static_cast<std::int64_t>(y.scalar_type());
+    context->saved_data["x"] = x.defined();
+    context->saved_data["y_bias"] = y_bias.has_value();
+    context->set_materialize_grads(false);
+    return {sum, norm};
+  }
+
+  static tensor_list backward(AutogradContext* context, tensor_list gradients) {
+    refuse_second_derivative("residual_norm");
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &sum = saved[0], &mean = saved[1], &rstd = saved[2], &weight = saved[3];
+    const at::Tensor grad_sum = gradients[0].defined() ? gradients[0].contiguous() : at::Tensor();
+    const at::Tensor grad_norm = gradients[1].defined() ? gradients[1].contiguous() : at::zeros_like(sum);
+    RECORD_FUNCTION("lra::residual_norm_backward", std::vector<c10::IValue>({grad_sum, grad_norm, sum}));
+    const std::int64_t rows = sum.size(0), width = sum.size(1);
+    const auto y_type = static_cast<at::ScalarType>(context->saved_data["y_type"].toInt());
+    const Dropout dropout = saved_dropout(context);
+    const bool has_x = context->saved_data["x"].toBool();
+    const at::Tensor grad_x = has_x ? at::empty_like(sum) : at::Tensor();
+    // Without dropout both gradients are the same.
+    const bool same = has_x && dropout.drop_below == 0 && y_type == sum.scalar_type();
+    const at::Tensor grad_y = same ? at::Tensor() : at::empty(sum.sizes(), sum.options().dtype(y_type));
+    const at::Tensor partial = at::empty({chunk_count(rows), 3, width}, sum.options());
+    std::vector<at::Tensor> sums;
+    with_types(sum, same ? grad_x : grad_y, [&]<class C, class S>(C, S) {
+      fused::ResidualNormBackward<C, S> in{.width = width,
+                                           .dropout = dropout,
+                                           .grad_sum = data<C>(grad_sum),
+                                           .grad_norm = data<C>(grad_norm),
+                                           .sum = data<C>(sum),
+                                           .mean = data<C>(mean),
+                                           .rstd = data<C>(rstd),
+                                           .weight = data<C>(weight),
+                                           .grad_x = mutable_data<C>(grad_x),
+                                           .grad_y = mutable_data<S>(grad_y),
+                                           .grad_y_bias = nullptr,
+                                           .grad_weight = nullptr,
+                                           .grad_bias = nullptr};
+      C* const vectors = mutable_data<C>(partial);
+      for_chunks(rows, [&](std::int64_t chunk, std::int64_t first, std::int64_t last) {
+        auto part = in;
+        part.grad_y_bias = vectors + 3 * chunk * width;
+        part.grad_weight = part.grad_y_bias + width;
+        part.grad_bias = part.grad_weight + width;
+        kernels<C, S>().residual_norm_backward(part, first, last);
+      });
+      sums = sum_of_chunks<C>(partial);
+    });
+    guard.setOutputs(std::vector<c10::IValue>{grad_x, grad_y});
+    const bool has_y_bias = context->saved_data["y_bias"].toBool();
+    return {grad_x, same ? grad_x : grad_y, has_y_bias ? sums[0] : at::Tensor(), sums[1], sums[2], {}, {}};
+  }
+};
+
+struct BiasGelu : torch::autograd::Function<BiasGelu> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x_, const at::Tensor& bias, bool tanh, double dropout) {
+    const at::Tensor x = x_.contiguous();
+    RECORD_FUNCTION("lra::bias_gelu", std::vector<c10::IValue>({x}));
+    const std::int64_t rows = x.size(0), seed = drawn_seed(dropout);
+    const at::Tensor out = at::empty_like(x);
+    with_types(bias, x, [&]<class C, class S>(C, S) {
+      const fused::BiasGelu<C, S> in{
+          .width = x.size(1), .tanh = tanh, .dropout = dropout_of(dropout, seed), .x = data<S>(x), .bias = data<C>(bias), .out = mutable_data<S>(out)};
+      for_chunks(rows, [&](std::int64_t, std::int64_t first, std::int64_t last) { kernels<C, S>().bias_gelu(in, first, last); });
+    });
+    guard.setOutputs(std::vector<c10::IValue>{out});
+    context->save_for_backward({x, bias});
+    context->saved_data["dropout"] = dropout;
+    context->saved_data["seed"] = seed;
+    context->saved_data["tanh"] = tanh;
+    return out;
+  }
+
+  static tensor_list backward(AutogradContext* context, tensor_list gradients) {
+    refuse_second_derivative("bias_gelu");
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], &bias = saved[1];
+    const at::Tensor grad_out = gradients[0].contiguous();
+    RECORD_FUNCTION("lra::bias_gelu_backward", std::vector<c10::IValue>({grad_out, x}));
+    const std::int64_t rows = x.size(0), width = x.size(1);
+    const at::Tensor grad_x = at::empty_like(x);
+    const at::Tensor partial = at::empty({chunk_count(rows), 1, width}, bias.options());
+    std::vector<at::Tensor> sums;
+    with_types(bias, x, [&]<class C, class S>(C, S) {
+      const fused::BiasGeluBackward<C, S> in{.width = width,
+                                             .tanh = context->saved_data["tanh"].toBool(),
+                                             .dropout = saved_dropout(context),
+                                             .grad_out = data<S>(grad_out),
+                                             .x = data<S>(x),
+                                             .bias = data<C>(bias),
+                                             .grad_x = mutable_data<S>(grad_x),
+                                             .grad_bias = nullptr};
+      C* const vectors = mutable_data<C>(partial);
+      for_chunks(rows, [&](std::int64_t chunk, std::int64_t first, std::int64_t last) {
+        auto part = in;
+        part.grad_bias = vectors + chunk * width;
+        kernels<C, S>().bias_gelu_backward(part, first, last);
+      });
+      sums = sum_of_chunks<C>(partial);
+    });
+    guard.setOutputs(std::vector<c10::IValue>{grad_x});
+    return {grad_x, sums[0], {}, {}};
+  }
+};
+
+std::optional<at::Tensor> if_defined(const at::Tensor& tensor) { return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt; }
+
+at::Tensor drop(const at::Tensor& x, double probability) { return probability > 0 ? at::dropout(x, probability, true) : x; }
+
+}  // namespace
+
+SumAndNorm residual_norm(const at::Tensor& x, const at::Tensor& y, const at::Tensor& y_bias, const NormParameters& parameters, double dropout) {
+  TORCH_CHECK(y.dim() == 2 && (!x.defined() || x.sizes() == y.sizes()), "residual_norm: expected two matrices of one shape, found ", x.defined() ? x.sizes() : y.sizes(),
+              " and ", y.sizes());
+  const at::Tensor& weight = parameters.weight;
+  if (have_kernels(weight, y) && (!x.defined() || x.scalar_type() == weight.scalar_type())) {
+    const auto out = ResidualNorm::apply(if_defined(x), y, if_defined(y_bias), weight, parameters.bias, parameters.eps, dropout);
+    return {out[0], out[1]};
+  }
+  const at::Tensor branch = drop(y_bias.defined() ? y + y_bias.to(y.scalar_type()) : y, dropout), sum = x.defined() ? x + branch : branch;
+  return {sum, at::layer_norm(sum, weight.sizes(), weight, parameters.bias, parameters.eps)};
+}
+
+at::Tensor bias_gelu(const at::Tensor& x, const at::Tensor& bias, bool tanh, double dropout) {
+  TORCH_CHECK(x.dim() == 2 && bias.dim() == 1 && x.size(1) == bias.size(0), "bias_gelu: a matrix of ", x.sizes(), " and a bias of ", bias.sizes());
+  if (have_kernels(bias, x)) return BiasGelu::apply(x, bias, tanh, dropout);
+  return drop(at::gelu(x + bias.to(x.scalar_type()), tanh ? "tanh" : "none"), dropout);
+}
+
+}  // namespace lra::ops

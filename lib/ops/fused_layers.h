@@ -1,0 +1,30 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace lra::ops {
+
+/// A LayerNorm's parameters, (D) each.
+struct NormParameters {
+  at::Tensor weight, bias;
+  double eps;
+};
+
+struct SumAndNorm {
+  at::Tensor sum, norm;  ///< (T, D)
+};
+
+// What lies between an encoder's matrix products, one pass over memory forward and one backward. On the CPU in float32 and float64, and where under
+// autocast a branch comes in bfloat16, these are kernels of our own; elsewhere LibTorch's operators, one after another. `dropout` is the probability of
+// a zero, 0 in evaluation. The kernels round it to a multiple of 1/65536 and draw one seed from the default generator for each call; results do not
+// depend on the number of threads. No second derivatives.
+
+/// sum = x + dropout(y + y_bias), norm = LayerNorm(sum). x (T, D), or undefined: zero; y (T, D), which may be narrower (bfloat16); y_bias
+/// (D), or undefined: zero.
+SumAndNorm residual_norm(const at::Tensor& x, const at::Tensor& y, const at::Tensor& y_bias, const NormParameters& parameters, double dropout);
+
+/// dropout(gelu(x + bias)). x (T, D), bias (D); `tanh`: the approximation x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))). The derivative is made from x, so
+/// nothing else is kept.
+at::Tensor bias_gelu(const at::Tensor& x, const at::Tensor& bias, bool tanh, double dropout);
+
+}  // namespace lra::ops

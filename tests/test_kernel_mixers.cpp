@@ -1,0 +1,188 @@
+// Mixers with kernels of their own on packed tokens against what the same mixers compute operator by operator, and the kernels of each instruction set
+// against each other.
+#include <ATen/ATen.h>
+#include <torch/utils.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <map>
+
+#include "mixer_cases.h"
+#include "ops/cpu/kernels.h"
+#include "ops/fourier_mix.h"
+
+using namespace lra;
+using namespace lra::testing;
+namespace cpu = lra::ops::cpu;
+
+namespace {
+
+struct Results {
+  at::Tensor output;
+  std::map<std::string, at::Tensor> gradients;
+};
+
+Results run(const MixerCase& one, MixerSpec spec, const std::string& layout_name, at::ScalarType type, const std::vector<std::int64_t>& lengths) {
+  spec.layout = layout_name;
+  const auto mixer = make_mixer(one, spec);
+  mixer->to(type);
+  const SequenceLayout layout(lengths);
+  const at::Tensor x = random_input(layout.tokens(), spec.d_model, 31).to(type).requires_grad_();
+  Results results{forward(*mixer, x, layout), {}};
+  (results.output * random_input(layout.tokens(), spec.d_model, 32).to(type)).sum().backward();
+  results.gradients["input"] = x.grad();
+  for (const auto& item : mixer->named_parameters()) results.gradients[item.key()] = item.value().grad();
+  return results;
+}
+
+// Relative to the largest number; of gradients that are zero by mathematics, to 1.
+double relative(const at::Tensor& a, const at::Tensor& b, bool zero = false) {
+  return largest_difference(a.to(at::kDouble), b.to(at::kDouble)) / (zero ? 1.0 : b.abs().max().item<double>());
+}
+
+std::vector<const cpu::Kernels*> tables() {
+  std::vector<const cpu::Kernels*> all = {&cpu::plain_kernels()};
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) all.push_back(&cpu::avx2_kernels());
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    all.push_back(&cpu::avx512_kernels());
+  }
+#endif
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("Kernels on packed tokens give what the mixers compute operator by operator, gradients included", "[mixers]") {
+  const std::vector<std::string> names = {"linear", "efficient", "performer", "rfa", "linformer", "compressed", "synthesizer", "fnet", "mlp_mixer", "gmlp"};
+  for (const auto& one : mixer_cases()) {
+    if (std::find(names.begin(), names.end(), one.mixer) == names.end()) continue;
+    for (const std::int64_t d_head : {1, 3, 5, 16, 20}) {
+      for (const auto& lengths : std::vector<std::vector<std::int64_t>>{{1, 3, 17, 48}, {48, 48}, {47}, {5, 130, 2, 64, 1, 65, 129}}) {
+        MixerSpec spec = small_spec();
+        spec.max_length = 130;
+        spec.num_heads = lengths.size() == 1 ? 1 : 2;  // one unit of work, which threads share
+        spec.d_qkv = spec.num_heads * d_head;
+        if (one.mixer == "gmlp" && spec.d_qkv % 2 != 0) continue;
+        const Results expected = run(one, spec, "per_sequence", at::kDouble, lengths);
+        for (const auto type : {at::kDouble, at::kFloat}) {
+          INFO(one.name() << ", head of " << d_head << ", " << lengths.size() << " sequences, " << c10::toString(type));
+          const Results found = run(one, spec, "auto", type, lengths);
+          // float32 is compared with float64: where operators lose digits (differences of large numbers), kernels may lose some more.
+          const Results rounded = type == at::kFloat ? run(one, spec, "per_sequence", type, lengths) : expected;
+          const double bound = type == at::kFloat ? 3e-5 : 1e-10;
+          CHECK(relative(found.output, expected.output) < bound + 5 * relative(rounded.output, expected.output));
+          for (const auto& [name, gradient] : expected.gradients) {
+            INFO(name);
+            REQUIRE(found.gradients.at(name).defined() == gradient.defined());
+            if (!gradient.defined()) continue;
+            const bool zero = one.zero_gradients.count(name) > 0 || gradient.abs().max().item<double>() < 1e-9;
+            CHECK(relative(found.gradients.at(name), gradient, zero) < bound + 5 * relative(rounded.gradients.at(name), gradient, zero));
+          }
+        }
+      }
+    }
+  }
+}
+
+namespace {
+
+// All steps of feature-map attention on one head: out, then the gradients.
+template <class T>
+at::Tensor features_by(const cpu::Kernels& kernels, cpu::Features map, std::int64_t n, std::int64_t d, std::int64_t m) {
+  const auto type = c10::CppTypeToScalarType<T>::value;
+  const auto random = [&](std::int64_t rows, std::int64_t columns, std::uint64_t seed) { return random_input(rows, columns, seed).to(type); };
+  const at::Tensor q = random(n, d, 1), k = random(n, d, 2), v = random(n, d, 3), grad = random(n, d, 4);
+  const std::int64_t high = (m + 15) / 16 * 16, wide = (d + 15) / 16 * 16;
+  const at::Tensor directions = at::zeros({high, wide}, type);
+  directions.narrow(0, 0, m).narrow(1, 0, d).copy_(random(m, d, 5));
+  const at::Tensor by_feature = directions.t().contiguous();
+  const at::Tensor results = at::zeros({4, n, d}, type), sums = at::empty({2, cpu::feature_sums(map, d, m)}, type), sigma = at::zeros({1}, type);
+  const at::Tensor scratch = at::empty({cpu::feature_scratch(map, d, m)}, type);
+  const auto rows = [&](const at::Tensor& x) { return cpu::Rows<const T>{x.const_data_ptr<T>(), d}; };
+  const auto result = [&](std::int64_t i) { return cpu::Rows<T>{results[i].mutable_data_ptr<T>(), d}; };
+  cpu::FeatureUnit<T> unit;
+  unit.map = map, unit.d = d, unit.m = m, unit.n = n, unit.count = n;
+  unit.directions = directions.const_data_ptr<T>();
+  unit.directions_by_feature = by_feature.const_data_ptr<T>();
+  unit.half = T{1} / 2;
+  unit.epsilon = static_cast<T>(0.01);
+  unit.sigma = static_cast<T>(0.7);
+  unit.q = rows(q), unit.k = rows(k), unit.v = rows(v), unit.grad_out = rows(grad);
+  unit.out = result(0), unit.saved_out = {unit.out.data, d}, unit.grad_q = result(1), unit.grad_k = result(2), unit.grad_v = result(3);
+  unit.sums = sums[0].mutable_data_ptr<T>(), unit.grad_sums = sums[1].mutable_data_ptr<T>(), unit.grad_sigma = sigma.mutable_data_ptr<T>();
+  for (const auto step : {cpu::FeatureStep::keys, cpu::FeatureStep::finish, cpu::FeatureStep::queries, cpu::FeatureStep::query_gradients,
+                          cpu::FeatureStep::finish_gradients, cpu::FeatureStep::key_gradients}) {
+    kernels.feature_attention(step, unit, scratch.mutable_data_ptr<T>());
+  }
+  return at::cat({results.view({-1}), sigma}).to(at::kDouble);
+}
+
+}  // namespace
+
+TEST_CASE("Feature maps are the same on every instruction set", "[mixers]") {
+  using cpu::Features;
+  for (const auto* kernels : tables()) {
+    for (const auto map : {Features::elu, Features::softmax, Features::exponential, Features::relu, Features::sincos}) {
+      for (const std::int64_t d : {4, 7, 16, 64}) {
+        const bool of_input = map == Features::elu || map == Features::softmax;
+        for (const std::int64_t m : of_input ? std::vector<std::int64_t>{d} : std::vector<std::int64_t>{5, 32, 100}) {
+          INFO(kernels->name << ", map " << static_cast<int>(map) << ", d " << d << ", m " << m);
+          const at::Tensor expected = features_by<double>(cpu::plain_kernels(), map, 150, d, m);
+          REQUIRE(largest_difference(features_by<double>(*kernels, map, 150, d, m), expected) < 1e-10 * expected.abs().max().item<double>());
+          CHECK(largest_difference(features_by<float>(*kernels, map, 150, d, m), expected) < 1e-3 * expected.abs().max().item<double>());
+        }
+      }
+    }
+  }
+}
+
+namespace {
+
+// n rows of d numbers, transformed over d and, with zeros after them, over n + 3 by plans whose only radix may be any up to the largest.
+template <class T>
+at::Tensor fourier_by(const cpu::Kernels& kernels, std::int64_t n, std::int64_t d) {
+  const auto type = c10::CppTypeToScalarType<T>::value;
+  const auto roots = [&](std::int64_t size) {
+    const at::Tensor angles = at::arange(size, at::kDouble) * (-2 * 3.14159265358979323846 / static_cast<double>(size));
+    return at::stack({angles.cos(), angles.sin()}, 1).to(type).contiguous();
+  };
+  const std::int64_t length = n + 3;
+  const at::Tensor roots_of_d = roots(d), roots_of_n = roots(length), x = random_input(n, d, 6).to(type), out = at::empty_like(x);
+  const at::Tensor scratch = at::empty({cpu::fourier_scratch(std::max(length, d))}, type);
+  const cpu::FourierPlan<T> over_d{d, d, &d, 1, roots_of_d.const_data_ptr<T>()}, over_n{length, length, &length, 1, roots_of_n.const_data_ptr<T>()};
+  kernels.fourier_rows(over_d, n, x.const_data_ptr<T>(), out.mutable_data_ptr<T>(), scratch.mutable_data_ptr<T>());
+  const std::int64_t lanes = kernels.vector_bytes / static_cast<std::int64_t>(sizeof(T));
+  for (std::int64_t group = 0; group * lanes < (d + 1) / 2; ++group) {
+    kernels.fourier_columns(over_n, n, d, group, out.mutable_data_ptr<T>(), scratch.mutable_data_ptr<T>());
+  }
+  return out.to(at::kDouble);
+}
+
+}  // namespace
+
+TEST_CASE("Fourier transforms are the same on every instruction set, with radices that are odd or large", "[mixers]") {
+  for (const auto* kernels : tables()) {
+    for (const std::int64_t n : {2, 4, 28, 50}) {
+      for (const std::int64_t d : {5, 7, 33, 61}) {
+        INFO(kernels->name << ", n " << n << ", d " << d);
+        const at::Tensor padded = at::constant_pad_nd(random_input(n, d, 6), {0, 0, 0, 3});
+        const at::Tensor expected = at::real(at::fft_fft2(padded)).narrow(0, 0, n);
+        CHECK(largest_difference(fourier_by<double>(*kernels, n, d), expected) < 1e-12 * expected.abs().max().item<double>());
+        CHECK(largest_difference(fourier_by<float>(*kernels, n, d), expected) < 1e-5 * expected.abs().max().item<double>());
+      }
+    }
+  }
+}
+
+TEST_CASE("FNet's kernels take every length, also one that is a large prime", "[mixers]") {
+  for (const std::int64_t length : {1, 2, 48, 64, 67, 150, 251}) {
+    for (const std::int64_t d : {1, 2, 6, 32, 67, 130}) {
+      INFO("length " << length << ", d " << d);
+      const std::vector<std::int64_t> lengths = {length, 1, (length + 1) / 2};
+      const at::Tensor x = random_input(length + 1 + (length + 1) / 2, d, 7);
+      const at::Tensor expected = ops::fourier_mix(x, lengths, length, false);
+      CHECK(largest_difference(ops::fourier_mix(x, lengths, length, true), expected) < 1e-12 * expected.abs().max().item<double>());
+      CHECK(largest_difference(ops::fourier_mix(x.to(at::kFloat), lengths, length, true).to(at::kDouble), expected) < 1e-5 * expected.abs().max().item<double>());
+    }
+  }
+}
