@@ -12,7 +12,6 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
-#include <torch/library.h>
 
 #include <algorithm>
 #include <cmath>
@@ -22,23 +21,29 @@
 namespace lra::ops {
 namespace {
 
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+// Sizes of tensors are SymInts in block_sparse_attention and what it calls: torch.compile traces it with sizes that are unknown.
+using c10::SymInt;
 
-at::Tensor scaled(const at::Tensor& q) { return q * (1.0 / std::sqrt(static_cast<double>(q.size(-1)))); }
+template <class Size>
+Size divide_up(const Size& a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+at::Tensor scaled(const at::Tensor& q) { return q * (1.0 / std::sqrt(static_cast<double>(q.sym_size(-1).guard_int(__FILE__, __LINE__)))); }
 
 at::Tensor dropped(const at::Tensor& weights, double probability) { return probability > 0 ? at::dropout(weights, probability, true) : weights; }
 
 // (B, H, n, d) → (B, H, blocks * size, d), zero beyond n.
 at::Tensor whole_blocks(const at::Tensor& x, std::int64_t size) {
-  const std::int64_t missing = divide_up(x.size(2), size) * size - x.size(2);
-  return missing == 0 ? x : at::constant_pad_nd(x, {0, 0, 0, missing});
+  const SymInt missing = divide_up(x.sym_size(2), size) * size - x.sym_size(2);
+  return missing == 0 ? x : at::constant_pad_nd_symint(x, std::initializer_list<SymInt>{0, 0, 0, missing});
 }
 
 // The blocks of x (B, H, M, d) that `index` (B * H * lists) names: (B, H, query blocks, columns, d).
-at::Tensor gather_blocks(const at::Tensor& x, std::int64_t size, const at::Tensor& index, std::int64_t query_blocks) {
-  const std::int64_t width = x.size(3);
-  const at::Tensor rows = whole_blocks(x, size).reshape({-1, size * width});
-  return rows.index_select(0, index).view({x.size(0), x.size(1), query_blocks, -1, width});
+at::Tensor gather_blocks(const at::Tensor& x, std::int64_t size, const at::Tensor& index, const SymInt& query_blocks) {
+  const SymInt width = x.sym_size(3);
+  const at::Tensor rows = whole_blocks(x, size).reshape_symint({-1, width * size});
+  return rows.index_select(0, index).view_symint({x.sym_size(0), x.sym_size(1), query_blocks, -1, width});
 }
 
 // The keys' places (B or 1, H or 1, query blocks, S * key_block), 0 where there is none, and which pairs the pattern lets through (.., query blocks,
@@ -47,7 +52,7 @@ struct Places {
   at::Tensor keys, seen;
 };
 
-Places places_of(const BlockPattern& pattern, std::int64_t keys) {
+Places places_of(const BlockPattern& pattern, const SymInt& keys) {
   const at::Tensor& lists = pattern.key_blocks;
   const at::Tensor key_places = (lists.unsqueeze(-1) * pattern.key_block + at::arange(pattern.key_block, lists.options())).flatten(3);
   at::Tensor seen = key_places.ge(0).logical_and_(key_places.lt(keys));
@@ -55,7 +60,7 @@ Places places_of(const BlockPattern& pattern, std::int64_t keys) {
   seen = seen.unsqueeze(3);
   if (pattern.band.has_value()) {
     const auto integers = lists.options().dtype(at::kInt);  // half the size of what is as large as the logits
-    const at::Tensor query_places = at::arange(lists.size(2) * pattern.query_block, integers).view({1, 1, lists.size(2), pattern.query_block, 1});
+    const at::Tensor query_places = at::arange(lists.sym_size(2) * pattern.query_block, integers).view_symint({1, 1, lists.sym_size(2), pattern.query_block, 1});
     seen = seen.logical_and((query_places - real_places.to(at::kInt).unsqueeze(3)).abs_().le(*pattern.band));
   }
   return {real_places, seen};
@@ -71,28 +76,28 @@ PartialAttention attend(at::Tensor logits, const at::Tensor& values, const at::T
 
 PartialAttention block_sparse_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& key_mask,
                                         const BlockPattern& pattern, double dropout, const ChangeLogits& change_logits) {
-  const std::int64_t batch = q.size(0), heads = q.size(1), n = q.size(2), keys = k.size(2);
-  const std::int64_t query_blocks = divide_up(n, pattern.query_block), all_key_blocks = divide_up(keys, pattern.key_block);
+  const SymInt batch = q.sym_size(0), heads = q.sym_size(1), n = q.sym_size(2), keys = k.sym_size(2);
+  const SymInt query_blocks = divide_up(n, pattern.query_block), all_key_blocks = divide_up(keys, pattern.key_block);
   const at::Tensor& lists = pattern.key_blocks;
-  TORCH_CHECK(lists.dim() == 4 && lists.size(2) == query_blocks, "a pattern of ", lists.sizes(), " for ", query_blocks, " query blocks");
+  TORCH_CHECK(lists.dim() == 4 && lists.sym_size(2) == query_blocks, "a pattern of ", lists.sym_sizes(), " for ", query_blocks, " query blocks");
   const auto places = q.options().dtype(at::kLong);
 
   const at::Tensor first_blocks = (at::arange(batch, places).view({-1, 1, 1, 1}) * heads + at::arange(heads, places).view({1, -1, 1, 1})) * all_key_blocks;
-  const at::Tensor index = (first_blocks + lists.clamp_min(0)).flatten();
-  const at::Tensor queries = whole_blocks(scaled(q), pattern.query_block).reshape({batch, heads, query_blocks, pattern.query_block, q.size(3)});
+  const at::Tensor index = (first_blocks + lists.clamp(0, all_key_blocks - 1)).flatten();
+  const at::Tensor queries = whole_blocks(scaled(q), pattern.query_block).reshape_symint({batch, heads, query_blocks, pattern.query_block, q.sym_size(3)});
   at::Tensor logits = at::matmul(queries, gather_blocks(k, pattern.key_block, index, query_blocks).transpose(-2, -1));
 
   const auto [key_places, visible] = places_of(pattern, keys);
   at::Tensor seen = visible;
   if (key_mask.has_value() && key_mask->defined()) {
-    const at::Tensor at_places = key_places.expand({batch, -1, -1, -1});
-    const at::Tensor real = key_mask->view({batch, 1, 1, keys}).expand({batch, at_places.size(1), query_blocks, keys});
+    const at::Tensor at_places = key_places.expand_symint({batch, -1, -1, -1});
+    const at::Tensor real = key_mask->view_symint({batch, 1, 1, keys}).expand_symint({batch, at_places.sym_size(1), query_blocks, keys});
     seen = seen.logical_and(real.gather(3, at_places).unsqueeze(3));
   }
   if (change_logits) logits = change_logits(logits, key_places);
   PartialAttention part = attend(logits, gather_blocks(v, pattern.key_block, index, query_blocks), seen.logical_not(), dropout);
-  part.out = part.out.flatten(2, 3).narrow(2, 0, n);
-  part.log_sum = part.log_sum.flatten(2, 3).narrow(2, 0, n);
+  part.out = part.out.flatten(2, 3).narrow_symint(2, 0, n);
+  part.log_sum = part.log_sum.flatten(2, 3).narrow_symint(2, 0, n);
   return part;
 }
 
@@ -144,17 +149,6 @@ PairCount count_pairs(const BlockPattern& pattern, std::int64_t n, std::int64_t 
   const at::Tensor real = at::arange(lists.size(2) * pattern.query_block, lists.options()).lt(n).view({1, 1, lists.size(2), pattern.query_block, 1});
   const at::Tensor seen = places_of(pattern, keys).seen.logical_and(real);
   return {.computed = rows * static_cast<double>(lists.size(3) * pattern.key_block), .seen = static_cast<double>(seen.sum().item<std::int64_t>()) / patterns};
-}
-
-TORCH_LIBRARY_FRAGMENT(lra, library) {
-  library.def(
-      "block_sparse_attention(Tensor q, Tensor k, Tensor v, Tensor? key_mask, Tensor key_blocks, int query_block, int key_block, int? band=None)"
-      " -> (Tensor, Tensor)",
-      [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& key_mask, const at::Tensor& key_blocks,
-         std::int64_t query_block, std::int64_t key_block, std::optional<std::int64_t> band) {
-        PartialAttention part = block_sparse_attention(q, k, v, key_mask, {query_block, key_block, key_blocks, band});
-        return std::make_tuple(std::move(part.out), std::move(part.log_sum));
-      });
 }
 
 }  // namespace lra::ops

@@ -34,6 +34,11 @@ struct HashRounds {
 PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, double dropout = 0,
                                   std::int64_t stride = 1, const HashRounds& rounds = {});
 
+/// The gradients of q, k and v of one source, where autograd is not at work (lib/ops/torch_library.cpp): `result` is what packed_attention returned, `gradient` its
+/// gradients, of which one or both may be undefined.
+std::vector<at::Tensor> packed_attention_backward(const PartialAttention& gradient, const PartialAttention& result, const at::Tensor& q,
+                                                  const std::vector<std::int64_t>& offsets, const KeySource& source, std::int64_t stride);
+
 /// The same on rectangles: q (B, H, N, d) and each source's k, v (B, H, M, d) → (B, H, N, d) and (B, H, N). Each source's `visible` is (B * M), its `offsets` are
 /// not read.
 PartialAttention rectangle_attention(const at::Tensor& q, std::vector<KeySource> sources, double dropout = 0);
