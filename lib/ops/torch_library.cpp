@@ -153,7 +153,7 @@ Three backward_meta(const Pattern<SymInt>&, const OptionalTensor&, const Optiona
 }
 
 Two forward_elsewhere(const Pattern<SymInt>&, const Tensor& q, const Tensor&, const Tensor&) {
-  TORCH_CHECK_VALUE(false, "packed_attention runs on the CPU, not on ", q.device(), ": pad the sequences and use block_sparse_attention there");
+  TORCH_CHECK_VALUE(false, "packed_attention: expected dense tensors on the CPU, found ", q.toString(), ": elsewhere pad the sequences and use block_sparse_attention");
 }
 
 struct PackedAttention : torch::autograd::Function<PackedAttention> {
