@@ -248,6 +248,31 @@ void backward(const Problem& problem, Tensors<T>& t) {
   }
 }
 
+// What RECORD_FUNCTION is told, where somebody listens: the tensors, and the multiplications and additions of one product of all tiles times `products`.
+template <class T>
+std::vector<c10::IValue> recorded(const Problem& problem, const Tensors<T>& t, double products) {
+  if (!at::hasCallbacks()) return {};
+  double pairs = 0;
+  for (std::int64_t unit = 0; unit < problem.sequences() * t.q.size(1) * problem.stride; ++unit) {
+    const std::int64_t heads = t.q.size(1);
+    for_blocks(problem, t, {unit / heads / problem.stride, unit % heads, unit / heads % problem.stride}, 0, 1, false, [&](const cpu::QueryBlock<T>& block) {
+      for (std::int64_t p = 0; p < block.num_parts; ++p) {
+        const cpu::KeyPart<T>& part = block.parts[p];
+        for (const cpu::Run& run : std::span(part.runs, static_cast<std::size_t>(part.num_runs))) {
+          const bool banded = part.band >= 0;
+          const std::int64_t first = banded ? std::max(run.first, block.first - part.band) : run.first;
+          const std::int64_t last = banded ? std::min(run.last, block.first + block.count + part.band) : run.last;
+          pairs += static_cast<double>(block.count) * static_cast<double>(std::max<std::int64_t>(last - first, 0));
+        }
+      }
+    });
+  }
+  std::vector<c10::IValue> values{t.q};
+  for (std::size_t p = 0; p < t.k.size(); ++p) values.insert(values.end(), {t.k[p], t.v[p]});
+  values.emplace_back(2 * products * pairs * static_cast<double>(t.q.size(2)));
+  return values;
+}
+
 at::Tensor rows_in_line(const at::Tensor& x) { return x.stride(-1) == 1 ? x : x.contiguous(); }
 
 std::vector<at::Tensor> every_second(at::TensorList tensors, std::size_t first) {
@@ -265,7 +290,9 @@ std::pair<at::Tensor, at::Tensor> run_forward(const Problem& problem, const at::
   t.out = at::empty(q.sizes(), q.options());
   t.log_sum = at::empty({q.size(0), q.size(1)}, q.options());
   if (problem.round_count() > 1) t.sum = at::empty_like(t.log_sum);
+  RECORD_FUNCTION("lra::packed_attention", recorded(problem, t, 2));
   forward(problem, t);
+  guard.setOutputs(std::vector<c10::IValue>{t.out, t.log_sum});
   return {t.out, t.log_sum};
 }
 
@@ -289,13 +316,14 @@ tensor_list run_backward(const Problem& problem, const at::Tensor& q, at::Tensor
     gradients.push_back(shared ? at::Tensor() : t.grad_k.back());
     gradients.push_back(t.grad_v.back());
   }
+  RECORD_FUNCTION("lra::packed_attention_backward", recorded(problem, t, 5));
   backward(problem, t);
+  guard.setOutputs(std::vector<c10::IValue>(gradients.begin(), gradients.end()));
   return gradients;
 }
 
 struct PackedAttention : torch::autograd::Function<PackedAttention> {
   static tensor_list forward(AutogradContext* context, const at::Tensor& q, at::TensorList keys_and_values, const c10::intrusive_ptr<Problem>& problem) {
-    RECORD_FUNCTION("lra::packed_attention", std::vector<c10::IValue>());
     const auto [out, log_sum] = q.scalar_type() == at::kDouble ? run_forward<double>(*problem, q, keys_and_values) : run_forward<float>(*problem, q, keys_and_values);
     tensor_list saved{q, out, log_sum};
     saved.insert(saved.end(), keys_and_values.begin(), keys_and_values.end());
@@ -304,7 +332,6 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
     return {out, log_sum};
   }
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
-    RECORD_FUNCTION("lra::packed_attention_backward", std::vector<c10::IValue>());
     const auto saved = context->get_saved_variables();
     const auto& problem = *c10::static_intrusive_pointer_cast<Problem>(context->saved_data["problem"].toCapsule());
     const at::TensorList keys_and_values = at::TensorList(saved).slice(3);

@@ -33,30 +33,43 @@ LRA_INLINE ComplexVector<T> turned(const ComplexVector<T>& z) {
   return {z.im, -z.re};
 }
 
+// Where a stage reads and writes, unless it is the first or the last.
+template <class T>
+struct InMemory {
+  const T* x;
+  LRA_INLINE ComplexVector<T> operator()(std::int64_t i) const { return load_complex(x + i * 2 * lanes<T>); }
+};
+template <class T>
+struct ToMemory {
+  T* y;
+  LRA_INLINE void operator()(std::int64_t i, const ComplexVector<T>& z) const { store_complex(y + i * 2 * lanes<T>, z); }
+};
+
 // One stage of Stockham's transform, y[q + s (r p + j)] = w^(p j) Σ_k x[q + s (p + k m)] ω_r^(j k), with s q's and m p's; `roots` are exp(-2πi t / size).
 // `fixed`: the radix, if it is known when this is compiled.
-template <class T, int fixed>
-__attribute__((noinline)) void fourier_stage(std::int64_t some_radix, std::int64_t size, std::int64_t m, std::int64_t s, const T* roots, const T* x, T* y) {
-  constexpr std::int64_t pair = 2 * lanes<T>;
+template <class T, int fixed, class In, class Out>
+__attribute__((noinline)) void fourier_stage(std::int64_t some_radix, std::int64_t size, std::int64_t m, std::int64_t s, const T* roots, const In& x, const Out& y) {
   const std::int64_t radix = fixed != 0 ? fixed : some_radix;
   ComplexVector<T> sums[fixed != 0 ? fixed : max_radix], differences[fixed != 0 ? fixed : max_radix];
+  T twiddles[2 * (fixed != 0 ? fixed : max_radix)];
   for (std::int64_t p = 0; p < m; ++p) {
+    for (std::int64_t j = 1; j < radix; ++j) {
+      twiddles[2 * j] = roots[2 * (p * j * s)];
+      twiddles[2 * j + 1] = roots[2 * (p * j * s) + 1];
+    }
     for (std::int64_t q = 0; q < s; ++q) {
-      const T* const from = x + (q + s * p) * pair;
-      T* const to = y + (q + s * radix * p) * pair;
-      const auto in = [&](std::int64_t k) { return load_complex(from + s * m * k * pair); };
-      const auto out = [&](std::int64_t j, const ComplexVector<T>& z) {
-        const T* const root = roots + 2 * (p * j * s);
-        store_complex(to + s * j * pair, times(z, root[0], root[1]));
+      const auto in = [&](std::int64_t k) __attribute__((always_inline)) { return x(q + s * (p + k * m)); };
+      const auto out = [&](std::int64_t j, const ComplexVector<T>& z) __attribute__((always_inline)) {
+        y(q + s * (radix * p + j), j == 0 ? z : times(z, twiddles[2 * j], twiddles[2 * j + 1]));
       };
       if constexpr (fixed == 2) {
         const auto a = in(0), b = in(1);
-        store_complex(to, a + b);
+        out(0, a + b);
         out(1, a - b);
       } else if constexpr (fixed == 4) {
         const auto a = in(0), b = in(1), c = in(2), d = in(3);
         const auto even = a + c, odd = a - c, sum = b + d, difference = turned(b - d);
-        store_complex(to, even + sum);
+        out(0, even + sum);
         out(1, odd + difference);
         out(2, even - sum);
         out(3, odd - difference);
@@ -71,7 +84,7 @@ __attribute__((noinline)) void fourier_stage(std::int64_t some_radix, std::int64
           differences[k] = turned(a - b);
           total = total + sums[k];
         }
-        store_complex(to, total);
+        out(0, total);
 #pragma GCC unroll 3
         for (std::int64_t j = 1; j <= half; ++j) {
           ComplexVector<T> even = first, odd = {};
@@ -90,55 +103,57 @@ __attribute__((noinline)) void fourier_stage(std::int64_t some_radix, std::int64
     }
   }
 }
+template <class T, class In, class Out>
+LRA_INLINE void any_stage(std::int64_t radix, std::int64_t size, std::int64_t m, std::int64_t s, const T* roots, const In& in, const Out& out) {
+  switch (radix) {
+    case 4: return fourier_stage<T, 4>(4, size, m, s, roots, in, out);
+    case 2: return fourier_stage<T, 2>(2, size, m, s, roots, in, out);
+    case 3: return fourier_stage<T, 3>(3, size, m, s, roots, in, out);
+    case 5: return fourier_stage<T, 5>(5, size, m, s, roots, in, out);
+    default: return fourier_stage<T, 0>(radix, size, m, s, roots, in, out);
+  }
+}
 
-// Between x and y; returns where the result is.
-template <class T>
-LRA_INLINE T* fourier_stages(const FourierPlan<T>& plan, T* x, T* y) {
-  std::int64_t m = plan.size, s = 1;
-  for (std::int64_t i = 0; i < plan.num_radices; ++i) {
+// From in(i) to out(i, z), with x and y of plan.size numbers between.
+template <class T, class In, class Out>
+LRA_INLINE void fourier_stages(const FourierPlan<T>& plan, const In& in, const Out& out, T* x, T* y) {
+  if (plan.num_radices < 2) {
+    for (std::int64_t i = 0; i < plan.size; ++i) ToMemory<T>{x}(i, in(i));
+    if (plan.num_radices == 0) return out(0, InMemory<T>{x}(0));
+    return any_stage(plan.size, plan.size, 1, 1, plan.roots, InMemory<T>{x}, out);
+  }
+  std::int64_t m = plan.size / plan.radices[0], s = plan.radices[0];
+  any_stage(s, plan.size, m, 1, plan.roots, in, ToMemory<T>{x});
+  for (std::int64_t i = 1; i < plan.num_radices; ++i) {
     const std::int64_t radix = plan.radices[i];
     m /= radix;
-    if (radix == 4) {
-      fourier_stage<T, 4>(4, plan.size, m, s, plan.roots, x, y);
-    } else if (radix == 2) {
-      fourier_stage<T, 2>(2, plan.size, m, s, plan.roots, x, y);
-    } else if (radix == 3) {
-      fourier_stage<T, 3>(3, plan.size, m, s, plan.roots, x, y);
-    } else if (radix == 5) {
-      fourier_stage<T, 5>(5, plan.size, m, s, plan.roots, x, y);
-    } else {
-      fourier_stage<T, 0>(radix, plan.size, m, s, plan.roots, x, y);
-    }
+    if (i + 1 == plan.num_radices) return any_stage(radix, plan.size, m, s, plan.roots, InMemory<T>{x}, out);
+    any_stage(radix, plan.size, m, s, plan.roots, InMemory<T>{x}, ToMemory<T>{y});
     s *= radix;
     T* const swapped = x;
     x = y;
     y = swapped;
   }
-  return x;
 }
 
-// `lanes` transforms of plan.n numbers in x; x and y have room for plan.size of them. Returns where the result is.
-template <class T>
-LRA_INLINE T* fourier(const FourierPlan<T>& plan, T* x, T* y) {
-  constexpr std::int64_t pair = 2 * lanes<T>;
-  if (plan.chirp == nullptr) return fourier_stages(plan, x, y);
+// `lanes` transforms of plan.n numbers, from in(i) to out(i, z), which may be called in any order. All of `in` is read before `out` is called. x, y and, where
+// there is a chirp, z have room for plan.size of them.
+template <class T, class In, class Out>
+LRA_INLINE void fourier(const FourierPlan<T>& plan, const In& in, const Out& out, T* x, T* y, T* z) {
+  if (plan.chirp == nullptr) return fourier_stages(plan, in, out, x, y);
   // Bluestein: a convolution with a chirp, by transforms of a length with small factors. Real and imaginary parts exchanged make a transform its inverse.
-  const auto multiply = [](T* z, const T* by, std::int64_t count, bool exchange) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const ComplexVector<T> product = times(load_complex(z + i * pair), by[2 * i], by[2 * i + 1]);
-      store_complex(z + i * pair, exchange ? ComplexVector<T>{product.im, product.re} : product);
-    }
-  };
-  multiply(x, plan.chirp, plan.n, false);
-  for (std::int64_t i = plan.n * pair; i < plan.size * pair; i += lanes<T>) store(x + i, Vector<T>{});
-  T* z = fourier_stages(plan, x, y);
-  multiply(z, plan.filter, plan.size, true);
-  z = fourier_stages(plan, z, z == x ? y : x);
-  for (std::int64_t i = 0; i < plan.n; ++i) {
-    const ComplexVector<T> value = load_complex(z + i * pair);
-    store_complex(z + i * pair, times({value.im, value.re}, plan.chirp[2 * i], plan.chirp[2 * i + 1]));
+  for (std::int64_t i = 0; i < plan.n; ++i) ToMemory<T>{z}(i, times(in(i), plan.chirp[2 * i], plan.chirp[2 * i + 1]));
+  for (std::int64_t i = plan.n; i < plan.size; ++i) ToMemory<T>{z}(i, ComplexVector<T>{});
+  fourier_stages(plan, InMemory<T>{z}, ToMemory<T>{z}, x, y);
+  for (std::int64_t i = 0; i < plan.size; ++i) {
+    const ComplexVector<T> product = times(InMemory<T>{z}(i), plan.filter[2 * i], plan.filter[2 * i + 1]);
+    ToMemory<T>{z}(i, ComplexVector<T>{product.im, product.re});
   }
-  return z;
+  fourier_stages(plan, InMemory<T>{z}, ToMemory<T>{z}, x, y);
+  for (std::int64_t i = 0; i < plan.n; ++i) {
+    const ComplexVector<T> value = InMemory<T>{z}(i);
+    out(i, times<T>({value.im, value.re}, plan.chirp[2 * i], plan.chirp[2 * i + 1]));
+  }
 }
 
 template <class T, std::size_t... I>
@@ -179,14 +194,14 @@ template <class T>
 void fourier_rows(const FourierPlan<T>& plan, std::int64_t rows, const T* in, T* out, T* scratch) {
   constexpr std::int64_t size = lanes<T>, pair = 2 * size;
   const std::int64_t d = plan.n;
-  T *const x = scratch, *const y = x + plan.size * pair;
+  T *const x = scratch, *const y = x + plan.size * pair, *const z = y + plan.size * pair, *const a = z + plan.size * pair;
+  T* const b = a + d * size;
   for (std::int64_t r = 0; r < rows; r += pair) {  // one row as the real part, another as the imaginary part
     const std::int64_t left = rows - r, first = left < size ? left : size, second = left - first < size ? left - first : size;
-    rows_to_lanes(first, d, in + r * d, x, pair);
-    rows_to_lanes(second, d, in + (r + first) * d, x + size, pair);
-    T* const z = fourier(plan, x, y);
-    T* const a = z == x ? y : x;  // then d vectors of the first rows, d of the second
-    T* const b = a + d * size;
+    rows_to_lanes(first, d, in + r * d, a, pair);
+    rows_to_lanes(second, d, in + (r + first) * d, a + size, pair);
+    fourier(plan, InMemory<T>{a}, ToMemory<T>{z}, x, y, z);
+    // Then d vectors of the first rows, d of the second.
     store(a, load(z));
     store(b, load(z + size));
     const T half = static_cast<T>(0.5);
@@ -208,64 +223,72 @@ void fourier_rows(const FourierPlan<T>& plan, std::int64_t rows, const T* in, T*
 template <class T>
 void fourier_columns(const FourierPlan<T>& plan, std::int64_t n, std::int64_t d, std::int64_t group, T* rows, T* scratch) {
   constexpr std::int64_t size = lanes<T>, pair = 2 * size;
-  T *const x = scratch, *const y = x + plan.size * pair;
+  T *const x = scratch, *const y = x + plan.size * pair, *const z = y + plan.size * pair;
+  T* const shared = z + plan.size * pair;  // (plan.n) the complex numbers of lane 0 of the first group
   const std::int64_t first = group * size, frequencies = (d + 1) / 2;
   const std::int64_t count = frequencies - first < size ? frequencies - first : size;
   const bool whole_group = count == size && d >= pair;
-  const std::int64_t skip = first == 0 ? 1 : 0;              // lane 0 has no place d - 0
-  const std::int64_t last = d - first - size + 1;            // of the group's places d - f, the first
-  // Rows are too far apart for the processor to guess the next ones.
-  const auto soon = [&](std::int64_t t) __attribute__((always_inline)) {
-    const T* const row = rows + (t + 12 < n ? t + 12 : n - 1) * d;
-    __builtin_prefetch(row + first);
-    __builtin_prefetch(row + d - first - size);
-    __builtin_prefetch(row + d - first - 1);
-  };
-  for (std::int64_t t = 0; t < n; ++t) {
-    soon(t);
+  const std::int64_t last = d - first - size + 1;  // of the group's places d - f, the first; lane 0 of the first group has none
+  const auto in = [&](std::int64_t t) __attribute__((always_inline)) {
+    ComplexVector<T> value = {};
+    if (t >= n) return value;
     const T* const row = rows + t * d;
-    ComplexVector<T> z = {};
     if (whole_group) {
-      z.re = load(row + first);
-      if (skip == 0) {
-        z.im = reversed<T>(load(row + last));
+      const T* const soon = rows + (t + 4 < n ? t + 4 : t) * d;  // rows are too far apart for the processor to guess the next ones
+      __builtin_prefetch(soon + first);
+      __builtin_prefetch(soon + d - first - size);
+      __builtin_prefetch(soon + d - first - 1);
+      value.re = load(row + first);
+      if (first > 0) {
+        value.im = reversed<T>(load(row + last));
       } else {
-        __builtin_memcpy(&z.im, row + last, sizeof z.im - sizeof(T));
-        z.im = reversed<T>(z.im);
-        z.im[0] = d % 2 == 0 ? row[d / 2] : T{0};
+        __builtin_memcpy(&value.im, row + last, sizeof value.im - sizeof(T));
+        value.im = reversed<T>(value.im);
+        value.im[0] = d % 2 == 0 ? row[d / 2] : T{0};
       }
     } else {
       for (std::int64_t l = 0; l < count; ++l) {
-        z.re[l] = row[first + l];
-        z.im[l] = first + l > 0 ? row[d - first - l] : d % 2 == 0 ? row[d / 2] : T{0};
+        value.re[l] = row[first + l];
+        value.im[l] = first + l > 0 ? row[d - first - l] : d % 2 == 0 ? row[d / 2] : T{0};
       }
     }
-    store_complex(x + t * pair, z);
-  }
-  for (std::int64_t i = n * pair; i < plan.n * pair; i += size) store(x + i, Vector<T>{});
-  const T* const result = fourier(plan, x, y);
-  for (std::int64_t t = 0; t < n; ++t) {
-    soon(t);
-    T* const row = rows + t * d;
-    const T* const here = result + t * pair;
-    const T* const there = result + (t == 0 ? 0 : plan.n - t) * pair;  // Re X[t, d - f] = Re X[-t, f]
-    if (whole_group) {
-      store(row + first, load(here));
-      const Vector<T> mirrored = reversed<T>(load(there));
-      if (skip == 0) {
-        store(row + last, mirrored);
-      } else {
-        __builtin_memcpy(row + last, &mirrored, sizeof mirrored - sizeof(T));
-      }
-    } else {
-      for (std::int64_t l = 0; l < count; ++l) {
-        row[first + l] = here[l];
-        if (first + l > 0) row[d - first - l] = there[l];
-      }
-    }
+    return value;
+  };
+  const auto out = [&](std::int64_t t, const ComplexVector<T>& value) __attribute__((always_inline)) {
+    const std::int64_t mirrored = t == 0 ? 0 : plan.n - t;  // Re X[-t, d - f] = Re X[t, f]
     if (first == 0) {
-      row[0] = (here[0] + there[0]) / 2;
-      if (d % 2 == 0) row[d / 2] = (here[size] + there[size]) / 2;
+      shared[2 * t] = value.re[0];
+      shared[2 * t + 1] = value.im[0];
     }
+    if (t < n) {
+      T* const row = rows + t * d + first;
+      if (whole_group) {
+        store(row, value.re);
+      } else {
+        for (std::int64_t l = 0; l < count; ++l) row[l] = value.re[l];
+      }
+    }
+    if (mirrored < n) {
+      T* const row = rows + mirrored * d;
+      if (whole_group) {
+        const Vector<T> backwards = reversed<T>(value.re);
+        if (first > 0) {
+          store(row + last, backwards);
+        } else {
+          __builtin_memcpy(row + last, &backwards, sizeof backwards - sizeof(T));
+        }
+      } else {
+        for (std::int64_t l = first == 0 ? 1 : 0; l < count; ++l) row[d - first - l] = value.re[l];
+      }
+    }
+  };
+  fourier(plan, in, out, x, y, z);
+  if (first > 0) return;
+  for (std::int64_t t = 0; t < n; ++t) {
+    T* const row = rows + t * d;
+    const T* const here = shared + 2 * t;
+    const T* const there = shared + 2 * (t == 0 ? 0 : plan.n - t);
+    row[0] = (here[0] + there[0]) / 2;
+    if (d % 2 == 0) row[d / 2] = (here[1] + there[1]) / 2;
   }
 }

@@ -146,7 +146,7 @@ struct FourierPlan {
   const T* roots = nullptr;                       ///< (size) exp(-2πi t / size)
   const T *chirp = nullptr, *filter = nullptr;  ///< (n) exp(-πi t² / n), (size) the transform of its conjugate divided by size; null if size is n
 };
-constexpr std::int64_t fourier_scratch(std::int64_t size) { return 64 * size; }
+constexpr std::int64_t fourier_scratch(std::int64_t size) { return 4 * 32 * size; }
 
 struct Kernels {
   const char* name;
