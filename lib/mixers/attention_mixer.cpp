@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "ops/pad.h"
+#include "ops/projections.h"
 
 namespace lra {
 namespace {
@@ -51,9 +52,23 @@ at::Tensor AttentionMixer::attend_packed(const at::Tensor&, const at::Tensor&, c
 }
 
 at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& value_x, const SequenceLayout& layout) {
-  const at::Tensor q = query ? query->forward(x) : at::Tensor();
-  const at::Tensor k = key ? key->forward(x) : at::Tensor();
-  const at::Tensor v = value->forward(value_x);
+  at::Tensor q, k, v;
+  if (spec_.fused && value_x.is_same(x)) {
+    std::vector<at::Tensor> weights, biases;
+    for (const auto& linear : {query, key, value}) {
+      if (!linear) continue;
+      weights.push_back(linear->weight);
+      biases.push_back(linear->bias);
+    }
+    const auto projected = ops::projections(x, weights, biases);
+    if (query) q = projected[0];
+    if (key) k = projected[query ? 1 : 0];
+    v = projected.back();
+  } else {
+    if (query) q = query->forward(x);
+    if (key) k = key->forward(x);
+    v = value->forward(value_x);
+  }
   const at::Tensor input = reads_input() ? x : at::Tensor();
   const at::Tensor value_input = reads_input() ? value_x : at::Tensor();
   const bool same = value_x.is_same(x);

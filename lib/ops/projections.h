@@ -1,0 +1,13 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+namespace lra::ops {
+
+/// x Wᵀ + b for several W (out, in) and b (out; all or none undefined) of one x (T, in) → as many (T, out). What x contributes to is summed inside the products
+/// of the backward pass, instead of one tensor of x's size for each, which are then added.
+std::vector<at::Tensor> projections(const at::Tensor& x, const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& biases);
+
+}  // namespace lra::ops
