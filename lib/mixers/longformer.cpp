@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "mixers/attention_mixer.h"
 #include "ops/packed_attention.h"
+#include "ops/projections.h"
 #include "ops/residues.h"
 
 namespace lra {
@@ -102,9 +103,19 @@ class Longformer : public AttentionMixer {
     // The first tokens' own rows.
     const auto [rows, offsets] = some_tokens(layout, is_global);
     const auto in_heads = [&](const at::Tensor& x) { return x.view({-1, spec_.num_heads, spec_.d_head()}); };
-    const at::Tensor of_global = ops::packed_attention(in_heads(query_global_->forward(context.x.index_select(0, rows))), offsets,
-                                                       {{in_heads(key_global_->forward(context.x)), in_heads(value_global_->forward(context.value_x)), layout.offsets(),
-                                                         context.visible, ops::dense_pattern(global, n)}}, attention_dropout())
+    at::Tensor keys, values;
+    if (context.same_input()) {
+      const auto both = ops::projections(context.x, {key_global_->weight, value_global_->weight}, {key_global_->bias, value_global_->bias});
+      keys = both[0];
+      values = both[1];
+    } else {
+      keys = key_global_->forward(context.x);
+      values = value_global_->forward(context.value_x);
+    }
+    const at::Tensor queries = query_global_->forward(context.x.index_select(0, rows));
+    const at::Tensor of_global = ops::packed_attention(in_heads(queries), offsets,
+                                                       {{in_heads(keys), in_heads(values), layout.offsets(), context.visible, ops::dense_pattern(global, n)}},
+                                                       attention_dropout())
                                      .out;
     return at::index_copy(out, 0, rows, of_global);
   }

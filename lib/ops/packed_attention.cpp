@@ -94,7 +94,7 @@ cpu::Rows<T> writable_rows_of(const at::Tensor& x, std::int64_t row, std::int64_
 }
 
 // Queries that share a tile of keys: many where all keys are seen, fewer where a band or lists would make them see more than they need.
-constexpr std::int64_t few_queries = 64, many_queries = cpu::max_queries, many_keys = 512;
+constexpr std::int64_t very_few_queries = 32, few_queries = 64, many_queries = cpu::max_queries, narrow_band = 64, many_keys = 512;
 
 // Calls kernel(block) for the query blocks first .. last - 1 of `parts` equal shares of one unit, in all rounds.
 template <class T, class Kernel>
@@ -173,6 +173,8 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, s
         at_once = many_queries;
       }
     }
+    const auto narrow = [](const KeySource& source) { return source.pattern.band.value_or(narrow_band + 1) <= narrow_band; };
+    if (std::all_of(problem.sources.begin(), problem.sources.end(), narrow)) at_once = very_few_queries;
     const std::int64_t blocks = (n + size - 1) / size;
     const std::int64_t pieces = (size + at_once - 1) / at_once, all_pieces = blocks * pieces;
     const std::int64_t piece_size = std::min((size + pieces - 1) / pieces, n);
