@@ -68,6 +68,10 @@ struct Problem : torch::CustomClassHolder {
   cpu::Dropout dropout;
 
   std::int64_t round_count() const { return rounds.order.defined() ? rounds.order.size(0) : 1; }
+  // How many classes of places have no keys in common: all, or only one, with all of them inside.
+  std::int64_t classes_apart() const {
+    return std::all_of(sources.begin(), sources.end(), [](const KeySource& source) { return source.by_class; }) ? stride : 1;
+  }
   std::int64_t sequences() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
 };
 
@@ -200,29 +204,31 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, s
 }
 
 // Shares of the query blocks of a unit, so that all threads have work where there are few units.
-std::int64_t shares_of(const Problem& problem, std::int64_t units) {
-  const std::int64_t threads = at::get_num_threads();
+std::int64_t shares_of(const Problem& problem, std::int64_t heads) {
+  const std::int64_t threads = at::get_num_threads(), units = problem.sequences() * heads * problem.classes_apart();
   return problem.rounds.order.defined() || units >= 4 * threads || units % threads == 0 ? 1 : threads;
 }
 
-// work(unit, share, scratch) for all units and shares, on all threads.
+// work(unit, share, scratch) for all units and shares, on all threads. Units that write to the same keys' gradients, classes with keys in common, stay on one.
 template <class T, class Work>
 void for_units(const Problem& problem, const Tensors<T>& t, std::int64_t shares, const Work& work) {
-  const std::int64_t heads = t.q.size(1), units = problem.sequences() * heads * problem.stride;
-  const std::int64_t tasks = units * shares;
+  const std::int64_t heads = t.q.size(1), apart = problem.classes_apart(), together = problem.stride / apart;
+  const std::int64_t tasks = problem.sequences() * heads * apart * shares;
   std::atomic<std::int64_t> next{0};
   at::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), tasks), 1, [&](std::int64_t, std::int64_t) {
     const at::Tensor scratch = at::empty({cpu::kernels().attention_scratch(t.q.size(2))}, t.q.options());
     for (std::int64_t task = next++; task < tasks; task = next++) {
       const std::int64_t unit = task / shares;
-      work(Unit{unit / heads / problem.stride, unit % heads, unit / heads % problem.stride}, task % shares, scratch.template mutable_data_ptr<T>());
+      for (std::int64_t residue = 0; residue < together; ++residue) {
+        work(Unit{unit / heads / apart, unit % heads, unit / heads % apart + residue}, task % shares, scratch.template mutable_data_ptr<T>());
+      }
     }
   });
 }
 
 template <class T>
 void forward(const Problem& problem, Tensors<T>& t) {
-  const std::int64_t shares = shares_of(problem, problem.sequences() * t.q.size(1) * problem.stride);
+  const std::int64_t shares = shares_of(problem, t.q.size(1));
   for_units(problem, t, shares, [&](const Unit& unit, std::int64_t share, T* scratch) {
     for_blocks(problem, t, unit, share, shares, false, [&](const cpu::QueryBlock<T>& block) { cpu::kernels().attention_forward(block, scratch); });
   });
@@ -230,7 +236,7 @@ void forward(const Problem& problem, Tensors<T>& t) {
 
 template <class T>
 void backward(const Problem& problem, Tensors<T>& t) {
-  const std::int64_t shares = shares_of(problem, problem.sequences() * t.q.size(1) * problem.stride);
+  const std::int64_t shares = shares_of(problem, t.q.size(1));
   // The first share writes where the gradients belong, the others into tensors of their own, which are added in order.
   std::vector<Tensors<T>> of_share(static_cast<std::size_t>(shares), t);
   for (std::size_t share = 1; share < of_share.size(); ++share) {
