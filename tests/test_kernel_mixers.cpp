@@ -9,6 +9,7 @@
 #include "mixer_cases.h"
 #include "ops/cpu/kernels.h"
 #include "ops/fourier_mix.h"
+#include "ops/projections.h"
 
 using namespace lra;
 using namespace lra::testing;
@@ -53,7 +54,8 @@ std::vector<const cpu::Kernels*> tables() {
 }  // namespace
 
 TEST_CASE("Kernels on packed tokens give what the mixers compute operator by operator, gradients included", "[mixers]") {
-  const std::vector<std::string> names = {"linear", "efficient", "performer", "rfa", "linformer", "compressed", "synthesizer", "fnet", "mlp_mixer", "gmlp"};
+  const std::vector<std::string> names = {"linear", "efficient", "performer", "rfa", "linformer", "compressed", "synthesizer", "fnet", "mlp_mixer", "gmlp",
+                                          "sinkhorn", "routing"};
   for (const auto& one : mixer_cases()) {
     if (std::find(names.begin(), names.end(), one.mixer) == names.end()) continue;
     for (const std::int64_t d_head : {1, 3, 5, 16, 20}) {
@@ -63,6 +65,7 @@ TEST_CASE("Kernels on packed tokens give what the mixers compute operator by ope
         spec.num_heads = lengths.size() == 1 ? 1 : 2;  // one unit of work, which threads share
         spec.d_qkv = spec.num_heads * d_head;
         if (one.mixer == "gmlp" && spec.d_qkv % 2 != 0) continue;
+        if (one.mixer == "routing" && d_head == 1) continue;  // a normalised number is zero: every token is as near as every other
         const Results expected = run(one, spec, "per_sequence", at::kDouble, lengths);
         for (const auto type : {at::kDouble, at::kFloat}) {
           INFO(one.name() << ", head of " << d_head << ", " << lengths.size() << " sequences, " << c10::toString(type));
@@ -159,6 +162,108 @@ at::Tensor fourier_by(const cpu::Kernels& kernels, std::int64_t n, std::int64_t 
 }
 
 }  // namespace
+
+TEST_CASE("Projections are x W^T + b for several W, gradients included, with and without a kernel", "[mixers]") {
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    for (const std::int64_t rows : {1, 64, 131, 500}) {
+      for (const auto& widths : std::vector<std::vector<std::int64_t>>{{16, 16}, {64, 64, 64, 64}, {48, 128, 16}, {128, 32}, {40, 64}, {64, 256}}) {
+        for (const bool has_biases : {true, false}) {
+          INFO(toString(type) << ", " << rows << " rows, " << widths.size() - 1 << " maps of " << widths[0] << ", the last to " << widths.back() << (has_biases ? ", biases" : ""));
+          const auto random = [&](std::int64_t n, std::int64_t m, std::uint64_t seed) { return random_input(n, m, seed).to(type).requires_grad_(); };
+          const at::Tensor x = random(rows, widths[0], 1);
+          std::vector<at::Tensor> weights, biases, inputs{x};
+          for (std::size_t i = 1; i < widths.size(); ++i) {
+            weights.push_back(random(widths[i], widths[0], i + 1));
+            biases.push_back(has_biases ? random(1, widths[i], i + 20).detach().squeeze(0).requires_grad_() : at::Tensor());
+            inputs.push_back(weights.back());
+            if (has_biases) inputs.push_back(biases.back());
+          }
+          const std::vector<at::Tensor> found = ops::projections(x, weights, biases);
+          // Of several outputs the first is not used: its gradient is undefined.
+          const std::size_t first = weights.size() > 1 ? 1 : 0;
+          at::Tensor sum = at::zeros({}, type), expected_sum = at::zeros({}, type);
+          for (std::size_t i = 0; i < weights.size(); ++i) {
+            const at::Tensor expected = at::linear(x, weights[i], biases[i]), direction = random_input(rows, widths[i + 1], 50 + i).to(type);
+            CHECK(relative(found[i].detach(), expected.detach()) < (type == at::kDouble ? 1e-14 : 2e-6));
+            if (i < first) continue;
+            sum = sum + (found[i] * direction).sum();
+            expected_sum = expected_sum + (expected * direction).sum();
+          }
+          const auto gradients = torch::autograd::grad({sum}, inputs, {}, false, false, true), wanted = torch::autograd::grad({expected_sum}, inputs, {}, false, false, true);
+          for (std::size_t i = 0; i < inputs.size(); ++i) {
+            REQUIRE(gradients[i].defined() == wanted[i].defined());
+            if (wanted[i].defined()) CHECK(relative(gradients[i], wanted[i]) < (type == at::kDouble ? 1e-13 : 5e-6));
+          }
+        }
+      }
+    }
+  }
+}
+
+namespace {
+
+template <class T>
+cpu::Rows<const T> rows_of(const at::Tensor& x) {
+  return {x.const_data_ptr<T>(), x.stride(0)};
+}
+
+// A linear map, a mixture of five blocks and normalised vectors, forward and backward.
+template <class T>
+std::vector<at::Tensor> small_products_by(const cpu::Kernels& kernels, std::int64_t d) {
+  const auto type = c10::CppTypeToScalarType<T>::value;
+  const auto random = [&](std::int64_t n, std::int64_t m, std::uint64_t seed) { return random_input(n, m, seed).to(type).contiguous(); };
+  const auto zeros = [&](std::int64_t n, std::int64_t m) { return at::zeros({n, m}, type); };
+  const auto write = [](const at::Tensor& x) { return x.mutable_data_ptr<T>(); };
+  std::vector<at::Tensor> results;
+
+  const std::int64_t rows = 101, in = 48, out = 80;
+  const at::Tensor x = random(rows, in, 1), weight = random(out, in, 2), transposed = weight.t().contiguous(), bias = random(1, out, 3), grad_y = random(rows, out, 4);
+  const at::Tensor y = zeros(rows, out), grad_x = zeros(rows, in), grad_weight = zeros(out, in), grad_bias = zeros(1, out);
+  const cpu::LinearMap<T> map{out, weight.const_data_ptr<T>(), transposed.const_data_ptr<T>(), bias.const_data_ptr<T>(), write(y),
+                              grad_y.const_data_ptr<T>(), write(grad_weight), write(grad_bias)};
+  const cpu::LinearMaps<T> maps{in, 0, rows, x.const_data_ptr<T>(), write(grad_x), &map, 1};
+  kernels.linear_forward(maps);
+  kernels.linear_backward(maps);
+  results.insert(results.end(), {y, grad_x, grad_weight, grad_bias});
+
+  const std::int64_t block = 3, blocks = 5, places = block * blocks;
+  const at::Tensor vectors = random(places, d, 5), weights = random(blocks, blocks, 6), grad_mixed = random(places, d, 7);
+  const at::Tensor mixed = zeros(places, d), grad_vectors = zeros(places, d), grad_weights = zeros(blocks, blocks);
+  const at::Tensor scratch = at::empty({cpu::mixture_scratch(d, blocks)}, type);
+  const cpu::BlockMixture<T> mixture{d, block, blocks, blocks, 0, block, weights.const_data_ptr<T>(), blocks, rows_of<T>(vectors), write(mixed),
+                                     grad_mixed.const_data_ptr<T>(), {write(grad_vectors), d}, write(grad_weights)};
+  kernels.mix_blocks(mixture, write(scratch));
+  kernels.mix_blocks_backward(mixture, write(scratch));
+  results.insert(results.end(), {mixed, grad_vectors, grad_weights});
+
+  const at::Tensor normalised = zeros(places, d), grad = grad_mixed.clone();
+  kernels.normalise(rows_of<T>(vectors), places, d, write(normalised));
+  kernels.normalise_backward(rows_of<T>(vectors), places, d, normalised.const_data_ptr<T>(), {write(grad), d});
+  results.insert(results.end(), {normalised, grad});
+  return results;
+}
+
+}  // namespace
+
+TEST_CASE("Linear maps, mixed blocks and normalised vectors are those of LibTorch on every instruction set", "[mixers]") {
+  for (const std::int64_t d : {3, 16, 20, 64}) {
+    const auto random = [&](std::int64_t n, std::int64_t m, std::uint64_t seed) { return random_input(n, m, seed).requires_grad_(); };
+    const at::Tensor x = random(101, 48, 1), weight = random(80, 48, 2), bias = random(1, 80, 3), vectors = random(15, d, 5), weights = random(5, 5, 6);
+    const at::Tensor y = at::linear(x, weight, bias.squeeze(0)), mixed = at::matmul(weights, vectors.view({5, 3 * d})).view({15, d}), normalised = at::layer_norm(vectors, {d});
+    const auto of_linear = torch::autograd::grad({y}, {x, weight, bias}, {random_input(101, 80, 4)});
+    const auto of_mixed = torch::autograd::grad({mixed}, {vectors, weights}, {random_input(15, d, 7)});
+    const auto of_normalised = torch::autograd::grad({normalised}, {vectors}, {random_input(15, d, 7)});
+    const std::vector<at::Tensor> expected{y.detach(), of_linear[0], of_linear[1], of_linear[2], mixed.detach(), of_mixed[0], of_mixed[1], normalised.detach(), of_normalised[0]};
+    for (const auto* kernels : tables()) {
+      const auto in_double = small_products_by<double>(*kernels, d), in_float = small_products_by<float>(*kernels, d);
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        INFO(kernels->name << ", d " << d << ", result " << i);
+        CHECK(relative(in_double[i], expected[i]) < 1e-12);
+        CHECK(relative(in_float[i], expected[i]) < 1e-5);
+      }
+    }
+  }
+}
 
 TEST_CASE("Fourier transforms are the same on every instruction set, with radices that are odd or large", "[mixers]") {
   for (const auto* kernels : tables()) {

@@ -43,7 +43,6 @@ AttentionMixer::AttentionMixer(const MixerSpec& spec, Projections projections) :
 
 bool AttentionMixer::one_call_per_sequence(const at::Tensor& x, const SequenceLayout& layout) const {
   if (spec_.layout != "auto") return spec_.layout == "per_sequence";
-  if (layout.uniform() && has_kernels(x) && attends_with_kernels()) return false;
   return x.is_cpu() && layout.tokens() >= long_sequence * layout.batch();
 }
 
@@ -77,7 +76,7 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
   const std::int64_t heads = spec_.num_heads;
   if (has_kernels(x) && has_kernel()) {
     const auto in_heads = [&](const at::Tensor& rows) { return rows.defined() ? rows.view({-1, heads, spec_.d_head()}) : rows; };
-    return output->forward(attend_packed(in_heads(q), in_heads(k), in_heads(v), {layout, x, value_x, visible}).reshape({layout.tokens(), spec_.d_qkv}));
+    return project_output(attend_packed(in_heads(q), in_heads(k), in_heads(v), {layout, x, value_x, visible}).reshape({layout.tokens(), spec_.d_qkv}));
   }
   AttentionContext context;
   at::Tensor mixed;  // (T, d_qkv)
@@ -125,7 +124,11 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
     if (visible.defined()) context.mask = in_rectangle(visible, false);
     mixed = ops::pack_sequences(attend(pad(q, heads), pad(k, heads), pad(v, heads), context), layout.lengths(), places);
   }
-  return output->forward(mixed);
+  return project_output(mixed);
+}
+
+at::Tensor AttentionMixer::project_output(const at::Tensor& mixed) {
+  return spec_.fused ? ops::projections(mixed, {output->weight}, {output->bias})[0] : output->forward(mixed);
 }
 
 MixerCost AttentionMixer::pair_cost(const ops::PairCount& pairs, std::int64_t heads, double gathered) const {

@@ -52,8 +52,6 @@ class AttentionMixer : public Mixer {
   /// The same on packed tokens, on the CPU: q, k, v (T, H, d_head) → (T, H, d_head) or (T, d_qkv). Only if has_kernel().
   virtual at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context);
   virtual bool has_kernel() const { return false; }
-  /// Is `attend` made of kernels, for which one call for all sequences of equal length is best?
-  virtual bool attends_with_kernels() const { return false; }
   /// May `attend` use kernels for x?
   bool has_kernels(const at::Tensor& x) const { return spec_.fused && spec_.layout == "auto" && x.is_cpu(); }
   /// Cost of `attend` on one sequence, all heads.
@@ -94,6 +92,7 @@ class AttentionMixer : public Mixer {
   const MixerSpec spec_;
 
  private:
+  at::Tensor project_output(const at::Tensor& mixed);
   bool one_call_per_sequence(const at::Tensor& x, const SequenceLayout& layout) const;
 };
 

@@ -1,6 +1,4 @@
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/layer_norm.h>
@@ -18,8 +16,7 @@
 
 #include "mixers/attention_mixer.h"
 #include "mixers/seed.h"
-#include "ops/gather_rows.h"
-#include "ops/packed_attention.h"
+#include "ops/routing_attention.h"
 
 namespace lra {
 namespace {
@@ -66,56 +63,14 @@ class Routing : public AttentionMixer {
     return padding.defined() ? products.masked_fill(padding.unsqueeze(1).unsqueeze(2), -std::numeric_limits<double>::infinity()) : products;
   }
 
-  // The same as what follows, in one pass: sums (H, clusters, d) and counts (H, clusters, 1).
-  std::pair<at::Tensor, at::Tensor> sum_of_nearest(const at::Tensor& x, const at::Tensor& products, const std::vector<std::int64_t>& lengths) const {
-    const std::int64_t heads = x.size(1), clusters = products.size(2), n = products.size(3), d = x.size(3);
-    const at::Tensor sums = at::zeros({heads, clusters, d}, products.options()), counts = at::zeros({heads, clusters, 1}, at::kLong);
-    const at::Tensor rows = x.to(products.scalar_type());
-    AT_DISPATCH_FLOATING_TYPES(products.scalar_type(), "routing", [&] {
-      at::parallel_for(0, heads, 1, [&](std::int64_t from, std::int64_t to) {
-        std::vector<scalar_t> best(static_cast<std::size_t>(n));
-        std::vector<std::int32_t> nearest(best.size());
-        for (std::int64_t h = from; h < to; ++h) {
-          for (std::int64_t b = 0; b < x.size(0); ++b) {
-            const auto length = static_cast<std::size_t>(lengths[static_cast<std::size_t>(b)]);
-            const scalar_t* product = products.const_data_ptr<scalar_t>() + (b * heads + h) * clusters * n;
-            std::fill(best.begin(), best.end(), -std::numeric_limits<scalar_t>::infinity());
-            for (std::int32_t c = 0; c < clusters; ++c, product += n) {
-              for (std::size_t i = 0; i < length; ++i) {
-                nearest[i] = product[i] > best[i] ? c : nearest[i];
-                best[i] = std::max(product[i], best[i]);
-              }
-            }
-            const scalar_t* row = rows.const_data_ptr<scalar_t>() + b * rows.stride(0) + h * rows.stride(1);
-            for (std::size_t i = 0; i < length; ++i, row += rows.stride(2)) {
-              scalar_t square = 0;
-              for (std::int64_t f = 0; f < d; ++f) square += row[f] * row[f];
-              const scalar_t scale = 1 / std::max(std::sqrt(square), static_cast<scalar_t>(1e-12));
-              scalar_t* sum = sums.mutable_data_ptr<scalar_t>() + (h * clusters + nearest[i]) * d;
-              for (std::int64_t f = 0; f < d; ++f) sum[f] += scale * row[f];
-              ++counts.mutable_data_ptr<std::int64_t>()[h * clusters + nearest[i]];
-            }
-          }
-        }
-      });
-    });
-    return {sums, counts};
-  }
-
   // Adds real tokens to the sums over their nearest centroid's tokens.
-  void collect(const at::Tensor& x, const at::Tensor& products, const at::Tensor& padding, const std::vector<std::int64_t>& lengths) {
+  void collect(const at::Tensor& x, const at::Tensor& products, const at::Tensor& padding) {
     const at::NoGradGuard guard;
-    if (has_kernels(x) && products.scalar_type() != at::kBFloat16) {
-      const auto [sums, counts] = sum_of_nearest(x, products, lengths);
-      add(sums.to(centroids_.scalar_type()), counts);
-      return;
-    }
     const at::Tensor clusters = at::arange(options_.clusters, x.options().dtype(at::kLong)).view({-1, 1});
     at::Tensor member = products.argmax(2, true).eq(clusters);
     if (padding.defined()) member = member.logical_and(padding.logical_not().unsqueeze(1).unsqueeze(2));
     const at::Tensor sums = at::matmul(member.to(x.scalar_type()), unit(x)).sum(0).to(centroids_.scalar_type());  // (H, clusters, d)
-    const at::Tensor counts = member.sum({0, 3}).unsqueeze(-1);
-    add(sums, counts);
+    add(sums, member.sum({0, 3}).unsqueeze(-1));
   }
 
   void add(const at::Tensor& sums, const at::Tensor& counts) {
@@ -123,55 +78,44 @@ class Routing : public AttentionMixer {
     counts_ = counts_.defined() ? counts_ + counts : counts;
   }
 
-  // (B, H * clusters, window, d); hidden (B, 1, 1, window) may be undefined.
-  at::Tensor attend_in_clusters(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& hidden) const {
-    if (!has_kernels(q)) return ops::dense_attention(q, k, v, hidden, attention_dropout()).out;
-    // Each cluster is a sequence of one head, its tokens side by side.
-    const std::int64_t window = q.size(2), d = q.size(3), tokens = q.numel() / d;
-    std::vector<std::int64_t> offsets;
-    for (std::int64_t first = 0; first <= tokens; first += window) offsets.push_back(first);
-    const at::Tensor visible = hidden.defined() ? hidden.logical_not().expand({-1, q.size(1), 1, -1}).reshape({tokens}) : hidden;
-    const auto rows = [&](const at::Tensor& x) { return x.view({tokens, 1, d}); };
-    return ops::packed_attention(rows(q), offsets, {{rows(k), rows(v), {}, visible, ops::dense_pattern(window, window)}}, attention_dropout()).out.view(q.sizes());
-  }
-  at::Tensor attend_near(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask) const {
-    const std::int64_t n = q.size(2);
-    if (!has_kernels(q)) return ops::block_sparse_attention(q, k, v, mask, ops::window_pattern(n, options_.fallback_window, q.device()), attention_dropout()).out;
-    return ops::rectangle_attention(q, {{k, v, {}, mask.defined() ? mask.flatten() : mask, ops::dense_pattern(n, n, options_.fallback_window)}}, attention_dropout()).out;
-  }
-
-  bool attends_with_kernels() const override { return true; }
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
     const std::int64_t batch = q.size(0), heads = q.size(1), n = q.size(2), d = q.size(3);
-    const auto norm = [&](const at::Tensor& x) { return at::layer_norm(x.transpose(1, 2), {d}).transpose(1, 2); };  // in the order of packed tokens
-    const at::Tensor queries = norm(q), keys = norm(k);
+    const at::Tensor queries = at::layer_norm(q, {d}), keys = at::layer_norm(k, {d});
     const at::Tensor padding = context.mask.defined() ? context.mask.logical_not() : at::Tensor();
     const at::Tensor query_products = nearness(queries, padding), key_products = nearness(keys, padding);
     if (is_training()) {
-      collect(queries, query_products, padding, context.lengths);
-      collect(keys, key_products, padding, context.lengths);
+      collect(queries, query_products, padding);
+      collect(keys, key_products, padding);
     }
     const std::int64_t window = std::min(options_.window, n);
-    const auto nearest = [&](const at::Tensor& products) { return std::get<1>(products.topk(window, -1, true, /*sorted=*/padding.defined())).flatten(2); };  // (B, H, clusters * window)
-    const auto rows = [&](const at::Tensor& places, std::int64_t width) { return places.unsqueeze(-1).expand({-1, -1, -1, width}); };
-    const auto take = [&](const at::Tensor& x, const at::Tensor& places) {
-      return (has_kernels(x) ? ops::gather_rows(x, places) : x.gather(2, rows(places, d))).view({batch, heads * options_.clusters, window, d});
-    };
+    const auto nearest = [&](const at::Tensor& products) { return std::get<1>(products.topk(window)).flatten(2); };  // (B, H, clusters * window)
+    const auto rows = [&](const at::Tensor& places) { return places.unsqueeze(-1).expand({-1, -1, -1, d}); };
+    const auto take = [&](const at::Tensor& x, const at::Tensor& places) { return x.gather(2, rows(places)).view({batch, heads * options_.clusters, window, d}); };
     const at::Tensor query_places = nearest(query_products), key_places = nearest(key_products);
     at::Tensor hidden;  // a sequence shorter than the window fills its first places only
     if (padding.defined()) {
       const auto integers = q.options().dtype(at::kLong);
       hidden = at::arange(window, integers).ge(at::tensor(context.lengths, integers).view({-1, 1, 1, 1}));
     }
-    const at::Tensor attended = attend_in_clusters(take(queries, query_places), take(keys, key_places), take(v, key_places), hidden).reshape({batch, heads, -1, d});
-    if (has_kernels(q) && window < n) return ops::scatter_mean(attended, query_places, attend_near(queries, keys, v, context.mask));
-    const at::Tensor sums = at::zeros({batch, heads, n, d}, attended.options()).scatter_add(2, rows(query_places, d), attended);
+    const at::Tensor attended =
+        ops::dense_attention(take(queries, query_places), take(keys, key_places), take(v, key_places), hidden, attention_dropout()).out.reshape({batch, heads, -1, d});
+    const at::Tensor sums = at::zeros({batch, heads, n, d}, attended.options()).scatter_add(2, rows(query_places), attended);
     const auto counts_type = attended.options().dtype(attended.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
     const at::Tensor takers =
         at::zeros({batch, heads, n}, counts_type).scatter_add(2, query_places, at::ones({1}, counts_type).expand_as(query_places)).unsqueeze(-1);
     const at::Tensor mean = sums / takers.clamp_min(1).to(sums.scalar_type());
     if (window == n) return mean;
-    return at::where(takers.gt(0), mean, attend_near(queries, keys, v, context.mask));
+    const ops::BlockPattern near = ops::window_pattern(n, options_.fallback_window, q.device());
+    return at::where(takers.gt(0), mean, ops::block_sparse_attention(queries, keys, v, context.mask, near, attention_dropout()).out);
+  }
+
+  bool has_kernel() const override { return true; }
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+    const SequenceLayout& layout = context.layout;
+    const std::int64_t window = std::min(options_.window, layout.max_length());
+    const ops::Routed routed = ops::routing_attention(q, k, v, layout.offsets(), centroids_, window, options_.fallback_window, attention_dropout());
+    if (is_training()) add(routed.sums.to(centroids_.scalar_type()), routed.counts);
+    return routed.out;
   }
 
   // The window of the fallback runs for all queries; in training the sums for the centroids come on top.

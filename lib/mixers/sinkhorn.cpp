@@ -3,10 +3,10 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/rand.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
@@ -19,6 +19,7 @@
 #include "mixers/attention_mixer.h"
 #include "mixers/seed.h"
 #include "ops/packed_attention.h"
+#include "ops/pad.h"
 
 namespace lra {
 namespace {
@@ -70,14 +71,15 @@ class Sinkhorn : public AttentionMixer {
   }
 
   // log P (B, H, blocks, blocks), rows normalised last; x (B, N, d_model); counts (B or 1, blocks) of real tokens; real (B, blocks) bool, undefined if all blocks are.
-  at::Tensor log_matching(const at::Tensor& x, const AttentionContext& context, std::int64_t size, const at::Tensor& counts, const at::Tensor& real) {
-    const std::int64_t batch = x.size(0), blocks = counts.size(1);
-    const at::Tensor sums = at::constant_pad_nd(x, {0, 0, 0, blocks * size - x.size(1)}).view({batch, blocks, size, -1}).sum(2);
+  at::Tensor log_matching(const at::Tensor& x, const std::vector<std::int64_t>& lengths, std::int64_t size, const at::Tensor& counts, const at::Tensor& real) {
+    const std::int64_t batch = x.size(0), blocks = counts.size(1), missing = blocks * size - x.size(1);
+    const at::Tensor whole = missing == 0 ? x : at::constant_pad_nd(x, {0, 0, 0, missing});
+    const at::Tensor sums = whole.view({batch, blocks, size, -1}).sum(2);
     const at::Tensor means = sums / counts.clamp_min(1).unsqueeze(-1).to(sums.scalar_type());
     const double scale = 1.0 / (std::sqrt(static_cast<double>(spec_.d_head())));
     at::Tensor scores = at::matmul(split_heads(sort_query_->forward(means)) * scale, split_heads(sort_key_->forward(means)).transpose(-2, -1));
     if (scores.scalar_type() == at::kBFloat16) scores = scores.to(at::kFloat);
-    if (is_training() && options_.gumbel) scores = scores + noise(context.lengths, size, blocks).to(scores.options());
+    if (is_training() && options_.gumbel) scores = scores + noise(lengths, size, blocks).to(scores.options());
     scores = scores / options_.temperature;
     at::Tensor unreal_row, unreal_column;
     if (real.defined()) {
@@ -96,46 +98,34 @@ class Sinkhorn : public AttentionMixer {
     return scores - rows - columns;
   }
 
-  bool attends_with_kernels() const override { return true; }
+  // (B or 1, blocks): real tokens in each block.
+  static at::Tensor tokens_in_blocks(const std::vector<std::int64_t>& lengths, std::int64_t size, std::int64_t blocks, const at::Device& device) {
+    const auto integers = at::TensorOptions(at::kLong).device(device);
+    const bool uniform = std::equal(lengths.begin() + 1, lengths.end(), lengths.begin());
+    const at::Tensor ends = at::tensor(uniform ? std::vector<std::int64_t>{lengths[0]} : lengths, integers).unsqueeze(1);
+    return (ends - at::arange(blocks, integers) * size).clamp(0, size);
+  }
+
+  // Slot t of a matched block is the mean, weighted by P, of the blocks that have it. All blocks but a sequence's last have all slots.
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
     const std::int64_t batch = q.size(0), heads = q.size(1), n = q.size(2), d = q.size(3);
     const std::int64_t size = block_size(n), blocks = (n + size - 1) / size;
     const bool padded = context.mask.defined();
-    const auto integers = q.options().dtype(at::kLong);
-    const at::Tensor lengths = padded ? at::tensor(context.lengths, integers).unsqueeze(1) : at::full({1, 1}, n, integers);
-    const at::Tensor counts = (lengths - at::arange(blocks, integers) * size).clamp(0, size);  // (B or 1, blocks): real tokens
-    const at::Tensor log_weights = log_matching(context.x, context, size, counts, padded ? counts.gt(0) : at::Tensor());
+    const at::Tensor counts = tokens_in_blocks(context.lengths, size, blocks, q.device());
+    const at::Tensor log_weights = log_matching(context.x, context.lengths, size, counts, padded ? counts.gt(0) : at::Tensor());
 
-    // Slot t of a matched block is the mean, weighted by P, of the blocks that have it. All blocks but the last have all slots: weights relative to the
-    // largest of theirs keep the divisor from vanishing where P is almost all on the last one.
+    // Weights relative to the largest of the complete blocks keep the divisor from vanishing where P is almost all on the last one.
     const at::Tensor incomplete = counts.lt(size).unsqueeze(1).unsqueeze(2);
     const at::Tensor largest = log_weights.detach().masked_fill(incomplete, masked_logit).amax(-1, true);
     const at::Tensor weights = (log_weights - largest).clamp_max(40).exp().to(v.scalar_type());
+    const auto integers = q.options().dtype(at::kLong);
     const at::Tensor slots = at::arange(size, integers).lt(counts.unsqueeze(-1)).unsqueeze(1);  // (B or 1, 1, blocks, size)
     const at::Tensor sums = at::matmul(weights, slots.to(v.scalar_type()));                      // (B, H, blocks, size)
     const at::Tensor divisor = at::where(sums.gt(0), sums, 1).unsqueeze(-1);
-    const auto whole_blocks = [&](const at::Tensor& x) { return at::constant_pad_nd(x, {0, 0, 0, blocks * size - n}).reshape({batch, heads, blocks, size * d}); };
-    const auto matched_of = [&](const at::Tensor& whole) {
-      return (at::matmul(weights, whole).view({batch, heads, blocks, size, d}) / divisor).flatten(2, 3);
-    };
-    // All blocks have all slots: one divisor for a block, taken out of the product.
-    if (has_kernels(q) && !padded && n % size == 0) {
-      const at::Tensor shares = weights / weights.sum(-1, true);
-      const auto matched = [&](const at::Tensor& x) { return at::matmul(shares, whole_blocks(x)).view({batch, heads, n, d}); };
-      return ops::rectangle_attention(q, {{k, v, {}, {}, ops::diagonal_pattern(n, size, at::kCPU)}, {matched(k), matched(v), {}, {}, ops::diagonal_pattern(n, size, at::kCPU)}},
-                                      attention_dropout())
-          .out;
-    }
-    if (has_kernels(q)) {
-      const at::Tensor first_slots = slots.select(2, 0).expand({batch, blocks, -1}).flatten();
-      return ops::rectangle_attention(q, {{k, v, {}, padded ? context.mask.flatten() : at::Tensor(), ops::diagonal_pattern(n, size, at::kCPU)},
-                                          {matched_of(whole_blocks(k)), matched_of(whole_blocks(v)), {}, first_slots, ops::diagonal_pattern(blocks * size, size, at::kCPU)}},
-                                      attention_dropout())
-          .out;
-    }
     const auto with_matched = [&](const at::Tensor& x) {
-      const at::Tensor whole = whole_blocks(x);
-      return at::cat({whole.view({batch, heads, blocks * size, d}), matched_of(whole)}, 2);
+      const at::Tensor whole = at::constant_pad_nd(x, {0, 0, 0, blocks * size - n}).reshape({batch, heads, blocks, size * d});
+      const at::Tensor matched = (at::matmul(weights, whole).view({batch, heads, blocks, size, d}) / divisor).flatten(2, 3);
+      return at::cat({whole.view({batch, heads, blocks * size, d}), matched}, 2);
     };
     const at::Tensor own = at::arange(blocks, integers).view({1, 1, blocks, 1});
     const ops::BlockPattern pattern{size, size, at::cat({own, own + blocks}, 3), std::nullopt};
@@ -145,6 +135,21 @@ class Sinkhorn : public AttentionMixer {
       mask = at::cat({slots.view({slots.size(0), blocks * size}), matched}, 1).expand({batch, -1});
     }
     return ops::block_sparse_attention(q, with_matched(k), with_matched(v), mask, pattern, attention_dropout()).out;
+  }
+
+  bool has_kernel() const override { return true; }
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+    const SequenceLayout& layout = context.layout;
+    const std::int64_t n = layout.max_length(), size = block_size(n), blocks = (n + size - 1) / size;
+    const at::Tensor counts = tokens_in_blocks(layout.lengths(), size, blocks, at::kCPU);
+    const at::Tensor x = layout.uniform() ? context.x.view({layout.batch(), n, -1}) : ops::pad_sequences(context.x, layout.lengths(), 1, {}).squeeze(1);
+    const at::Tensor log_weights = log_matching(x, layout.lengths(), size, counts, layout.uniform() ? at::Tensor() : counts.gt(0));
+    std::vector<at::Tensor> mixtures{log_weights.softmax(-1)};
+    if (!layout.uniform() || n % size != 0) mixtures.push_back(log_weights.masked_fill(counts.lt(size).unsqueeze(1).unsqueeze(2), masked_logit).softmax(-1));
+    const ops::BlockPattern own_block = ops::diagonal_pattern(n, size, at::kCPU);
+    return ops::packed_attention(q, layout.offsets(), {{.k = k, .v = v, .pattern = own_block}, {.k = k, .v = v, .pattern = own_block, .mixture = at::stack(mixtures)}},
+                                 attention_dropout())
+        .out;
   }
 
   MixerCost attend_cost(std::int64_t n) const override {

@@ -2,10 +2,10 @@
 
 #include <ATen/ops/dropout.h>
 #include <ATen/ops/gelu.h>
-#include <ATen/ops/linear.h>
 
 #include "mixers/seed.h"
 #include "model/recompute.h"
+#include "ops/projections.h"
 
 namespace lra {
 namespace {
@@ -48,8 +48,8 @@ ops::SumAndNorm EncoderBlock::after_mixer(at::Tensor x, at::Tensor mixed, torch:
   }
   const auto [sum, norm] = ops::residual_norm(x, mixed, {}, parameters_of(feed_forward_norm_), dropout);
   mixed.reset();
-  const at::Tensor wide = ops::bias_gelu(at::linear(norm, expand_->weight), expand_->bias, tanh_, dropout);
-  return ops::residual_norm(sum, at::linear(wide, contract_->weight), contract_->bias, parameters_of(next_norm), dropout);
+  const at::Tensor wide = ops::bias_gelu(ops::projections(norm, {expand_->weight}, {})[0], expand_->bias, tanh_, dropout);
+  return ops::residual_norm(sum, ops::projections(wide, {contract_->weight}, {})[0], contract_->bias, parameters_of(next_norm), dropout);
 }
 
 ops::SumAndNorm EncoderBlock::forward(const ops::SumAndNorm& x, torch::nn::LayerNorm next_norm, const SequenceLayout& layout, const at::Tensor& rows) {

@@ -1,4 +1,5 @@
 #include "ops/feature_attention.h"
+#include "ops/rows_in_line.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -150,8 +151,6 @@ class Run {
   const std::int64_t heads_, units_;
   std::int64_t shares_ = 1;
 };
-
-at::Tensor rows_in_line(const at::Tensor& x) { return x.stride(-1) == 1 ? x : x.contiguous(); }
 
 template <class T>
 Tensors<T> inputs(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& sigma) {

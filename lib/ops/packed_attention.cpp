@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/randint.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <ATen/record_function.h>
@@ -16,6 +15,7 @@
 #include <span>
 
 #include "ops/cpu/kernels.h"
+#include "ops/rows_in_line.h"
 
 namespace lra::ops {
 namespace {
@@ -58,7 +58,8 @@ struct Runs {
 // What forward and backward have in common, kept in the autograd context.
 struct Problem : torch::CustomClassHolder {
   std::vector<std::int64_t> offsets;
-  std::vector<KeySource> sources;  // k, v undefined
+  std::vector<KeySource> sources;  // k, v and mixture undefined
+  std::size_t mixed_source = std::numeric_limits<std::size_t>::max();  // the one that had a mixture
   // Which pair of tensors is the keys and values of each source: sources may share them, and have one gradient then. Keys that are the queries share theirs.
   std::vector<std::size_t> pairs;
   bool keys_are_queries = false;
@@ -67,6 +68,8 @@ struct Problem : torch::CustomClassHolder {
   HashRounds rounds;
   cpu::Dropout dropout;
 
+  std::int64_t pair_count() const { return 1 + static_cast<std::int64_t>(*std::max_element(pairs.begin(), pairs.end())); }
+  bool has_mixture() const { return mixed_source < sources.size(); }
   std::int64_t round_count() const { return rounds.order.defined() ? rounds.order.size(0) : 1; }
   // How many classes of places have no keys in common: all, or only one, with all of them inside.
   std::int64_t classes_apart() const {
@@ -86,6 +89,20 @@ struct Tensors {
   std::vector<at::Tensor> k, v;
   at::Tensor grad_out, grad_log_sum, grad_q;
   std::vector<at::Tensor> grad_k, grad_v;
+  at::Tensor mixture, grad_mixture;
+};
+
+// The mixed blocks of one head, (keys, d).
+template <class T>
+struct Mixed {
+  T *k = nullptr, *v = nullptr, *grad_k = nullptr, *grad_v = nullptr;
+};
+
+// Blocks of a sequence of n keys: all have the first `last` places, all but the last one the others.
+struct Blocks {
+  std::int64_t count, last;
+  Blocks(std::int64_t n, std::int64_t size) : count((n + size - 1) / size), last(n - (count - 1) * size) {}
+  std::int64_t keys(std::int64_t size) const { return count == 1 ? last : count * size; }
 };
 
 template <class T>
@@ -102,7 +119,8 @@ constexpr std::int64_t very_few_queries = 32, few_queries = 64, many_queries = c
 
 // Calls kernel(block) for the query blocks first .. last - 1 of `parts` equal shares of one unit, in all rounds.
 template <class T, class Kernel>
-void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, std::int64_t share, std::int64_t shares, bool backward, const Kernel& kernel) {
+void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, const Mixed<T>& mixed, std::int64_t share, std::int64_t shares, bool backward,
+                const Kernel& kernel) {
   const auto at = [](const std::vector<std::int64_t>& list, std::int64_t i) { return list[static_cast<std::size_t>(i)]; };
   const std::int64_t heads = t.q.size(1), stride = problem.stride, first_row = at(problem.offsets, unit.sequence) + unit.residue;
   const std::int64_t n = (at(problem.offsets, unit.sequence + 1) - first_row + stride - 1) / stride;
@@ -166,6 +184,13 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, s
       parts[p].band = source.pattern.band.value_or(-1);
       parts[p].visible_step = step;
       if (source.visible.defined()) parts[p].visible = static_cast<const std::uint8_t*>(source.visible.const_data_ptr()) + row;
+      if (p == problem.mixed_source) {
+        key_counts.back() = Blocks(key_counts.back(), source.pattern.key_block).keys(source.pattern.key_block);
+        parts[p].k = {mixed.k, block.d};
+        parts[p].v = {mixed.v, block.d};
+        parts[p].grad_k = {mixed.grad_k, block.d};
+        parts[p].grad_v = {mixed.grad_v, block.d};
+      }
     }
     // Blocks of places that have the same lists, and smaller ones of what fits into the caches.
     std::int64_t size = n, at_once = few_queries;
@@ -206,21 +231,89 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, s
 // Shares of the query blocks of a unit, so that all threads have work where there are few units.
 std::int64_t shares_of(const Problem& problem, std::int64_t heads) {
   const std::int64_t threads = at::get_num_threads(), units = problem.sequences() * heads * problem.classes_apart();
-  return problem.rounds.order.defined() || units >= 4 * threads || units % threads == 0 ? 1 : threads;
+  return problem.rounds.order.defined() || problem.has_mixture() || units >= 4 * threads || units % threads == 0 ? 1 : threads;
 }
 
-// work(unit, share, scratch) for all units and shares, on all threads. Units that write to the same keys' gradients, classes with keys in common, stay on one.
+// What of the mixture concerns one unit; calls work(mixture, keys) for the keys' and the values' places that are mixed alike.
 template <class T, class Work>
-void for_units(const Problem& problem, const Tensors<T>& t, std::int64_t shares, const Work& work) {
+void for_mixtures(const Problem& problem, const Tensors<T>& t, const Unit& unit, const Work& work) {
+  const KeySource& source = problem.sources[problem.mixed_source];
+  const auto& offsets = source.offsets.empty() ? problem.offsets : source.offsets;
+  const auto sequence = static_cast<std::size_t>(unit.sequence);
+  const std::int64_t size = source.pattern.key_block, row = offsets[sequence];
+  if (offsets[sequence + 1] == row) return;
+  const Blocks blocks(offsets[sequence + 1] - row, size);
+  cpu::BlockMixture<T> mixture;
+  mixture.d = t.q.size(2);
+  mixture.block = size;
+  mixture.blocks = blocks.count;
+  mixture.weights_step = t.mixture.size(4);
+  const std::size_t pair = problem.pairs[problem.mixed_source];
+  for (const bool rest : {false, true}) {
+    mixture.first_slot = rest ? blocks.last : 0;
+    mixture.last_slot = rest ? size : blocks.last;
+    mixture.sources = rest ? blocks.count - 1 : blocks.count;
+    if (mixture.sources == 0 || mixture.first_slot == mixture.last_slot) continue;
+    const std::int64_t place = (((rest ? 1 : 0) * t.mixture.size(1) + unit.sequence) * t.mixture.size(2) + unit.head) * t.mixture.size(3) * t.mixture.size(4);
+    mixture.weights = t.mixture.template const_data_ptr<T>() + place;
+    if (t.grad_mixture.defined()) mixture.grad_weights = t.grad_mixture.template mutable_data_ptr<T>() + place;
+    for (const bool keys : {true, false}) {
+      mixture.x = rows_of<T>((keys ? t.k : t.v)[pair], row, unit.head, 1, nullptr);
+      if (t.grad_mixture.defined()) mixture.grad_x = writable_rows_of<T>((keys ? t.grad_k : t.grad_v)[pair], row, unit.head, 1, nullptr);
+      work(mixture, keys);
+    }
+  }
+}
+
+// Memory of one thread for mixed blocks.
+template <class T>
+class MixtureMemory {
+ public:
+  MixtureMemory(const Problem& problem, const Tensors<T>& t, bool backward) {
+    if (!problem.has_mixture()) return;
+    const std::int64_t size = problem.sources[problem.mixed_source].pattern.key_block, blocks = t.mixture.size(3), d = t.q.size(2);
+    tensors_ = at::empty({backward ? 4 : 2, blocks * size * d}, t.q.options());
+    scratch_ = at::empty({cpu::mixture_scratch(d, blocks)}, t.q.options());
+    T* const memory = tensors_.template mutable_data_ptr<T>();
+    const std::int64_t one = tensors_.size(1);
+    mixed_ = {memory, memory + one, backward ? memory + 2 * one : nullptr, backward ? memory + 3 * one : nullptr};
+  }
+  const Mixed<T>& mix(const Problem& problem, const Tensors<T>& t, const Unit& unit) {
+    if (!problem.has_mixture()) return mixed_;
+    if (tensors_.size(0) == 4) tensors_.narrow(0, 2, 2).zero_();
+    for_mixtures(problem, t, unit, [&](cpu::BlockMixture<T>& mixture, bool keys) {
+      mixture.mixed = keys ? mixed_.k : mixed_.v;
+      cpu::kernels().mix_blocks(mixture, scratch_.template mutable_data_ptr<T>());
+    });
+    return mixed_;
+  }
+  // Hands the gradients of mixed blocks on.
+  void give_back(const Problem& problem, const Tensors<T>& t, const Unit& unit) {
+    if (!problem.has_mixture()) return;
+    for_mixtures(problem, t, unit, [&](cpu::BlockMixture<T>& mixture, bool keys) {
+      mixture.grad_mixed = keys ? mixed_.grad_k : mixed_.grad_v;
+      cpu::kernels().mix_blocks_backward(mixture, scratch_.template mutable_data_ptr<T>());
+    });
+  }
+
+ private:
+  at::Tensor tensors_, scratch_;
+  Mixed<T> mixed_;
+};
+
+// work(unit, share, memory, scratch) for all units and shares, on all threads. Units that write to the same keys' gradients, classes with keys in common, stay on one.
+template <class T, class Work>
+void for_units(const Problem& problem, const Tensors<T>& t, std::int64_t shares, bool backward, const Work& work) {
   const std::int64_t heads = t.q.size(1), apart = problem.classes_apart(), together = problem.stride / apart;
   const std::int64_t tasks = problem.sequences() * heads * apart * shares;
   std::atomic<std::int64_t> next{0};
   at::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), tasks), 1, [&](std::int64_t, std::int64_t) {
     const at::Tensor scratch = at::empty({cpu::kernels().attention_scratch(t.q.size(2))}, t.q.options());
+    MixtureMemory<T> memory(problem, t, backward);
     for (std::int64_t task = next++; task < tasks; task = next++) {
       const std::int64_t unit = task / shares;
       for (std::int64_t residue = 0; residue < together; ++residue) {
-        work(Unit{unit / heads / apart, unit % heads, unit / heads % apart + residue}, task % shares, scratch.template mutable_data_ptr<T>());
+        work(Unit{unit / heads / apart, unit % heads, unit / heads % apart + residue}, task % shares, memory, scratch.template mutable_data_ptr<T>());
       }
     }
   });
@@ -229,8 +322,9 @@ void for_units(const Problem& problem, const Tensors<T>& t, std::int64_t shares,
 template <class T>
 void forward(const Problem& problem, Tensors<T>& t) {
   const std::int64_t shares = shares_of(problem, t.q.size(1));
-  for_units(problem, t, shares, [&](const Unit& unit, std::int64_t share, T* scratch) {
-    for_blocks(problem, t, unit, share, shares, false, [&](const cpu::QueryBlock<T>& block) { cpu::kernels().attention_forward(block, scratch); });
+  for_units(problem, t, shares, false, [&](const Unit& unit, std::int64_t share, MixtureMemory<T>& memory, T* scratch) {
+    for_blocks(problem, t, unit, memory.mix(problem, t, unit), share, shares, false,
+               [&](const cpu::QueryBlock<T>& block) { cpu::kernels().attention_forward(block, scratch); });
   });
 }
 
@@ -244,9 +338,10 @@ void backward(const Problem& problem, Tensors<T>& t) {
       for (auto& grad : *grads) grad = at::zeros_like(grad);
     }
   }
-  for_units(problem, t, shares, [&](const Unit& unit, std::int64_t share, T* scratch) {
-    for_blocks(problem, of_share[static_cast<std::size_t>(share)], unit, share, shares, true,
+  for_units(problem, t, shares, true, [&](const Unit& unit, std::int64_t share, MixtureMemory<T>& memory, T* scratch) {
+    for_blocks(problem, of_share[static_cast<std::size_t>(share)], unit, memory.mix(problem, t, unit), share, shares, true,
                [&](const cpu::QueryBlock<T>& block) { cpu::kernels().attention_backward(block, scratch); });
+    memory.give_back(problem, t, unit);
   });
   for (std::size_t share = 1; share < of_share.size(); ++share) {
     for (std::size_t p = 0; p < t.grad_k.size(); ++p) {
@@ -263,7 +358,7 @@ std::vector<c10::IValue> recorded(const Problem& problem, const Tensors<T>& t, d
   double pairs = 0;
   for (std::int64_t unit = 0; unit < problem.sequences() * t.q.size(1) * problem.stride; ++unit) {
     const std::int64_t heads = t.q.size(1);
-    for_blocks(problem, t, {unit / heads / problem.stride, unit % heads, unit / heads % problem.stride}, 0, 1, false, [&](const cpu::QueryBlock<T>& block) {
+    for_blocks(problem, t, {unit / heads / problem.stride, unit % heads, unit / heads % problem.stride}, {}, 0, 1, false, [&](const cpu::QueryBlock<T>& block) {
       for (std::int64_t p = 0; p < block.num_parts; ++p) {
         const cpu::KeyPart<T>& part = block.parts[p];
         for (const cpu::Run& run : std::span(part.runs, static_cast<std::size_t>(part.num_runs))) {
@@ -281,20 +376,22 @@ std::vector<c10::IValue> recorded(const Problem& problem, const Tensors<T>& t, d
   return values;
 }
 
-at::Tensor rows_in_line(const at::Tensor& x) { return x.stride(-1) == 1 ? x : x.contiguous(); }
-
-std::vector<at::Tensor> every_second(at::TensorList tensors, std::size_t first) {
-  std::vector<at::Tensor> some;
-  for (std::size_t i = first; i < tensors.size(); i += 2) some.push_back(rows_in_line(tensors[i]));
-  return some;
+// q, keys, values and the mixture, which comes after all pairs of keys and values.
+template <class T>
+Tensors<T> inputs(const Problem& problem, const at::Tensor& q, at::TensorList keys_and_values) {
+  Tensors<T> t;
+  t.q = rows_in_line(q);
+  for (std::int64_t pair = 0; pair < problem.pair_count(); ++pair) {
+    t.k.push_back(rows_in_line(keys_and_values[static_cast<std::size_t>(2 * pair)]));
+    t.v.push_back(rows_in_line(keys_and_values[static_cast<std::size_t>(2 * pair + 1)]));
+  }
+  if (problem.has_mixture()) t.mixture = keys_and_values.back().contiguous();
+  return t;
 }
 
 template <class T>
 std::pair<at::Tensor, at::Tensor> run_forward(const Problem& problem, const at::Tensor& q, at::TensorList keys_and_values) {
-  Tensors<T> t;
-  t.q = rows_in_line(q);
-  t.k = every_second(keys_and_values, 0);
-  t.v = every_second(keys_and_values, 1);
+  Tensors<T> t = inputs<T>(problem, q, keys_and_values);
   t.out = at::empty(q.sizes(), q.options());
   t.log_sum = at::empty({q.size(0), q.size(1)}, q.options());
   if (problem.round_count() > 1) t.sum = at::empty_like(t.log_sum);
@@ -307,10 +404,7 @@ std::pair<at::Tensor, at::Tensor> run_forward(const Problem& problem, const at::
 template <class T>
 tensor_list run_backward(const Problem& problem, const at::Tensor& q, at::TensorList keys_and_values, const at::Tensor& out, const at::Tensor& log_sum,
                          const at::Tensor& grad_out, const at::Tensor& grad_log_sum) {
-  Tensors<T> t;
-  t.q = rows_in_line(q);
-  t.k = every_second(keys_and_values, 0);
-  t.v = every_second(keys_and_values, 1);
+  Tensors<T> t = inputs<T>(problem, q, keys_and_values);
   t.out = out;
   t.log_sum = log_sum;
   t.grad_out = grad_out.defined() ? rows_in_line(grad_out) : at::zeros_like(out);
@@ -324,6 +418,7 @@ tensor_list run_backward(const Problem& problem, const at::Tensor& q, at::Tensor
     gradients.push_back(shared ? at::Tensor() : t.grad_k.back());
     gradients.push_back(t.grad_v.back());
   }
+  if (problem.has_mixture()) gradients.push_back(t.grad_mixture = at::zeros_like(t.mixture));
   RECORD_FUNCTION("lra::packed_attention_backward", recorded(problem, t, 5));
   backward(problem, t);
   guard.setOutputs(std::vector<c10::IValue>(gradients.begin(), gradients.end()));
@@ -365,13 +460,10 @@ Prepared prepare(const at::Tensor& q, const std::vector<std::int64_t>& offsets, 
   problem->offsets = offsets;
   problem->stride = stride;
   problem->rounds = rounds;
-  if (dropout > 0) {
-    problem->dropout.drop_below = static_cast<std::uint32_t>(std::lround(dropout * 65536));
-    problem->dropout.scale = 1 / (1 - problem->dropout.drop_below / 65536.0);
-    problem->dropout.seed = static_cast<std::uint64_t>(at::randint(std::numeric_limits<std::int64_t>::max(), {}, at::kLong).item<std::int64_t>());
-  }
+  problem->dropout = cpu::drawn_dropout(dropout);
   std::vector<at::Tensor> keys_and_values;
   std::vector<const KeySource*> firsts;  // one for each pair
+  at::Tensor mixture;
   for (const KeySource& source : sources) {
     const std::int64_t keys = source.offsets.empty() ? offsets.back() : source.offsets.back();
     TORCH_CHECK(source.k.size(0) == keys && source.v.sizes() == source.k.sizes() && source.k.size(1) == q.size(1) && source.k.size(2) == q.size(2),
@@ -386,11 +478,17 @@ Prepared prepare(const at::Tensor& q, const std::vector<std::int64_t>& offsets, 
       keys_and_values.push_back(source.k.to(type));
       keys_and_values.push_back(source.v.to(type));
     }
+    if (source.mixture.defined()) {
+      TORCH_CHECK(!problem->has_mixture() && stride == 1 && !rounds.order.defined(), "packed_attention: one mixture, without a stride and rounds");
+      problem->mixed_source = problem->sources.size();
+      mixture = source.mixture.to(type);
+    }
     KeySource kept = source;
-    kept.k = kept.v = at::Tensor();
+    kept.k = kept.v = kept.mixture = at::Tensor();
     if (kept.visible.defined()) kept.visible = kept.visible.contiguous();
     problem->sources.push_back(std::move(kept));
   }
+  if (mixture.defined()) keys_and_values.push_back(mixture);
   // Shares of queries would write to the same keys' gradients.
   problem->keys_are_queries = sources[0].k.is_same(q) && rounds.order.defined();
   return {q.to(type), keys_and_values, problem};
@@ -415,23 +513,6 @@ std::vector<at::Tensor> packed_attention_backward(const PartialAttention& gradie
                                           converted(gradient.out), converted(gradient.log_sum));
   for (at::Tensor& x : gradients) x = x.to(q.scalar_type());
   return gradients;
-}
-
-PartialAttention rectangle_attention(const at::Tensor& q, std::vector<KeySource> sources, double dropout) {
-  const auto offsets_of = [](const at::Tensor& x) {
-    std::vector<std::int64_t> offsets;
-    for (std::int64_t b = 0; b <= x.size(0); ++b) offsets.push_back(b * x.size(2));
-    return offsets;
-  };
-  const auto packed = [](const at::Tensor& x) { return x.transpose(1, 2).flatten(0, 1); };
-  for (KeySource& source : sources) {
-    source.offsets = offsets_of(source.k);
-    source.k = packed(source.k);
-    source.v = packed(source.v);
-  }
-  const PartialAttention part = packed_attention(packed(q), offsets_of(q), sources, dropout);
-  const auto unpacked = [&](const at::Tensor& x) { return x.unflatten(0, {q.size(0), q.size(2)}).transpose(1, 2); };
-  return {unpacked(part.out), unpacked(part.log_sum)};
 }
 
 }  // namespace lra::ops

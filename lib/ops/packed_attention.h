@@ -11,12 +11,16 @@ namespace lra::ops {
 /// Some keys that the queries of packed sequences see. All sequences of a batch have their keys one after another, (Tk, H, d).
 struct KeySource {
   at::Tensor k, v;                    ///< (Tk, H, d), the last dimension contiguous
-  std::vector<std::int64_t> offsets;  ///< (B + 1) first key of each sequence; empty: those of the queries
-  at::Tensor visible;                 ///< (Tk) bool, false at keys that no query sees; undefined: all are seen
+  std::vector<std::int64_t> offsets = {};  ///< (B + 1) first key of each sequence; empty: those of the queries
+  at::Tensor visible = {};                 ///< (Tk) bool, false at keys that no query sees; undefined: all are seen
   BlockPattern pattern;               ///< of the longest sequence, in places of one sequence; blocks and keys beyond a shorter one do not exist
   /// With a stride > 1 in packed_attention: does the pattern hold inside each class of places (mod stride)? If not, it must have one query block.
   bool by_class = true;
   bool unit_keys = false;  ///< keys are divided by their length
+  /// Keys and values are mixtures of the sequence's blocks of k and v, of pattern.key_block places (Sinkhorn, arXiv 2002.11296): block i is Σ_j mixture[0, s, h, i, j] block j
+  /// in the places that all blocks have, and Σ_j mixture[1, s, h, i, j] block j in the others, without the last block, which is shorter. (1 or 2, B, H,
+  /// blocks, blocks), of which a shorter sequence has a corner; undefined: they are k and v. At most one source has it; no stride, no rounds.
+  at::Tensor mixture = {};
 };
 
 /// Hash rounds (Reformer, arXiv 2001.04451): in round r the tokens are in the order `order` and the pattern holds for places in it; at most 16 rounds. Query i meets key j in r
@@ -38,9 +42,5 @@ PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::in
 /// gradients, of which one or both may be undefined.
 std::vector<at::Tensor> packed_attention_backward(const PartialAttention& gradient, const PartialAttention& result, const at::Tensor& q,
                                                   const std::vector<std::int64_t>& offsets, const KeySource& source, std::int64_t stride);
-
-/// The same on rectangles: q (B, H, N, d) and each source's k, v (B, H, M, d) → (B, H, N, d) and (B, H, N). Each source's `visible` is (B * M), its `offsets` are
-/// not read.
-PartialAttention rectangle_attention(const at::Tensor& q, std::vector<KeySource> sources, double dropout = 0);
 
 }  // namespace lra::ops

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 #include <tuple>
 
+#include "core/error.h"
+#include "report/collect.h"
 #include "report/labels.h"
 
 namespace lra::report {
@@ -161,6 +164,80 @@ Figure growth_figure(const std::vector<GrowthSet>& sets) {
       if (share) chart.caption.push_back("1 - time of the model without mixing / time. What is left, embedding, projections, feed-forward and optimiser, is nearly the same for every mechanism: where the share is small, no mixer makes training faster.");
       figure.views.push_back(view_of({option(figure.switches[0].second, names[i]), option(figure.switches[1].second, quantity)}, chart, chart.name));
     }
+  }
+  return figure;
+}
+
+namespace {
+
+// Sums over the operators of one step.
+struct StepProfile {
+  std::string label, mixer;
+  double flops = 0, bytes = 0, seconds = 0;
+};
+
+// A machine's limits differ between measurements: the median of all that were made.
+double median_limit(const std::vector<Json>& profiles, const char* name) {
+  std::vector<double> values;
+  for (const Json& profile : profiles) values.push_back(profile.at("limits").at(name));
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+}  // namespace
+
+Figure roofline_figure(const std::vector<Result>& results, std::vector<std::string>& broken) {
+  Figure figure{"roofline", {{"Measured", {}}}, {}};
+  std::map<std::string, std::pair<std::vector<StepProfile>, std::vector<Json>>> settings;
+  for (const Result& result : results) {
+    const auto file = result.file.parent_path() / "profile.json";
+    if (result.kind != "bench" || !std::filesystem::exists(file)) continue;
+    try {
+      const Json profile = read_json(file);
+      StepProfile step{result.display_name, result.mixer, 0, 0, profile.at("seconds_per_step")};
+      for (const Json& one : profile.at("operators")) {
+        step.flops += one.at("flops").get<double>();
+        step.bytes += one.at("bytes").get<double>();
+      }
+      profile.at("limits").at("float32_flops").get<double>();
+      if (step.flops <= 0 || step.bytes <= 0 || step.seconds <= 0) throw Error(file.string() + ": a step without products, bytes or time");
+      const Json& config = result.config;
+      auto& [steps, profiles] = settings[fmt::format("{} · {} tokens, batch {}, width {}, {} layer{} · {}", result.task, with_separator(result.sequence_length.value_or(0)),
+                                                     text_at(config, "batch_size"), text_at(config, "d_model"), text_at(config, "num_layers"), text_at(config, "num_layers") == "1" ? "" : "s",
+                                                     text_at(config, "precision"))];
+      steps.push_back(step);
+      profiles.push_back(profile);
+    } catch (const std::exception& error) {
+      broken.push_back(fmt::format("{}: {}", file.string(), error.what()));
+    }
+  }
+  for (auto& [setting, both] : settings) {
+    auto& [steps, profiles] = both;
+    constexpr double giga = 1e9;
+    const double products = median_limit(profiles, "float32_flops") / giga, copying = median_limit(profiles, "copy_bytes") / giga, fresh = median_limit(profiles, "first_touch_bytes") / giga;
+    LineChart chart{figure.views.empty() ? "roofline" : "", "Training steps below the machine's limits", setting, "Floating-point operations for each byte that operators read and write", "GFLOP/s of a training step"};
+    chart.log_x = chart.log_y = true;
+    std::sort(steps.begin(), steps.end(), [](const StepProfile& a, const StepProfile& b) { return a.label < b.label; });
+    double least = 1e300, most = 0;
+    for (const StepProfile& step : steps) {
+      const double intensity = step.flops / step.bytes;
+      least = std::min(least, intensity);
+      most = std::max(most, intensity);
+      chart.lines.push_back({step.label, step.mixer, {{intensity, step.flops / step.seconds / giga}}});
+    }
+    const double left = least / 2, right = most * 2;
+    const auto roof = [&](const std::string& label, double bandwidth) {
+      Line line{label, "", {{left, std::min(products, left * bandwidth)}}};
+      if (products / bandwidth > left && products / bandwidth < right) line.points.emplace_back(products / bandwidth, products);
+      line.points.emplace_back(right, std::min(products, right * bandwidth));
+      chart.lines.push_back(line);
+    };
+    roof(fmt::format("limit: {:.0f} GFLOP/s, {:.0f} GB/s", products, copying), copying);
+    roof(fmt::format("fresh memory: {:.1f} GB/s", fresh), fresh);
+    chart.caption = {"Limits: the best rate of float32 products and of copying that was measured beside the steps (medians), and the rate of first writes into memory that "
+                     "the system has just given, which limits programs that do not keep freed memory.",
+                     "Operations: matrix products and attention alone; bytes: inputs and outputs of every operator."};
+    figure.views.push_back(view_of({option(figure.switches[0].second, setting)}, chart, chart.name));
   }
   return figure;
 }

@@ -31,6 +31,10 @@ Figure curves_figure(const std::vector<ScoreGroup>& scores);
 /// Time, memory and the mixer's share against the length.
 Figure growth_figure(const std::vector<GrowthSet>& sets);
 
+/// Where a step of each profiled bench (train/profile.h) stands below what the machine can do. Without views where there are none; what cannot be read is
+/// named in `broken`.
+Figure roofline_figure(const std::vector<Result>& results, std::vector<std::string>& broken);
+
 /// The paper's chart, rebuilt from its tables, at each of its lengths.
 Figure paper_figure(const Json& published);
 

@@ -373,6 +373,10 @@ std::string page(const Content& content, const std::function<std::string(const s
   html += growth_charts.empty() ? "<p>No mechanism was measured at four lengths or more under the same conditions: <code>lra-run --config configs/suites/scaling.json</code> does.</p>\n" : growth_charts;
   for (const Table& table : content.tables.growth) html += shown(table);
 
+  if (const std::string roofline = figure("roofline"); !roofline.empty()) {
+    html += "<h2 id=\"roofline\">Below the machine's limits</h2>\n<p>How near training steps come to what this machine can compute and move: right of the bend products are the limit, left of it memory.</p>\n" + roofline;
+  }
+
   html += "<h2 id=\"paper-2020\">The 2020 paper</h2>\n<p>What <a href=\"https://arxiv.org/abs/2011.04006\">Long Range Arena</a> published, and ours beside it. Every number has its source on hover.</p>\n" + figure("paper");
   for (const Table& table : content.tables.paper) html += table.name == "later_results" ? folded(table) : shown(table);
 

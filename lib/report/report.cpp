@@ -70,7 +70,7 @@ std::size_t fingerprint(const std::vector<fs::path>& folders) {
     std::error_code code;
     for (auto entry = fs::recursive_directory_iterator(folder, code); !code && entry != fs::recursive_directory_iterator(); entry.increment(code)) {
       const std::string name = entry->path().filename().string();
-      if (name != "result.json" && name != "metrics.jsonl" && name != "atlas.json") continue;
+      if (name != "result.json" && name != "metrics.jsonl" && name != "profile.json" && name != "atlas.json") continue;
       std::error_code gone;
       const auto time = entry->last_write_time(gone).time_since_epoch().count();
       sum = sum * 1000003 ^ std::hash<std::string>{}(fmt::format("{} {} {}", entry->path().string(), time, entry->file_size(gone)));
@@ -114,7 +114,8 @@ std::vector<std::string> write_report(const ReportOptions& options) {
     if (auto comparison = paper_scores(group, published)) comparisons.push_back(*comparison);
   }
   for (const PaperComparison& comparison : paper_speeds(speeds, published)) comparisons.push_back(comparison);
-  content.figures = {bubble_figure(scores, speeds, options.length), curves_figure(scores), growth_figure(growths), paper_figure(published)};
+  content.figures = {bubble_figure(scores, speeds, options.length), curves_figure(scores), growth_figure(growths), roofline_figure(content.records.results, content.records.broken),
+                     paper_figure(published)};
   content.tables = {accuracy_table(scores), efficiency_table(speeds), score_tables(scores), length_tables(speeds), growth_tables(growths), paper_tables(comparisons, published)};
 
   std::vector<std::string> missing = content.records.broken;

@@ -291,7 +291,7 @@ void attention_forward(const QueryBlock<T>& block, T* memory) {
       const std::int64_t row = token(block.q, block.first + (i < block.count ? i : 0));
       s.largest[i] = block.log_sum[row * block.log_sum_step];
       s.sum[i] = block.sum[row * block.log_sum_step];
-      copy_row(block.out.data + row * block.out.step, block.d, T{1}, s.sums + i * width, width);
+      copy_row(block.out.data + token(block.out, block.first + (i < block.count ? i : 0)) * block.out.step, block.d, T{1}, s.sums + i * width, width);
     }
   }
   const Queries<T> queries(block, padded);
@@ -332,7 +332,7 @@ void attention_forward(const QueryBlock<T>& block, T* memory) {
   }
   for (std::int64_t i = 0; i < block.count; ++i) {
     const std::int64_t row = token(block.q, block.first + i);
-    T* const out = block.out.data + row * block.out.step;
+    T* const out = block.out.data + token(block.out, block.first + i) * block.out.step;
     T& log_sum = block.log_sum[row * block.log_sum_step];
     const bool none = s.largest[i] <= hidden_logit<T> / 2;
     if (!block.last_round) {
@@ -362,7 +362,7 @@ void attention_backward(const QueryBlock<T>& block, T* memory) {
     const std::int64_t row = token(block.q, block.first + i);
     const T log_sum = block.log_sum[row * block.log_sum_step];
     s.log_sum[i] = log_sum <= hidden_logit<T> / 2 ? -hidden_logit<T> : log_sum;
-    const T* const out = block.saved_out.data + row * block.saved_out.step;
+    const T* const out = block.saved_out.data + token(block.saved_out, block.first + i) * block.saved_out.step;
     const T delta = dot(out, s.grads + i * width, block.d);
     s.delta[i] = block.grad_log_sum != nullptr ? delta - block.grad_log_sum[row * block.log_sum_step] : delta;
   }

@@ -16,6 +16,8 @@ namespace avx2 {
 // simd.h and philox.h first
 #include "ops/cpu/philox.h"
 #include "ops/cpu/attention.h"
+#include "ops/cpu/linear.h"
+#include "ops/cpu/mixture.h"
 // both first
 #include "ops/cpu/features.h"
 #include "ops/cpu/fourier.h"
@@ -34,6 +36,18 @@ const Kernels& avx2_kernels() {
                                  avx2::feature_attention<double>,
                                  avx2::merge_features<float>,
                                  avx2::merge_features<double>,
+                                 avx2::mix_blocks<float>,
+                                 avx2::mix_blocks<double>,
+                                 avx2::mix_blocks_backward<float>,
+                                 avx2::mix_blocks_backward<double>,
+                                 avx2::linear_forward<float>,
+                                 avx2::linear_forward<double>,
+                                 avx2::linear_backward<float>,
+                                 avx2::linear_backward<double>,
+                                 avx2::normalise<float>,
+                                 avx2::normalise<double>,
+                                 avx2::normalise_backward<float>,
+                                 avx2::normalise_backward<double>,
                                  avx2::fourier_rows<float>,
                                  avx2::fourier_rows<double>,
                                  avx2::fourier_columns<float>,

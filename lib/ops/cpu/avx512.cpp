@@ -16,6 +16,8 @@ namespace avx512 {
 // simd.h and philox.h first
 #include "ops/cpu/philox.h"
 #include "ops/cpu/attention.h"
+#include "ops/cpu/linear.h"
+#include "ops/cpu/mixture.h"
 // both first
 #include "ops/cpu/features.h"
 #include "ops/cpu/fourier.h"
@@ -34,6 +36,18 @@ const Kernels& avx512_kernels() {
                                  avx512::feature_attention<double>,
                                  avx512::merge_features<float>,
                                  avx512::merge_features<double>,
+                                 avx512::mix_blocks<float>,
+                                 avx512::mix_blocks<double>,
+                                 avx512::mix_blocks_backward<float>,
+                                 avx512::mix_blocks_backward<double>,
+                                 avx512::linear_forward<float>,
+                                 avx512::linear_forward<double>,
+                                 avx512::linear_backward<float>,
+                                 avx512::linear_backward<double>,
+                                 avx512::normalise<float>,
+                                 avx512::normalise<double>,
+                                 avx512::normalise_backward<float>,
+                                 avx512::normalise_backward<double>,
                                  avx512::fourier_rows<float>,
                                  avx512::fourier_rows<double>,
                                  avx512::fourier_columns<float>,

@@ -1,7 +1,10 @@
 #include "ops/cpu/kernels.h"
 
 #include <ATen/Version.h>
+#include <ATen/ops/randint.h>
 
+#include <cmath>
+#include <limits>
 #include <string>
 
 namespace lra::ops::cpu {
@@ -14,6 +17,15 @@ const Kernels& kernels() {
     return plain_kernels();
   }();
   return chosen;
+}
+
+Dropout drawn_dropout(double probability) {
+  Dropout dropout;
+  if (probability == 0) return dropout;
+  dropout.drop_below = static_cast<std::uint32_t>(std::lround(probability * 65536));
+  dropout.scale = 1 / (1 - dropout.drop_below / 65536.0);
+  dropout.seed = static_cast<std::uint64_t>(at::randint(std::numeric_limits<std::int64_t>::max(), {}, at::kLong).item<std::int64_t>());
+  return dropout;
 }
 
 }  // namespace lra::ops::cpu

@@ -53,6 +53,8 @@ struct Dropout {
   double scale = 1;
   std::uint32_t head = 0;  ///< number of sequence and head
 };
+/// With this probability (to 1/65536), by a seed from the default generator; 0: none is drawn.
+Dropout drawn_dropout(double probability);
 
 /// Softmax attention of the queries first .. first + count - 1 over the keys of all parts.
 template <class T>
@@ -65,7 +67,7 @@ struct QueryBlock {
   std::int64_t num_parts = 0;
   Meetings<T> meetings;
   Dropout dropout;
-  /// Forward. By token: what comes out; the logits' log-sum-exp (masked_logit where there is no key). While rounds follow, `out` is not yet
+  /// Forward: what comes out; by token: the logits' log-sum-exp (masked_logit where there is no key). While rounds follow, `out` is not yet
   /// divided by `sum` and log_sum is the largest logit.
   Rows<T> out;
   T *log_sum = nullptr, *sum = nullptr;
@@ -81,6 +83,49 @@ struct QueryBlock {
 constexpr std::int64_t max_rounds = 16;
 constexpr std::int64_t max_queries = 128;
 constexpr std::int64_t max_keys = 64;  ///< of a tile
+
+/// Places first_slot .. last_slot - 1 of each block of one head: those of block i of `mixed` are Σ_j weights[i, j] x block j's, over the first `sources` blocks.
+template <class T>
+struct BlockMixture {
+  std::int64_t d = 0, block = 0, blocks = 0, sources = 0;  ///< numbers of a vector; places in a block
+  std::int64_t first_slot = 0, last_slot = 0;
+  const T* weights = nullptr;  ///< (blocks, sources)
+  std::int64_t weights_step = 0;
+  Rows<const T> x;
+  T* mixed = nullptr;  ///< (blocks * block, d)
+  /// Backward; what is not const is added to.
+  const T* grad_mixed = nullptr;
+  Rows<T> grad_x;
+  T* grad_weights = nullptr;
+};
+constexpr std::int64_t mixture_scratch(std::int64_t d, std::int64_t blocks) {
+  const std::int64_t width = (d + 15) / 16 * 16, padded = (blocks + 15) / 16 * 16;
+  return padded * (4 * width + padded);
+}
+
+/// y = x Wᵀ + b.
+template <class T>
+struct LinearMap {
+  std::int64_t width = 0;         ///< of y
+  const T* weight = nullptr;      ///< (width, width of x); read by the backward pass
+  const T* transposed = nullptr;  ///< its transpose; read by the forward pass
+  const T* bias = nullptr;        ///< (width); null: zero
+  T* y = nullptr;                 ///< (rows, width)
+  /// Backward; what is not const is added to, grad_bias may be null.
+  const T* grad_y = nullptr;
+  T *grad_weight = nullptr, *grad_bias = nullptr;
+};
+
+/// The rows first .. last - 1 of several maps of one x. All widths are multiples of 16.
+template <class T>
+struct LinearMaps {
+  std::int64_t width = 0;  ///< of x
+  std::int64_t first = 0, last = 0;
+  const T* x = nullptr;  ///< (rows, width)
+  T* grad_x = nullptr;   ///< set; null: not wanted
+  const LinearMap<T>* maps = nullptr;
+  std::int64_t count = 0;
+};
 
 /// Feature maps φ of attention without a softmax over pairs.
 enum class Features : std::int32_t {
@@ -162,6 +207,19 @@ struct Kernels {
   /// Adds the sums over some keys (or of gradients) to those over others.
   void (*merge_features_float)(const FeatureUnit<float>&, const float* more);
   void (*merge_features_double)(const FeatureUnit<double>&, const double* more);
+  void (*mix_blocks_float)(const BlockMixture<float>&, float* scratch);
+  void (*mix_blocks_double)(const BlockMixture<double>&, double* scratch);
+  void (*mix_blocks_backward_float)(const BlockMixture<float>&, float* scratch);
+  void (*mix_blocks_backward_double)(const BlockMixture<double>&, double* scratch);
+  void (*linear_forward_float)(const LinearMaps<float>&);
+  void (*linear_forward_double)(const LinearMaps<double>&);
+  void (*linear_backward_float)(const LinearMaps<float>&);
+  void (*linear_backward_double)(const LinearMaps<double>&);
+  /// at::layer_norm of n vectors of d numbers, to (n, d); from the gradient of this, y, that of x, in place.
+  void (*normalise_float)(const Rows<const float>& x, std::int64_t n, std::int64_t d, float* to);
+  void (*normalise_double)(const Rows<const double>& x, std::int64_t n, std::int64_t d, double* to);
+  void (*normalise_backward_float)(const Rows<const float>& x, std::int64_t n, std::int64_t d, const float* y, const Rows<float>& grad);
+  void (*normalise_backward_double)(const Rows<const double>& x, std::int64_t n, std::int64_t d, const double* y, const Rows<double>& grad);
   /// The transform of each of the rows of plan.n numbers, half of it, for fourier_columns.
   void (*fourier_rows_float)(const FourierPlan<float>& plan, std::int64_t rows, const float* in, float* out, float* scratch);
   void (*fourier_rows_double)(const FourierPlan<double>& plan, std::int64_t rows, const double* in, double* out, double* scratch);
@@ -177,6 +235,22 @@ struct Kernels {
   void feature_attention(FeatureStep step, const FeatureUnit<double>& unit, double* scratch) const { feature_attention_double(step, unit, scratch); }
   void merge_features(const FeatureUnit<float>& unit, const float* more) const { merge_features_float(unit, more); }
   void merge_features(const FeatureUnit<double>& unit, const double* more) const { merge_features_double(unit, more); }
+  void mix_blocks(const BlockMixture<float>& mixture, float* scratch) const { mix_blocks_float(mixture, scratch); }
+  void mix_blocks(const BlockMixture<double>& mixture, double* scratch) const { mix_blocks_double(mixture, scratch); }
+  void mix_blocks_backward(const BlockMixture<float>& mixture, float* scratch) const { mix_blocks_backward_float(mixture, scratch); }
+  void mix_blocks_backward(const BlockMixture<double>& mixture, double* scratch) const { mix_blocks_backward_double(mixture, scratch); }
+  void linear_forward(const LinearMaps<float>& maps) const { linear_forward_float(maps); }
+  void linear_forward(const LinearMaps<double>& maps) const { linear_forward_double(maps); }
+  void linear_backward(const LinearMaps<float>& maps) const { linear_backward_float(maps); }
+  void linear_backward(const LinearMaps<double>& maps) const { linear_backward_double(maps); }
+  void normalise(const Rows<const float>& x, std::int64_t n, std::int64_t d, float* to) const { normalise_float(x, n, d, to); }
+  void normalise(const Rows<const double>& x, std::int64_t n, std::int64_t d, double* to) const { normalise_double(x, n, d, to); }
+  void normalise_backward(const Rows<const float>& x, std::int64_t n, std::int64_t d, const float* y, const Rows<float>& grad) const {
+    normalise_backward_float(x, n, d, y, grad);
+  }
+  void normalise_backward(const Rows<const double>& x, std::int64_t n, std::int64_t d, const double* y, const Rows<double>& grad) const {
+    normalise_backward_double(x, n, d, y, grad);
+  }
   void fourier_rows(const FourierPlan<float>& plan, std::int64_t rows, const float* in, float* out, float* scratch) const { fourier_rows_float(plan, rows, in, out, scratch); }
   void fourier_rows(const FourierPlan<double>& plan, std::int64_t rows, const double* in, double* out, double* scratch) const {
     fourier_rows_double(plan, rows, in, out, scratch);

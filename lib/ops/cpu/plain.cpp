@@ -16,6 +16,8 @@ namespace plain {
 // simd.h and philox.h first
 #include "ops/cpu/philox.h"
 #include "ops/cpu/attention.h"
+#include "ops/cpu/linear.h"
+#include "ops/cpu/mixture.h"
 // both first
 #include "ops/cpu/features.h"
 #include "ops/cpu/fourier.h"
@@ -34,6 +36,18 @@ const Kernels& plain_kernels() {
                                  plain::feature_attention<double>,
                                  plain::merge_features<float>,
                                  plain::merge_features<double>,
+                                 plain::mix_blocks<float>,
+                                 plain::mix_blocks<double>,
+                                 plain::mix_blocks_backward<float>,
+                                 plain::mix_blocks_backward<double>,
+                                 plain::linear_forward<float>,
+                                 plain::linear_forward<double>,
+                                 plain::linear_backward<float>,
+                                 plain::linear_backward<double>,
+                                 plain::normalise<float>,
+                                 plain::normalise<double>,
+                                 plain::normalise_backward<float>,
+                                 plain::normalise_backward<double>,
                                  plain::fourier_rows<float>,
                                  plain::fourier_rows<double>,
                                  plain::fourier_columns<float>,

@@ -1,0 +1,45 @@
+// Linear maps of narrow matrices, which stay in the caches while rows go by: included like simd.h, after attention.h. All widths are multiples of the lanes.
+
+constexpr std::int64_t rows_at_once = 48;
+
+// The addresses of rows first .. of a row-major matrix of width `width`.
+template <class T>
+LRA_INLINE T* rows_from(T* matrix, std::int64_t first, std::int64_t width) {
+  return matrix == nullptr ? nullptr : matrix + first * width;
+}
+
+template <class T>
+void linear_forward(const LinearMaps<T>& maps) {
+  for (std::int64_t first = maps.first; first < maps.last; first += rows_at_once) {
+    const std::int64_t rows = maps.last - first < rows_at_once ? maps.last - first : rows_at_once;
+    const T* const x = maps.x + first * maps.width;
+    for (std::int64_t m = 0; m < maps.count; ++m) {
+      const LinearMap<T>& map = maps.maps[m];
+      T* const y = map.y + first * map.width;
+      if (map.bias == nullptr) {
+        product<T, false, false>(rows, map.width, maps.width, x, maps.width, map.transposed, map.width, y, map.width);
+        continue;
+      }
+      for (std::int64_t i = 0; i < rows; ++i) copy_row(map.bias, map.width, T{1}, y + i * map.width, map.width);
+      product<T, true, false>(rows, map.width, maps.width, x, maps.width, map.transposed, map.width, y, map.width);
+    }
+  }
+}
+
+template <class T>
+void linear_backward(const LinearMaps<T>& maps) {
+  for (std::int64_t first = maps.first; first < maps.last; first += rows_at_once) {
+    const std::int64_t rows = maps.last - first < rows_at_once ? maps.last - first : rows_at_once;
+    const T* const x = maps.x + first * maps.width;
+    T* const grad_x = rows_from(maps.grad_x, first, maps.width);
+    for (std::int64_t m = 0; m < maps.count; ++m) {
+      const LinearMap<T>& map = maps.maps[m];
+      const T* const grad_y = map.grad_y + first * map.width;
+      if (grad_x != nullptr && m == 0) product<T, false, false>(rows, maps.width, map.width, grad_y, map.width, map.weight, maps.width, grad_x, maps.width);
+      if (grad_x != nullptr && m > 0) product<T, true, false>(rows, maps.width, map.width, grad_y, map.width, map.weight, maps.width, grad_x, maps.width);
+      product<T, true, true>(map.width, maps.width, rows, grad_y, map.width, x, maps.width, map.grad_weight, maps.width);
+      if (map.grad_bias == nullptr) continue;
+      for (std::int64_t i = 0; i < rows; ++i) add_row(grad_y + i * map.width, map.width, T{1}, map.grad_bias);
+    }
+  }
+}
