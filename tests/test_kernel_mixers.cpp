@@ -163,6 +163,31 @@ at::Tensor fourier_by(const cpu::Kernels& kernels, std::int64_t n, std::int64_t 
 
 }  // namespace
 
+TEST_CASE("Sinkhorn and routing drop the same weights in both passes", "[mixers]") {
+  for (const auto& one : mixer_cases()) {
+    if (one.mixer != "sinkhorn" && one.mixer != "routing") continue;
+    INFO(one.name());
+    MixerSpec spec = small_spec();
+    spec.attention_dropout = 0.5;
+    const auto mixer = make_mixer(one, spec);
+    mixer->to(at::kDouble);
+    mixer->train();
+    const SequenceLayout layout({47, 30});
+    const at::Tensor x = random_input(77, spec.d_model, 41), way = random_input(77, spec.d_model, 42), direction = random_input(77, spec.d_model, 43);
+    const auto value = [&](const at::Tensor& input) {
+      torch::manual_seed(7);
+      mixer->begin_training_step(3);
+      return (mixer->forward(input, layout) * direction).sum();
+    };
+    const at::Tensor input = x.clone().requires_grad_();
+    const double along = (torch::autograd::grad({value(input)}, {input})[0] * way).sum().item<double>();
+    const at::NoGradGuard guard;
+    constexpr double step = 1e-6;
+    const double difference = ((value(x + step * way) - value(x - step * way)) / (2 * step)).item<double>();
+    CHECK(std::abs(along - difference) < 1e-5 * std::max(1.0, std::abs(difference)));
+  }
+}
+
 TEST_CASE("Projections are x W^T + b for several W, gradients included, with and without a kernel", "[mixers]") {
   for (const auto type : {at::kDouble, at::kFloat}) {
     for (const std::int64_t rows : {1, 64, 131, 500}) {

@@ -74,7 +74,7 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
   const at::Tensor ids = reads_token_ids() ? layout.token_ids() : at::Tensor();
   const at::Tensor& visible = layout.visible();
   const std::int64_t heads = spec_.num_heads;
-  if (has_kernels(x) && has_kernel()) {
+  if (has_kernel() && spec_.fused && spec_.layout == "auto" && x.is_cpu()) {
     const auto in_heads = [&](const at::Tensor& rows) { return rows.defined() ? rows.view({-1, heads, spec_.d_head()}) : rows; };
     return project_output(attend_packed(in_heads(q), in_heads(k), in_heads(v), {layout, x, value_x, visible}).reshape({layout.tokens(), spec_.d_qkv}));
   }

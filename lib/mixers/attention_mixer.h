@@ -52,8 +52,6 @@ class AttentionMixer : public Mixer {
   /// The same on packed tokens, on the CPU: q, k, v (T, H, d_head) → (T, H, d_head) or (T, d_qkv). Only if has_kernel().
   virtual at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context);
   virtual bool has_kernel() const { return false; }
-  /// May `attend` use kernels for x?
-  bool has_kernels(const at::Tensor& x) const { return spec_.fused && spec_.layout == "auto" && x.is_cpu(); }
   /// Cost of `attend` on one sequence, all heads.
   virtual MixerCost attend_cost(std::int64_t n) const = 0;
 

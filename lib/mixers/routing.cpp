@@ -113,7 +113,7 @@ class Routing : public AttentionMixer {
   at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
     const SequenceLayout& layout = context.layout;
     const std::int64_t window = std::min(options_.window, layout.max_length());
-    const ops::Routed routed = ops::routing_attention(q, k, v, layout.offsets(), centroids_, window, options_.fallback_window, attention_dropout());
+    const ops::Routed routed = ops::routing_attention(q, k, v, layout.offsets(), centroids_, window, options_.fallback_window, attention_dropout(), is_training());
     if (is_training()) add(routed.sums.to(centroids_.scalar_type()), routed.counts);
     return routed.out;
   }

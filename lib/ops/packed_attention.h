@@ -10,10 +10,10 @@ namespace lra::ops {
 
 /// Some keys that the queries of packed sequences see. All sequences of a batch have their keys one after another, (Tk, H, d).
 struct KeySource {
-  at::Tensor k, v;                    ///< (Tk, H, d), the last dimension contiguous
+  at::Tensor k, v;                         ///< (Tk, H, d), the last dimension contiguous
   std::vector<std::int64_t> offsets = {};  ///< (B + 1) first key of each sequence; empty: those of the queries
   at::Tensor visible = {};                 ///< (Tk) bool, false at keys that no query sees; undefined: all are seen
-  BlockPattern pattern;               ///< of the longest sequence, in places of one sequence; blocks and keys beyond a shorter one do not exist
+  BlockPattern pattern;                    ///< of the longest sequence, in places of one sequence; blocks and keys beyond a shorter one do not exist
   /// With a stride > 1 in packed_attention: does the pattern hold inside each class of places (mod stride)? If not, it must have one query block.
   bool by_class = true;
   bool unit_keys = false;  ///< keys are divided by their length

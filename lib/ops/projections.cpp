@@ -38,19 +38,18 @@ double flops_of(const at::Tensor& x, at::TensorList weights) {
 
 // The tensors with data in line that the kernels read and write, by map.
 struct MapTensors {
-  at::Tensor weight = {}, bias = {}, y = {}, grad_y = {}, grad_weight = {}, grad_bias = {};
+  at::Tensor weight = {}, transposed = {}, bias = {}, y = {}, grad_y = {}, grad_weight = {}, grad_bias = {};
 };
 
 template <class T>
-std::vector<cpu::LinearMap<T>> maps_of(const std::vector<MapTensors>& tensors, bool forward) {
+std::vector<cpu::LinearMap<T>> maps_of(const std::vector<MapTensors>& tensors) {
   const auto read = [](const at::Tensor& x) { return x.defined() ? x.const_data_ptr<T>() : nullptr; };
   const auto write = [](const at::Tensor& x) { return x.defined() ? x.mutable_data_ptr<T>() : nullptr; };
   std::vector<cpu::LinearMap<T>> maps;
   for (const auto& t : tensors) {
-    const T* const weight = read(t.weight);
-    maps.push_back({.width = forward ? t.weight.size(1) : t.weight.size(0),
-                    .weight = forward ? nullptr : weight,
-                    .transposed = forward ? weight : nullptr,
+    maps.push_back({.width = (t.y.defined() ? t.y : t.grad_y).size(1),
+                    .weight = read(t.weight),
+                    .transposed = read(t.transposed),
                     .bias = read(t.bias),
                     .y = write(t.y),
                     .grad_y = read(t.grad_y),
@@ -71,7 +70,7 @@ std::int64_t shares_of(std::int64_t rows) { return std::clamp<std::int64_t>(rows
 
 template <class T>
 void kernel_forward(const at::Tensor& x, const std::vector<MapTensors>& tensors) {
-  const auto maps = maps_of<T>(tensors, true);
+  const auto maps = maps_of<T>(tensors);
   for_shares(x.size(0), shares_of(x.size(0)), [&](std::int64_t, std::int64_t first, std::int64_t last) {
     cpu::kernels().linear_forward(cpu::LinearMaps<T>{
         .width = x.size(1), .first = first, .last = last, .x = x.const_data_ptr<T>(), .maps = maps.data(), .count = static_cast<std::int64_t>(maps.size())});
@@ -91,7 +90,7 @@ void kernel_backward(const at::Tensor& x, const at::Tensor& grad_x, std::vector<
     }
   }
   for_shares(x.size(0), shares, [&](std::int64_t share, std::int64_t first, std::int64_t last) {
-    const auto maps = maps_of<T>(of_share[static_cast<std::size_t>(share)], false);
+    const auto maps = maps_of<T>(of_share[static_cast<std::size_t>(share)]);
     cpu::kernels().linear_backward(cpu::LinearMaps<T>{.width = x.size(1),
                                                       .first = first,
                                                       .last = last,
@@ -124,7 +123,7 @@ struct Projections : torch::autograd::Function<Projections> {
       std::vector<MapTensors> tensors;
       for (std::size_t i = 0; i < weights.size(); ++i) {
         outputs.push_back(at::empty({x.size(0), weights[i].size(0)}, x.options()));
-        tensors.push_back({.weight = weights[i].t().contiguous(), .bias = biases.empty() ? at::Tensor() : biases[i].contiguous(), .y = outputs.back()});
+        tensors.push_back({.transposed = weights[i].t().contiguous(), .bias = biases.empty() ? at::Tensor() : biases[i].contiguous(), .y = outputs.back()});
       }
       RECORD_FUNCTION("lra::projections", recorded(x, weights, 1));
       x.scalar_type() == at::kDouble ? kernel_forward<double>(rows, tensors) : kernel_forward<float>(rows, tensors);

@@ -35,7 +35,7 @@ struct Tensors {
   at::Tensor q, k, v, centroids;
   at::Tensor places;  // (2, B, H, clusters, window) int32, of queries and keys, ascending; a shorter sequence fills its first ones
   at::Tensor out, log_sum;  // log_sum (T, H): of the fallback's queries
-  at::Tensor sums, counts;  // (B, H, clusters, d), (B, H, clusters)
+  at::Tensor sums, counts;  // (B, H, clusters, d), (B, H, clusters, 1) int64; undefined: not wanted
   at::Tensor grad_out, grad_q, grad_k, grad_v;
 };
 
@@ -149,7 +149,7 @@ class Head {
         if (product[i] >= least && (product[i] > least || equal-- > 0)) *place++ = static_cast<std::int32_t>(i);
       }
     }
-    collect(normalised);
+    if (t_.sums.defined()) collect(normalised);
   }
 
   // The window's smallest of n products. A sample tells about where it lies, so that few have to be ordered.
@@ -306,15 +306,17 @@ std::vector<c10::IValue> recorded(const Problem& problem, const Tensors& t, doub
 
 struct RoutingAttention : torch::autograd::Function<RoutingAttention> {
   static tensor_list forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& centroids,
-                             const c10::intrusive_ptr<Problem>& problem) {
+                             const c10::intrusive_ptr<Problem>& problem, bool collect) {
     const std::int64_t heads = q.size(1), d = q.size(2);
     Tensors t;
     t.q = rows_in_line(q), t.k = rows_in_line(k), t.v = rows_in_line(v), t.centroids = centroids;
     t.places = at::empty({2, problem->sequences(), heads, problem->clusters, problem->window}, q.options().dtype(at::kInt));
     t.out = at::empty(q.sizes(), q.options());
     t.log_sum = at::empty({q.size(0), heads}, q.options());
-    t.sums = at::zeros({problem->sequences(), heads, problem->clusters, d}, q.options());
-    t.counts = at::zeros({problem->sequences(), heads, problem->clusters, 1}, q.options().dtype(at::kLong));
+    if (collect) {
+      t.sums = at::zeros({problem->sequences(), heads, problem->clusters, d}, q.options());
+      t.counts = at::zeros({problem->sequences(), heads, problem->clusters, 1}, q.options().dtype(at::kLong));
+    }
     RECORD_FUNCTION("lra::routing_attention", recorded(*problem, t, 2));
     if (q.scalar_type() == at::kDouble) {
       for_heads<double>(*problem, t, false, [](Head<double>& head) { head.forward(); });
@@ -323,9 +325,10 @@ struct RoutingAttention : torch::autograd::Function<RoutingAttention> {
     }
     context->save_for_backward({q, k, v, t.places, t.out, t.log_sum});
     context->saved_data["problem"] = c10::IValue::make_capsule(c10::static_intrusive_pointer_cast<torch::CustomClassHolder>(problem));
+    guard.setOutputs(std::vector<c10::IValue>{t.out});
+    if (!collect) return {t.out};
     const at::Tensor sums = t.sums.sum(0), counts = t.counts.sum(0);
     context->mark_non_differentiable({sums, counts});
-    guard.setOutputs(std::vector<c10::IValue>{t.out});
     return {t.out, sums, counts};
   }
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
@@ -344,14 +347,14 @@ struct RoutingAttention : torch::autograd::Function<RoutingAttention> {
       for_heads<float>(problem, t, true, [](Head<float>& head) { head.backward(); });
     }
     guard.setOutputs(std::vector<c10::IValue>{t.grad_q, t.grad_k, t.grad_v});
-    return {t.grad_q, t.grad_k, t.grad_v, {}, {}};
+    return {t.grad_q, t.grad_k, t.grad_v, {}, {}, {}};
   }
 };
 
 }  // namespace
 
 Routed routing_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<std::int64_t>& offsets, const at::Tensor& centroids,
-                         std::int64_t window, std::int64_t fallback_window, double dropout) {
+                         std::int64_t window, std::int64_t fallback_window, double dropout, bool collect) {
   TORCH_CHECK(q.is_cpu() && q.dim() == 3 && offsets.back() == q.size(0) && k.sizes() == q.sizes() && v.sizes() == q.sizes(), "routing_attention: queries ", q.sizes(),
               ", keys ", k.sizes(), " and values ", v.sizes(), " for ", offsets.back(), " tokens");
   const auto type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
@@ -361,8 +364,8 @@ Routed routing_attention(const at::Tensor& q, const at::Tensor& k, const at::Ten
   problem->window = window;
   problem->fallback_window = fallback_window;
   problem->dropout = cpu::drawn_dropout(dropout);
-  const auto results = RoutingAttention::apply(q.to(type), k.to(type), v.to(type), centroids.to(type), problem);
-  return {results[0].to(q.scalar_type()), results[1], results[2]};
+  const auto results = RoutingAttention::apply(q.to(type), k.to(type), v.to(type), centroids.to(type), problem, collect);
+  return {results[0].to(q.scalar_type()), collect ? results[1] : at::Tensor(), collect ? results[2] : at::Tensor()};
 }
 
 }  // namespace lra::ops

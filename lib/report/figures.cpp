@@ -170,16 +170,29 @@ Figure growth_figure(const std::vector<GrowthSet>& sets) {
 
 namespace {
 
-// Sums over the operators of one step.
+// Sums over the operators of one step, and what the machine could do at that time, per second.
 struct StepProfile {
   std::string label, mixer;
   double flops = 0, bytes = 0, seconds = 0;
+  double product_limit = 0, copy_limit = 0, fresh_limit = 0;
 };
 
-// A machine's limits differ between measurements: the median of all that were made.
-double median_limit(const std::vector<Json>& profiles, const char* name) {
+StepProfile read_profile(const std::filesystem::path& file, const Result& result) {
+  const Json profile = read_json(file);
+  const Json& limits = profile.at("limits");
+  StepProfile step{result.display_name, result.mixer, 0, 0, profile.at("seconds_per_step"), limits.at("float32_flops"), limits.at("copy_bytes"), limits.at("first_touch_bytes")};
+  for (const Json& one : profile.at("operators")) {
+    step.flops += one.at("flops").get<double>();
+    step.bytes += one.at("bytes").get<double>();
+  }
+  if (std::min({step.flops, step.bytes, step.seconds, step.product_limit, step.copy_limit, step.fresh_limit}) <= 0) throw Error(file.string() + ": a step or a machine without products, bytes or time");
+  return step;
+}
+
+// A machine's limits differ between measurements: the median of all that were made, in units of 10⁹.
+double median_limit(const std::vector<StepProfile>& steps, double StepProfile::*limit) {
   std::vector<double> values;
-  for (const Json& profile : profiles) values.push_back(profile.at("limits").at(name));
+  for (const StepProfile& step : steps) values.push_back(step.*limit / 1e9);
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
@@ -188,33 +201,24 @@ double median_limit(const std::vector<Json>& profiles, const char* name) {
 
 Figure roofline_figure(const std::vector<Result>& results, std::vector<std::string>& broken) {
   Figure figure{"roofline", {{"Measured", {}}}, {}};
-  std::map<std::string, std::pair<std::vector<StepProfile>, std::vector<Json>>> settings;
+  std::map<std::string, std::vector<StepProfile>> settings;
   for (const Result& result : results) {
     const auto file = result.file.parent_path() / "profile.json";
     if (result.kind != "bench" || !std::filesystem::exists(file)) continue;
+    const auto of = [&](const char* key) { return text_at(result.config, key); };
+    const std::string setting = fmt::format("{} · {} tokens, batch {}, width {}, {} layer{} · {}", result.task, with_separator(result.sequence_length.value_or(0)), of("batch_size"),
+                                            of("d_model"), of("num_layers"), of("num_layers") == "1" ? "" : "s", of("precision"));
     try {
-      const Json profile = read_json(file);
-      StepProfile step{result.display_name, result.mixer, 0, 0, profile.at("seconds_per_step")};
-      for (const Json& one : profile.at("operators")) {
-        step.flops += one.at("flops").get<double>();
-        step.bytes += one.at("bytes").get<double>();
-      }
-      profile.at("limits").at("float32_flops").get<double>();
-      if (step.flops <= 0 || step.bytes <= 0 || step.seconds <= 0) throw Error(file.string() + ": a step without products, bytes or time");
-      const Json& config = result.config;
-      auto& [steps, profiles] = settings[fmt::format("{} · {} tokens, batch {}, width {}, {} layer{} · {}", result.task, with_separator(result.sequence_length.value_or(0)),
-                                                     text_at(config, "batch_size"), text_at(config, "d_model"), text_at(config, "num_layers"), text_at(config, "num_layers") == "1" ? "" : "s",
-                                                     text_at(config, "precision"))];
-      steps.push_back(step);
-      profiles.push_back(profile);
-    } catch (const std::exception& error) {
-      broken.push_back(fmt::format("{}: {}", file.string(), error.what()));
+      const StepProfile step = read_profile(file, result);
+      settings[setting].push_back(step);
+    } catch (const Json::exception& error) {
+      broken.push_back(fmt::format("{}: not a profile of operators ({})", file.string(), error.what()));
+    } catch (const Error& error) {
+      broken.push_back(error.what());
     }
   }
-  for (auto& [setting, both] : settings) {
-    auto& [steps, profiles] = both;
-    constexpr double giga = 1e9;
-    const double products = median_limit(profiles, "float32_flops") / giga, copying = median_limit(profiles, "copy_bytes") / giga, fresh = median_limit(profiles, "first_touch_bytes") / giga;
+  for (auto& [setting, steps] : settings) {
+    const double products = median_limit(steps, &StepProfile::product_limit), copying = median_limit(steps, &StepProfile::copy_limit), fresh = median_limit(steps, &StepProfile::fresh_limit);
     LineChart chart{figure.views.empty() ? "roofline" : "", "Training steps below the machine's limits", setting, "Floating-point operations for each byte that operators read and write", "GFLOP/s of a training step"};
     chart.log_x = chart.log_y = true;
     std::sort(steps.begin(), steps.end(), [](const StepProfile& a, const StepProfile& b) { return a.label < b.label; });
@@ -223,7 +227,7 @@ Figure roofline_figure(const std::vector<Result>& results, std::vector<std::stri
       const double intensity = step.flops / step.bytes;
       least = std::min(least, intensity);
       most = std::max(most, intensity);
-      chart.lines.push_back({step.label, step.mixer, {{intensity, step.flops / step.seconds / giga}}});
+      chart.lines.push_back({step.label, step.mixer, {{intensity, step.flops / step.seconds / 1e9}}});
     }
     const double left = least / 2, right = most * 2;
     const auto roof = [&](const std::string& label, double bandwidth) {

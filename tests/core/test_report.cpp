@@ -448,6 +448,36 @@ TEST_CASE("odd records cost nothing but themselves", "[report]") {
   CHECK_THAT(html, ContainsSubstring("303 records (303 ok)") && ContainsSubstring("Without room for a name: "));
 }
 
+TEST_CASE("profiled benches are drawn below their machine's limits, and profiles that cannot be read are named", "[report]") {
+  const TemporaryFolder folder;
+  const auto profile = [](double products) {
+    return Json{{"steps", 3}, {"seconds_per_step", 0.1}, {"limits", {{"float32_flops", products}, {"copy_bytes", 4e10}, {"first_touch_bytes", 5e9}}},
+                {"operators", {{{"name", "aten::mm"}, {"flops", 2e10}, {"bytes", 5e8}}, {{"name", "aten::add"}, {"flops", 0}, {"bytes", 5e8}}}}};
+  };
+  Json incomplete = profile(4e11), idle = profile(4e11);
+  incomplete["limits"].erase("copy_bytes");
+  idle["operators"] = Json::array();
+  for (const auto& [name, written] : std::map<std::string, Json>{{"linear", profile(3e11)}, {"local", profile(4e11)}, {"fnet", profile(5e11)}, {"flash", incomplete}, {"gmlp", idle}}) {
+    write_json(folder.path / name / "result.json", bench_record(name, 4096, 20, 100));
+    write_json(folder.path / name / "profile.json", written);
+  }
+  write_json(folder.path / "none/result.json", bench_record("none", 4096, 20, 100));  // not profiled
+  write_json(folder.path / "softmax/result.json", bench_record("softmax", 4096, 20, 100));
+  write_file_atomically(folder.path / "softmax/profile.json", "{");
+  std::vector<std::string> broken;
+  const Figure figure = roofline_figure(collect({folder.path}).results, broken);
+  const std::string all = fmt::format("{}", fmt::join(broken, "\n"));
+  CHECK(broken.size() == 3);
+  CHECK_THAT(all, ContainsSubstring("flash/profile.json: not a profile") && ContainsSubstring("gmlp/profile.json: a step or a machine without") && ContainsSubstring("softmax/profile.json"));
+  REQUIRE(figure.views.size() == 1);
+  CHECK(figure.views[0].file == "roofline");
+  const std::string spec = picture(figure.views[0].wide, wide_layout).dump();
+  // 20 operations a byte, 200 GFLOP/s; the middle limit of three; copying meets it at 10, fresh memory gives 200 at the right end, 40.
+  CHECK_THAT(spec, ContainsSubstring(R"({"model":"The linear","x":20.0,"y":200.0})") && ContainsSubstring("limit: 400 GFLOP/s, 40 GB/s") && ContainsSubstring("fresh memory: 5.0 GB/s"));
+  CHECK_THAT(spec, ContainsSubstring(R"("x":10.0,"y":400.0})") && ContainsSubstring(R"("x":40.0,"y":200.0})"));
+  CHECK_THAT(spec, !ContainsSubstring("The none") && !ContainsSubstring("The flash"));
+}
+
 TEST_CASE("a failed seed is said beside the others, and never counts twice", "[report]") {
   Json dead = train_record("linear", 1, 0), twin = train_record("fnet", 0, 0);
   for (Json* record : {&dead, &twin}) {

@@ -2,12 +2,6 @@
 
 constexpr std::int64_t rows_at_once = 48;
 
-// The addresses of rows first .. of a row-major matrix of width `width`.
-template <class T>
-LRA_INLINE T* rows_from(T* matrix, std::int64_t first, std::int64_t width) {
-  return matrix == nullptr ? nullptr : matrix + first * width;
-}
-
 template <class T>
 void linear_forward(const LinearMaps<T>& maps) {
   for (std::int64_t first = maps.first; first < maps.last; first += rows_at_once) {
@@ -31,7 +25,7 @@ void linear_backward(const LinearMaps<T>& maps) {
   for (std::int64_t first = maps.first; first < maps.last; first += rows_at_once) {
     const std::int64_t rows = maps.last - first < rows_at_once ? maps.last - first : rows_at_once;
     const T* const x = maps.x + first * maps.width;
-    T* const grad_x = rows_from(maps.grad_x, first, maps.width);
+    T* const grad_x = maps.grad_x == nullptr ? nullptr : maps.grad_x + first * maps.width;
     for (std::int64_t m = 0; m < maps.count; ++m) {
       const LinearMap<T>& map = maps.maps[m];
       const T* const grad_y = map.grad_y + first * map.width;
