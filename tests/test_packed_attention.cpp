@@ -21,6 +21,7 @@
 #include <functional>
 
 #include "mixer_cases.h"
+#include "ops/cpu/kernels.h"
 #include "ops/packed_attention.h"
 
 namespace lra::testing {
@@ -67,9 +68,9 @@ struct Case {
     const at::Tensor expected = dense(sees);
     const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(std::uint64_t{9});
     const at::Tensor direction = at::randn(expected.sizes(), generator, at::kDouble);
-    const bool exact = q.scalar_type() == at::kDouble;
+    const double tolerance = q.scalar_type() == at::kDouble ? 1e-12 : q.scalar_type() == at::kFloat ? 3e-6 : 2e-2;
     const auto same = [&](const at::Tensor& a, const at::Tensor& b) {
-      return largest_difference(a.detach().to(at::kDouble), b.detach().to(at::kDouble)) <= (exact ? 1e-12 : 3e-6) * std::max(1.0, b.abs().max().item<double>());
+      return largest_difference(a.detach().to(at::kDouble), b.detach().to(at::kDouble)) <= tolerance * std::max(1.0, b.abs().max().item<double>());
     };
     CHECK(same(out, expected));
     const auto gradients = torch::autograd::grad({out}, {q, k, v}, {direction.to(out.scalar_type())});
@@ -90,7 +91,7 @@ struct Threads {
 }  // namespace
 
 TEST_CASE("Blocked attention is masked softmax attention, on packed sequences of unequal length", "[kernels]") {
-  for (const auto type : {at::kDouble, at::kFloat}) {
+  for (const auto type : {at::kDouble, at::kFloat, at::kBFloat16}) {
     for (const std::int64_t d : {4, 16, 20, 64}) {
       INFO(toString(type) << ", head size " << d);
       const Case one(unequal, 2, d, type, 1);
@@ -110,7 +111,7 @@ TEST_CASE("Blocked attention is masked softmax attention, on packed sequences of
 }
 
 TEST_CASE("Blocked attention follows lists of blocks in any order, masks, and several sources", "[kernels]") {
-  for (const auto type : {at::kDouble, at::kFloat}) {
+  for (const auto type : {at::kDouble, at::kFloat, at::kBFloat16}) {
     const Case one(unequal, 2, 16, type, 2);
     const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(std::uint64_t{3});
     const std::int64_t block = 8, blocks = 19;
@@ -178,7 +179,7 @@ TEST_CASE("Blocked attention gives the same numbers twice, and almost the same o
 TEST_CASE("Blocked attention drops the same weights in both passes, on every number of threads", "[kernels]") {
   const std::int64_t n = 100;
   const double probability = 0.3, scale = 1 / (1 - std::lround(probability * 65536) / 65536.0);
-  for (const auto type : {at::kDouble, at::kFloat}) {
+  for (const auto type : {at::kDouble, at::kFloat, at::kBFloat16}) {
     const Case one({n}, 2, n, type, 7);
     const auto run = [&](const at::Tensor& v, std::uint64_t seed) {
       at::manual_seed(seed);
@@ -196,12 +197,53 @@ TEST_CASE("Blocked attention drops the same weights in both passes, on every num
     const at::Tensor weights = at::softmax(at::matmul(part(one.q), part(one.k).transpose(1, 2)) / std::sqrt(static_cast<double>(n)), -1);
     const at::Tensor expected = at::matmul(weights * kept * scale, part(one.v)).transpose(0, 1);
     const at::Tensor out = run(one.v, 1);
-    const double exact = type == at::kDouble ? 1e-12 : 5e-6;
+    const double exact = type == at::kDouble ? 1e-12 : type == at::kFloat ? 5e-6 : 5e-2;
     CHECK(largest_difference(out.detach().to(at::kDouble), expected.detach()) < exact);
     const auto gradients = torch::autograd::grad({out.square().sum()}, {one.q, one.k, one.v}), wanted = torch::autograd::grad({expected.square().sum()}, {one.q, one.k, one.v});
     for (std::size_t i = 0; i < 3; ++i) CHECK(largest_difference(gradients[i].to(at::kDouble), wanted[i].to(at::kDouble)) < 10 * exact);
     const Threads serial(1);
     CHECK(run(one.v, 1).equal(out));
+  }
+}
+
+TEST_CASE("Products in bfloat16, by tiles and by vectors, are those of rounded factors", "[kernels]") {
+  if (ops::cpu::rounded_kernels() == nullptr) SKIP("no instructions for bfloat16");
+  const std::int64_t n = 100, d = 40, queries = 70;
+  const Case one({n}, 1, d, at::kFloat, 8);
+  const at::Tensor q = one.q.detach().squeeze(1), k = one.k.detach().squeeze(1), v = one.v.detach().squeeze(1), grad_out = (q + v).flip(0);
+  // Output and gradients of the first queries, which see all keys.
+  const auto run = [&](const auto& forward, const auto& backward, std::int64_t numbers) {
+    const at::Tensor out = at::zeros_like(q), log_sum = at::zeros({n}), scratch = at::zeros({numbers});
+    std::vector<at::Tensor> results{out, at::zeros_like(q), at::zeros_like(k), at::zeros_like(v)};
+    const auto rows = [&](const at::Tensor& x) { return ops::cpu::Rows<const float>{x.const_data_ptr<float>(), d}; };
+    const auto writable = [&](const at::Tensor& x) { return ops::cpu::Rows<float>{x.mutable_data_ptr<float>(), d}; };
+    const ops::cpu::Run all{0, n};
+    const ops::cpu::KeyPart<float> part{.k = rows(k), .v = rows(v), .grad_k = writable(results[2]), .grad_v = writable(results[3]), .runs = &all, .num_runs = 1};
+    ops::cpu::QueryBlock<float> block;
+    block.d = d;
+    block.scale = 0.25F;
+    block.count = queries;
+    block.q = rows(q);
+    block.parts = &part;
+    block.num_parts = 1;
+    block.out = writable(out);
+    block.log_sum = log_sum.mutable_data_ptr<float>();
+    forward(block, scratch.mutable_data_ptr<float>());
+    block.saved_out = rows(out);
+    block.grad_out = rows(grad_out);
+    block.grad_q = writable(results[1]);
+    backward(block, scratch.mutable_data_ptr<float>());
+    return results;
+  };
+  const auto of = [&](const ops::cpu::RoundedKernels& kernels) { return run(kernels.attention_forward, kernels.attention_backward, kernels.scratch(d)); };
+  const ops::cpu::Kernels& exact = ops::cpu::kernels();
+  const auto expected = run(exact.attention_forward_float, exact.attention_backward_float, exact.attention_scratch(d));
+  const auto vectors = of(*ops::cpu::vector_kernels()), chosen = of(*ops::cpu::rounded_kernels());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const double largest = expected[i].abs().max().item<double>(), error = largest_difference(vectors[i], expected[i]);
+    CHECK(error > 1e-5 * largest);  // they are rounded
+    CHECK(error < 2e-2 * largest);
+    CHECK(largest_difference(vectors[i], chosen[i]) < 5e-3 * largest);  // sums in another order move a few weights to the next bfloat16
   }
 }
 

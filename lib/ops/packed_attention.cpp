@@ -13,6 +13,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <type_traits>
 
 #include "ops/cpu/kernels.h"
 #include "ops/rows_in_line.h"
@@ -67,6 +68,7 @@ struct Problem : torch::CustomClassHolder {
   std::int64_t stride = 1;
   HashRounds rounds;
   cpu::Dropout dropout;
+  const cpu::RoundedKernels* rounded = nullptr;  // not null: products in bfloat16
 
   std::int64_t pair_count() const { return 1 + static_cast<std::int64_t>(*std::max_element(pairs.begin(), pairs.end())); }
   bool has_mixture() const { return mixed_source < sources.size(); }
@@ -308,7 +310,8 @@ void for_units(const Problem& problem, const Tensors<T>& t, std::int64_t shares,
   const std::int64_t tasks = problem.sequences() * heads * apart * shares;
   std::atomic<std::int64_t> next{0};
   at::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), tasks), 1, [&](std::int64_t, std::int64_t) {
-    const at::Tensor scratch = at::empty({cpu::kernels().attention_scratch(t.q.size(2))}, t.q.options());
+    const std::int64_t d = t.q.size(2);
+    const at::Tensor scratch = at::empty({problem.rounded != nullptr ? problem.rounded->scratch(d) : cpu::kernels().attention_scratch(d)}, t.q.options());
     MixtureMemory<T> memory(problem, t, backward);
     for (std::int64_t task = next++; task < tasks; task = next++) {
       const std::int64_t unit = task / shares;
@@ -319,12 +322,22 @@ void for_units(const Problem& problem, const Tensors<T>& t, std::int64_t shares,
   });
 }
 
+// The kernel of one pass. There are rounded ones for float only.
+template <class T>
+auto kernel_of(const Problem& problem, bool backward, T* scratch) {
+  return [&problem, backward, scratch](const cpu::QueryBlock<T>& block) {
+    if constexpr (std::is_same_v<T, float>) {
+      if (problem.rounded != nullptr) return (backward ? problem.rounded->attention_backward : problem.rounded->attention_forward)(block, scratch);
+    }
+    backward ? cpu::kernels().attention_backward(block, scratch) : cpu::kernels().attention_forward(block, scratch);
+  };
+}
+
 template <class T>
 void forward(const Problem& problem, Tensors<T>& t) {
   const std::int64_t shares = shares_of(problem, t.q.size(1));
   for_units(problem, t, shares, false, [&](const Unit& unit, std::int64_t share, MixtureMemory<T>& memory, T* scratch) {
-    for_blocks(problem, t, unit, memory.mix(problem, t, unit), share, shares, false,
-               [&](const cpu::QueryBlock<T>& block) { cpu::kernels().attention_forward(block, scratch); });
+    for_blocks(problem, t, unit, memory.mix(problem, t, unit), share, shares, false, kernel_of(problem, false, scratch));
   });
 }
 
@@ -339,8 +352,7 @@ void backward(const Problem& problem, Tensors<T>& t) {
     }
   }
   for_units(problem, t, shares, true, [&](const Unit& unit, std::int64_t share, MixtureMemory<T>& memory, T* scratch) {
-    for_blocks(problem, of_share[static_cast<std::size_t>(share)], unit, memory.mix(problem, t, unit), share, shares, true,
-               [&](const cpu::QueryBlock<T>& block) { cpu::kernels().attention_backward(block, scratch); });
+    for_blocks(problem, of_share[static_cast<std::size_t>(share)], unit, memory.mix(problem, t, unit), share, shares, true, kernel_of(problem, true, scratch));
     memory.give_back(problem, t, unit);
   });
   for (std::size_t share = 1; share < of_share.size(); ++share) {
@@ -461,6 +473,7 @@ Prepared prepare(const at::Tensor& q, const std::vector<std::int64_t>& offsets, 
   problem->stride = stride;
   problem->rounds = rounds;
   problem->dropout = cpu::drawn_dropout(dropout);
+  if (q.scalar_type() == at::kBFloat16) problem->rounded = cpu::rounded_kernels();
   std::vector<at::Tensor> keys_and_values;
   std::vector<const KeySource*> firsts;  // one for each pair
   at::Tensor mixture;

@@ -32,8 +32,8 @@ struct HashRounds {
 
 /// Softmax attention, softmax(Q Kᵀ / √d) V, over the keys of all sources together (no key may be in two of them), by blocks on packed tokens: no copy of Q, K or V, no more than a
 /// tile of weights at a time, recomputed in the backward pass (arXiv 2205.14135). q (T, H, d), the last dimension contiguous; sequence s has the queries
-/// offsets[s] .. offsets[s + 1] - 1. Returns (T, H, d) and the logits' log-sum-exp (T, H); a query without a key gets zeros. CPU, float32 or float64; bfloat16
-/// is computed in float32. With `stride` > 1, places i, i + stride, .. of each sequence are a sequence of their own. With `dropout` weights are dropped with
+/// offsets[s] .. offsets[s + 1] - 1. Returns (T, H, d) and the logits' log-sum-exp (T, H); a query without a key gets zeros. CPU, float32 or float64; bfloat16:
+/// products of bfloat16 with float32 sums where the processor has instructions for them, all else in float32. With `stride` > 1, places i, i + stride, .. of each sequence are a sequence of their own. With `dropout` weights are dropped with
 /// this probability (to 1/65536), by a seed from the default generator.
 PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, double dropout = 0,
                                   std::int64_t stride = 1, const HashRounds& rounds = {});

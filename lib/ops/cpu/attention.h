@@ -1,6 +1,8 @@
 // Blocked softmax attention with the weights of one tile at a time (FlashAttention, arXiv 2205.14135): included like simd.h, after it. Logits and weights are
 // stored by key, S[key][query], so that the softmax works on whole vectors of queries and only the queries are transposed.
 
+constexpr std::int64_t widest = 32;  // what vectors are padded to, at most
+
 template <class T>
 constexpr T hidden_logit = static_cast<T>(-1e30);
 
@@ -19,14 +21,14 @@ struct AttentionScratch {
 };
 
 constexpr std::int64_t attention_scratch(std::int64_t d) {
-  const std::int64_t width = whole(d, 16);
+  const std::int64_t width = whole(d, widest);
   return 5 * max_queries * width + 3 * max_keys * max_queries + 4 * max_keys * width + 5 * max_queries + 4 * max_keys;
 }
 
 template <class T>
 LRA_INLINE AttentionScratch<T> divide_scratch(T* scratch, std::int64_t d) {
   AttentionScratch<T> s;
-  const std::int64_t width = whole(d, 16);
+  const std::int64_t width = whole(d, widest);
   const auto take = [&](std::int64_t count) {
     T* const start = scratch;
     scratch += count;
@@ -85,12 +87,11 @@ LRA_INLINE T dot(const T* a, const T* b, std::int64_t d) {
   return sum;
 }
 
-// The queries first .. first + count - 1 of `rows`, `padded` rows of `width`, and their transpose.
+// The queries first .. first + count - 1 of `rows`, `padded` rows of `width`.
 template <class T>
-LRA_INLINE void load_queries(const QueryBlock<T>& block, const Rows<const T>& rows, T scale, std::int64_t padded, std::int64_t width, T* to, T* by_feature) {
+LRA_INLINE void load_queries(const QueryBlock<T>& block, const Rows<const T>& rows, T scale, std::int64_t padded, std::int64_t width, T* to) {
   for (std::int64_t i = 0; i < block.count; ++i) copy_row(rows.data + token(rows, block.first + i) * rows.step, block.d, scale, to + i * width, width);
   for (std::int64_t i = block.count * width; i < padded * width; ++i) to[i] = 0;
-  transpose(padded, width, to, width, by_feature, padded);
 }
 
 // Up to max_keys keys of one part.
@@ -177,10 +178,53 @@ struct TileWalk {
   }
 };
 
-// S[j][i] = k_j · q_i, hidden pairs at hidden_logit.
+// The matrix products of a query block, in the type of its vectors; another such class makes them in bfloat16.
 template <class T>
-LRA_INLINE void tile_logits(const QueryBlock<T>& block, const AttentionScratch<T>& s, const Tile<T>& tile, const KeyPart<T>& part, std::int64_t padded, std::int64_t width) {
-  product<T, false, false>(tile.count, padded, width, tile.k, tile.k_step, s.queries_by_feature, padded, s.weights, padded);
+struct Products {
+  static constexpr std::int64_t multiple = lanes<T>;  // what queries and features are padded to
+  static constexpr std::int64_t key_multiple = 1;     // gradients of as many keys can be added where they belong
+  const AttentionScratch<T>& s;
+  std::int64_t padded, width;
+
+  LRA_INLINE void load_queries() const { transpose(padded, width, s.queries, width, s.queries_by_feature, padded); }
+  LRA_INLINE void load_grads() const { transpose(padded, width, s.grads, width, s.grads_by_feature, padded); }
+
+  // S[j][i] = k_j · q_i
+  LRA_INLINE void logits(const Tile<T>& tile) const {
+    product<T, false, false>(tile.count, padded, width, tile.k, tile.k_step, s.queries_by_feature, padded, s.weights, padded);
+  }
+  // dP[j][i] = v_j · dO_i
+  LRA_INLINE void weight_grads(const Tile<T>& tile) const {
+    product<T, false, false>(tile.count, padded, width, tile.v, tile.v_step, s.grads_by_feature, padded, s.weight_grads, padded);
+  }
+
+  // The sums over keys, in s.sums before the first tile and after the last one.
+  LRA_INLINE void begin_sums() const {}
+  LRA_INLINE void rescale_sums(std::int64_t count) const {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const T rescale = s.rescale[i];
+      for (std::int64_t c = 0; c < width; c += lanes<T>) store(s.sums + i * width + c, load(s.sums + i * width + c) * rescale);
+    }
+  }
+  LRA_INLINE void add_values(const Tile<T>& tile, std::int64_t count) const {
+    product<T, true, true>(count, width, tile.count, s.weights, padded, tile.v, tile.v_step, s.sums, width);
+  }
+  LRA_INLINE void add_query_grads(const Tile<T>& tile, std::int64_t count) const {
+    product<T, true, true>(count, width, tile.count, s.weight_grads, padded, tile.k, tile.k_step, s.sums, width);
+  }
+  LRA_INLINE void end_sums() const {}
+
+  // dV and dK of a tile; after add_query_grads.
+  template <bool add>
+  LRA_INLINE void key_grads(const Tile<T>& tile, T* grad_v, std::int64_t v_step, T* grad_k, std::int64_t k_step) const {
+    product<T, add, false>(tile.count, width, padded, s.weights, padded, s.grads, width, grad_v, v_step);
+    product<T, add, false>(tile.count, width, padded, s.weight_grads, padded, s.queries, width, grad_k, k_step);
+  }
+};
+
+// Pairs outside the band are hidden.
+template <class T>
+LRA_INLINE void hide_far_pairs(const QueryBlock<T>& block, const AttentionScratch<T>& s, const Tile<T>& tile, const KeyPart<T>& part, std::int64_t padded) {
   if (tile.banded) {
     for (std::int64_t j = 0; j < tile.count; ++j) {
       T* const logits = s.weights + j * padded;
@@ -274,12 +318,12 @@ void draw_factors(const QueryBlock<T>& block, const AttentionScratch<T>& s, cons
   }
 }
 
-template <class T>
-void attention_forward(const QueryBlock<T>& block, T* memory) {
+template <class T, class ProductsOf>
+LRA_INLINE void attend_forward(const QueryBlock<T>& block, const AttentionScratch<T>& s, const ProductsOf& products) {
   constexpr std::int64_t step = lanes<T>;
-  const std::int64_t width = whole(block.d, step), padded = whole(block.count, step);
-  const AttentionScratch<T> s = divide_scratch(memory, block.d);
-  load_queries(block, block.q, block.scale, padded, width, s.queries, s.queries_by_feature);
+  const std::int64_t width = products.width, padded = products.padded;
+  load_queries(block, block.q, block.scale, padded, width, s.queries);
+  products.load_queries();
   if (block.first_round) {
     for (std::int64_t i = 0; i < padded; i += step) {
       store(s.largest + i, all(hidden_logit<T>));
@@ -294,10 +338,12 @@ void attention_forward(const QueryBlock<T>& block, T* memory) {
       copy_row(block.out.data + token(block.out, block.first + (i < block.count ? i : 0)) * block.out.step, block.d, T{1}, s.sums + i * width, width);
     }
   }
+  products.begin_sums();
   const Queries<T> queries(block, padded);
   TileWalk<T> walk{block, s, width, false};
   for (Tile<T> tile; walk.more(tile);) {
-    tile_logits(block, s, tile, block.parts[walk.part], padded, width);
+    products.logits(tile);
+    hide_far_pairs(block, s, tile, block.parts[walk.part], padded);
     if (block.meetings.own != nullptr) count_meetings(block, queries, s, tile, block.parts[walk.part], padded);
     Integers<T> grown = {};
     for (std::int64_t i = 0; i < padded; i += step) {
@@ -318,18 +364,14 @@ void attention_forward(const QueryBlock<T>& block, T* memory) {
     }
     bool rescaled = false;
     for (std::int64_t l = 0; l < step; ++l) rescaled = rescaled || grown[l] != 0;
-    if (rescaled) {
-      for (std::int64_t i = 0; i < block.count; ++i) {
-        const T rescale = s.rescale[i];
-        for (std::int64_t c = 0; c < width; c += step) store(s.sums + i * width + c, load(s.sums + i * width + c) * rescale);
-      }
-    }
+    if (rescaled) products.rescale_sums(block.count);
     if (block.dropout.drop_below > 0) {
       draw_factors(block, s, tile, walk.part, padded);
       for (std::int64_t i = 0; i < tile.count * padded; i += step) store(s.weights + i, load(s.weights + i) * load(s.factors + i));
     }
-    product<T, true, true>(block.count, width, tile.count, s.weights, padded, tile.v, tile.v_step, s.sums, width);
+    products.add_values(tile, block.count);
   }
+  products.end_sums();
   for (std::int64_t i = 0; i < block.count; ++i) {
     const std::int64_t row = token(block.q, block.first + i);
     T* const out = block.out.data + token(block.out, block.first + i) * block.out.step;
@@ -346,13 +388,14 @@ void attention_forward(const QueryBlock<T>& block, T* memory) {
   }
 }
 
-template <class T>
-void attention_backward(const QueryBlock<T>& block, T* memory) {
+template <class T, class ProductsOf>
+LRA_INLINE void attend_backward(const QueryBlock<T>& block, const AttentionScratch<T>& s, const ProductsOf& products) {
   constexpr std::int64_t step = lanes<T>;
-  const std::int64_t width = whole(block.d, step), padded = whole(block.count, step);
-  const AttentionScratch<T> s = divide_scratch(memory, block.d);
-  load_queries(block, block.q, block.scale, padded, width, s.queries, s.queries_by_feature);
-  load_queries(block, block.grad_out, T{1}, padded, width, s.grads, s.grads_by_feature);
+  const std::int64_t width = products.width, padded = products.padded;
+  load_queries(block, block.q, block.scale, padded, width, s.queries);
+  load_queries(block, block.grad_out, T{1}, padded, width, s.grads);
+  products.load_queries();
+  products.load_grads();
   for (std::int64_t i = 0; i < padded; ++i) {
     if (i >= block.count) {
       s.log_sum[i] = -hidden_logit<T>;  // weights of 0
@@ -367,14 +410,16 @@ void attention_backward(const QueryBlock<T>& block, T* memory) {
     s.delta[i] = block.grad_log_sum != nullptr ? delta - block.grad_log_sum[row * block.log_sum_step] : delta;
   }
   for (std::int64_t i = 0; i < padded * width; i += step) store(s.sums + i, Vector<T>{});
+  products.begin_sums();
 
   const Queries<T> queries(block, padded);
   TileWalk<T> walk{block, s, width, true};
   for (Tile<T> tile; walk.more(tile);) {
     const KeyPart<T>& part = block.parts[walk.part];
-    tile_logits(block, s, tile, part, padded, width);
+    products.logits(tile);
+    hide_far_pairs(block, s, tile, part, padded);
     if (block.meetings.own != nullptr) count_meetings(block, queries, s, tile, part, padded);
-    product<T, false, false>(tile.count, padded, width, tile.v, tile.v_step, s.grads_by_feature, padded, s.weight_grads, padded);
+    products.weight_grads(tile);
     const bool drops = block.dropout.drop_below > 0;
     if (drops) draw_factors(block, s, tile, walk.part, padded);
     for (std::int64_t i = 0; i < padded; i += step) {
@@ -387,16 +432,15 @@ void attention_backward(const QueryBlock<T>& block, T* memory) {
         store(s.weight_grads + place, weight * (load(s.weight_grads + place) * factor - delta));
       }
     }
-    product<T, true, true>(block.count, width, tile.count, s.weight_grads, padded, tile.k, tile.k_step, s.sums, width);
-    const bool direct = part.grad_k.order == nullptr && !part.unit_keys && block.d == width && s.key_index[tile.count - 1] - s.key_index[0] == tile.count - 1;
+    products.add_query_grads(tile, block.count);
+    const bool direct = part.grad_k.order == nullptr && !part.unit_keys && block.d == width && tile.count % ProductsOf::key_multiple == 0 &&
+                        s.key_index[tile.count - 1] - s.key_index[0] == tile.count - 1;
     if (direct) {
-      product<T, true, false>(tile.count, width, padded, s.weights, padded, s.grads, width, part.grad_v.data + s.key_index[0] * part.grad_v.step, part.grad_v.step);
-      product<T, true, false>(tile.count, width, padded, s.weight_grads, padded, s.queries, width, part.grad_k.data + s.key_index[0] * part.grad_k.step,
-                              part.grad_k.step);
+      products.template key_grads<true>(tile, part.grad_v.data + s.key_index[0] * part.grad_v.step, part.grad_v.step,
+                                        part.grad_k.data + s.key_index[0] * part.grad_k.step, part.grad_k.step);
       continue;
     }
-    product<T, false, false>(tile.count, width, padded, s.weights, padded, s.grads, width, s.value_grads, width);
-    product<T, false, false>(tile.count, width, padded, s.weight_grads, padded, s.queries, width, s.key_grads, width);
+    products.template key_grads<false>(tile, s.value_grads, width, s.key_grads, width);
     for (std::int64_t j = 0; j < tile.count; ++j) {
       const std::int64_t row = token(part.grad_k, s.key_index[j]);
       add_row(s.value_grads + j * width, block.d, T{1}, part.grad_v.data + row * part.grad_v.step);
@@ -408,6 +452,7 @@ void attention_backward(const QueryBlock<T>& block, T* memory) {
       add_row(key_grad, block.d, part.unit_keys ? s.key_scale[j] : T{1}, part.grad_k.data + row * part.grad_k.step);
     }
   }
+  products.end_sums();
   for (std::int64_t i = 0; i < block.count; ++i) {
     T* const grad = block.grad_q.data + token(block.q, block.first + i) * block.grad_q.step;
     if (block.add_to_grad_q) {
@@ -416,4 +461,16 @@ void attention_backward(const QueryBlock<T>& block, T* memory) {
       copy_row(s.sums + i * width, block.d, block.scale, grad, block.d);
     }
   }
+}
+
+template <class T>
+void attention_forward(const QueryBlock<T>& block, T* memory) {
+  const AttentionScratch<T> s = divide_scratch(memory, block.d);
+  attend_forward(block, s, Products<T>{s, whole(block.count, lanes<T>), whole(block.d, lanes<T>)});
+}
+
+template <class T>
+void attention_backward(const QueryBlock<T>& block, T* memory) {
+  const AttentionScratch<T> s = divide_scratch(memory, block.d);
+  attend_backward(block, s, Products<T>{s, whole(block.count, lanes<T>), whole(block.d, lanes<T>)});
 }

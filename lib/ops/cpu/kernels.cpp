@@ -1,6 +1,7 @@
 #include "ops/cpu/kernels.h"
 
 #include <ATen/Version.h>
+#include <ATen/cpu/Utils.h>
 #include <ATen/ops/randint.h>
 
 #include <cmath>
@@ -15,6 +16,18 @@ const Kernels& kernels() {
     if (capability == "AVX512") return avx512_kernels();
     if (capability == "AVX2") return avx2_kernels();
     return plain_kernels();
+  }();
+  return chosen;
+}
+
+const RoundedKernels* rounded_kernels() {
+  static const RoundedKernels* const chosen = []() -> const RoundedKernels* {
+#if defined(__x86_64__)
+    if (&kernels() != &avx512_kernels() || !__builtin_cpu_supports("avx512bf16")) return nullptr;
+    return at::cpu::init_amx() ? tile_kernels() : vector_kernels();
+#else
+    return nullptr;
+#endif
   }();
   return chosen;
 }

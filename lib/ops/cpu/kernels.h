@@ -267,6 +267,19 @@ const Kernels& plain_kernels();
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
 
+/// Attention whose products have factors rounded to bfloat16 and float32 sums; all else, and what is read and written, is float32.
+struct RoundedKernels {
+  const char* name;
+  std::int64_t (*scratch)(std::int64_t d);
+  void (*attention_forward)(const QueryBlock<float>&, float* scratch);
+  void (*attention_backward)(const QueryBlock<float>&, float* scratch);
+};
+/// AMX tiles and AVX-512's dot products of pairs; null where the compiler's target has none. Only where the processor has these instructions may they be called.
+const RoundedKernels* tile_kernels();
+const RoundedKernels* vector_kernels();
+/// The faster one that this processor and its operating system allow; null: neither.
+const RoundedKernels* rounded_kernels();
+
 /// The fastest for this processor, as LibTorch sees it (the environment variable ATEN_CPU_CAPABILITY lowers it).
 const Kernels& kernels();
 
