@@ -149,8 +149,8 @@ class CountingAllocator final : public c10::Allocator {
     block->freed_at = ++clock_;
     free_[class_of(block->capacity)].push_back(block);
     cached_ += block->capacity;
-    // More than a step's worth of tensors can never be of use at once.
-    while (cached_ > most_.load() + most_.load() / 4 + cache_floor) evict_oldest();
+    // Twice a step's worth of tensors: lengths vary, and what the last batch leaves does not all fit the next one.
+    while (cached_ > 2 * most_.load() + cache_floor) evict_oldest();
   }
 
   void evict_oldest() {

@@ -9,13 +9,7 @@ void linear_forward(const LinearMaps<T>& maps) {
     const T* const x = maps.x + first * maps.width;
     for (std::int64_t m = 0; m < maps.count; ++m) {
       const LinearMap<T>& map = maps.maps[m];
-      T* const y = map.y + first * map.width;
-      if (map.bias == nullptr) {
-        product<T, false, false>(rows, map.width, maps.width, x, maps.width, map.transposed, map.width, y, map.width);
-        continue;
-      }
-      for (std::int64_t i = 0; i < rows; ++i) copy_row(map.bias, map.width, T{1}, y + i * map.width, map.width);
-      product<T, true, false>(rows, map.width, maps.width, x, maps.width, map.transposed, map.width, y, map.width);
+      product<T, false, false>(rows, map.width, maps.width, x, maps.width, map.transposed, map.width, map.y + first * map.width, map.width, map.bias);
     }
   }
 }

@@ -100,10 +100,19 @@ LRA_INLINE Vector<double> exponential(Vector<double> x) {
   return result;
 }
 
-// C (M, N * lanes) = or += A (M, depth) B (depth, N * lanes). A(m, k) is at a[m * row + k * column], one of which is 1.
+// C (M, N * lanes) = or += start + A (M, depth) B (depth, N * lanes). A(m, k) is at a[m * row + k * column], one of which is 1; start: one row for all, or null.
 template <class T, int M, int N, bool add>
-LRA_INLINE void product_tile(const T* a, std::int64_t row, std::int64_t column, const T* b, std::int64_t b_step, T* c, std::int64_t c_step, std::int64_t depth) {
+LRA_INLINE void product_tile(const T* a, std::int64_t row, std::int64_t column, const T* b, std::int64_t b_step, T* c, std::int64_t c_step, std::int64_t depth,
+                             const T* start) {
   Vector<T> sums[M][N] = {};
+  if (start != nullptr) {
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) {
+      const Vector<T> first = load(start + n * lanes<T>);
+#pragma GCC unroll 16
+      for (int m = 0; m < M; ++m) sums[m][n] = first;
+    }
+  }
   for (std::int64_t k = 0; k < depth; ++k) {
     Vector<T> right[N];
 #pragma GCC unroll 8
@@ -128,29 +137,30 @@ LRA_INLINE void product_tile(const T* a, std::int64_t row, std::int64_t column, 
 // As many rows as are left, fewer than M.
 template <class T, int M, int N, bool add>
 LRA_INLINE void product_rest(std::int64_t rows, const T* a, std::int64_t row, std::int64_t column, const T* b, std::int64_t b_step, T* c, std::int64_t c_step,
-                             std::int64_t depth) {
+                             std::int64_t depth, const T* start) {
   if constexpr (M > 1) {
     if (rows == M - 1) {
-      product_tile<T, M - 1, N, add>(a, row, column, b, b_step, c, c_step, depth);
+      product_tile<T, M - 1, N, add>(a, row, column, b, b_step, c, c_step, depth, start);
     } else {
-      product_rest<T, M - 1, N, add>(rows, a, row, column, b, b_step, c, c_step, depth);
+      product_rest<T, M - 1, N, add>(rows, a, row, column, b, b_step, c, c_step, depth, start);
     }
   }
 }
 
 template <class T, int M, int N, bool add, bool transposed>
 __attribute__((noinline)) void product_columns(std::int64_t rows, const T* a, std::int64_t a_step, const T* b, std::int64_t b_step, T* c, std::int64_t c_step,
-                                               std::int64_t depth) {
+                                               std::int64_t depth, const T* start) {
   const std::int64_t row = transposed ? 1 : a_step, column = transposed ? a_step : 1;
   std::int64_t m = 0;
-  for (; m + M <= rows; m += M) product_tile<T, M, N, add>(a + m * row, row, column, b, b_step, c + m * c_step, c_step, depth);
-  product_rest<T, M, N, add>(rows - m, a + m * row, row, column, b, b_step, c + m * c_step, c_step, depth);
+  for (; m + M <= rows; m += M) product_tile<T, M, N, add>(a + m * row, row, column, b, b_step, c + m * c_step, c_step, depth, start);
+  product_rest<T, M, N, add>(rows - m, a + m * row, row, column, b, b_step, c + m * c_step, c_step, depth, start);
 }
 
-/// C (rows, columns) = or += A B, A (rows, depth) or, if `transposed`, stored as (depth, rows); columns a multiple of the lanes, B and C of that width.
+/// C (rows, columns) = or += A B (+ `start`, a row for all rows), A (rows, depth) or, if `transposed`, stored as (depth, rows); columns a multiple of the lanes, B and C of that width.
 template <class T, bool add, bool transposed>
 LRA_INLINE void product(std::int64_t rows, std::int64_t columns, std::int64_t depth, const T* a, std::int64_t a_step, const T* b, std::int64_t b_step, T* c,
-                        std::int64_t c_step) {
+                        std::int64_t c_step, const T* start = nullptr) {
+  const auto start_at = [&](std::int64_t column) { return start == nullptr ? nullptr : start + column; };
   // The sums, a row of B and one number of A fill the registers: 32 of AVX-512, 16 of the others.
 #if LRA_VECTOR_BYTES == 64
   constexpr int wide = 4, rows_of_wide = 6, rows_of_narrow = 12;
@@ -159,15 +169,15 @@ LRA_INLINE void product(std::int64_t rows, std::int64_t columns, std::int64_t de
 #endif
   std::int64_t n = 0;
   for (; n + wide * lanes<T> <= columns; n += wide * lanes<T>) {
-    product_columns<T, rows_of_wide, wide, add, transposed>(rows, a, a_step, b + n, b_step, c + n, c_step, depth);
+    product_columns<T, rows_of_wide, wide, add, transposed>(rows, a, a_step, b + n, b_step, c + n, c_step, depth, start_at(n));
   }
   if constexpr (wide == 4) {
     if (n + 2 * lanes<T> <= columns) {
-      product_columns<T, rows_of_narrow, 2, add, transposed>(rows, a, a_step, b + n, b_step, c + n, c_step, depth);
+      product_columns<T, rows_of_narrow, 2, add, transposed>(rows, a, a_step, b + n, b_step, c + n, c_step, depth, start_at(n));
       n += 2 * lanes<T>;
     }
   }
-  if (n < columns) product_columns<T, rows_of_narrow, 1, add, transposed>(rows, a, a_step, b + n, b_step, c + n, c_step, depth);
+  if (n < columns) product_columns<T, rows_of_narrow, 1, add, transposed>(rows, a, a_step, b + n, b_step, c + n, c_step, depth, start_at(n));
 }
 
 // a[offset], b[offset], a[offset + 1], b[offset + 1] ...
