@@ -47,6 +47,7 @@ int run(int argc, char** argv) {
   diff->add_option("--max-memory", tolerance.max_memory, "peak bytes of tensors, B / A")->check(CLI::PositiveNumber)->capture_default_str();
   diff->add_flag("--allow-missing", tolerance.allow_missing, "runs of A may be missing in B");
   diff->add_flag("--allow-incomparable", tolerance.allow_incomparable, "what other data, hosts, devices or threads made incomparable does not count");
+  diff->add_option("--ignore", tolerance.ignored, "a key in which the runs of a pair may differ, for example kernels; may be given again");
   diff->add_flag("--all", all, "show the rows within the thresholds too");
   diff->add_option("--json", json, "write everything to this file");
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/suggest.h"
 #include "report/collect.h"
 #include "report/significance.h"
 
@@ -24,10 +25,10 @@ const std::set<std::string> bookkeeping = {"seed", "suite", "display_name", "dat
 // A bench times single steps, wherever in training they are.
 const std::set<std::string> schedule = {"train_steps", "warmup_steps", "steps_per_cycle", "schedule", "cycle_momentum", "learning_rate", "eval_every", "selection"};
 
-Sorted identity(const Result& record) {
+Sorted identity(const Result& record, const std::set<std::string>& ignored) {
   Sorted kept = Sorted::object();
   for (const auto& [key, value] : record.config.items()) {
-    if (bookkeeping.count(key) == 0 && (record.kind != "bench" || schedule.count(key) == 0)) kept[key] = value;
+    if (bookkeeping.count(key) == 0 && ignored.count(key) == 0 && (record.kind != "bench" || schedule.count(key) == 0)) kept[key] = value;
   }
   kept["kind"] = record.kind;
   kept["task"] = record.task;
@@ -38,9 +39,9 @@ Sorted identity(const Result& record) {
 
 using Groups = std::map<Sorted, std::vector<const Result*>>;
 
-Groups group(const Collection& collection) {
+Groups group(const Collection& collection, const std::set<std::string>& ignored) {
   Groups groups;
-  for (const Result& record : collection.results) groups[identity(record)].push_back(&record);
+  for (const Result& record : collection.results) groups[identity(record, ignored)].push_back(&record);
   return groups;
 }
 
@@ -298,7 +299,16 @@ Diff diff(const fs::path& a, const fs::path& b, const Tolerance& tolerance) {
   const Collection records_a = collect({a}), records_b = collect({b});
   Diff result{a, b, tolerance, {}, records_a.broken};
   result.broken.insert(result.broken.end(), records_b.broken.begin(), records_b.broken.end());
-  Groups only_a = group(records_a), only_b = group(records_b);
+  for (const std::string& key : tolerance.ignored) {
+    std::set<std::string> known;
+    for (const auto* records : {&records_a, &records_b}) {
+      for (const Result& record : records->results) {
+        for (const auto& [name, value] : record.config.items()) known.insert(name);
+      }
+    }
+    if (known.count(key) == 0) throw Error("--ignore " + key + ": no record has this key", suggestion(key, {known.begin(), known.end()}));
+  }
+  Groups only_a = group(records_a, tolerance.ignored), only_b = group(records_b, tolerance.ignored);
   for (auto it = only_a.begin(); it != only_a.end();) {
     const auto other = only_b.find(it->first);
     if (other == only_b.end()) {

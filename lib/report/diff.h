@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@ struct Tolerance {
   double max_memory = 1.1;          ///< B / A
   bool allow_missing = false;       ///< runs of A may be missing in B
   bool allow_incomparable = false;  ///< what was measured under other conditions may stay unjudged
+  std::set<std::string> ignored{};  ///< keys of the configuration in which the two runs of a pair may differ
 };
 
 /// Means over seeds of the test accuracy in percent.
@@ -56,7 +58,8 @@ struct Diff {
 
 /// Compares the records below two folders. A pair has the same kind, task, profile, variant and configuration but for bookkeeping (seed, limits, threads,
 /// device, folders, ...; of a bench also the schedule); records that lack a key that newer ones have are paired by the others. It is judged under equal
-/// conditions only: with the same data, and speed and memory on the same host, processor, device and threads. Throws Error for a folder without records.
+/// conditions only: with the same data, and speed and memory on the same host, processor, device and threads. Throws Error for a folder without records and
+/// for an ignored key that no record has.
 Diff diff(const std::filesystem::path& a, const std::filesystem::path& b, const Tolerance& tolerance);
 
 /// A table of the rows that are not within the thresholds (`all`: of every row) and a summary line.

@@ -221,6 +221,9 @@ TEST_CASE("pairs have the same configuration, but for bookkeeping", "[report]") 
   CHECK(result.rows[0].verdict == "missing in B");
   CHECK(result.rows[0].notices == std::vector<std::string>{"B has it with another mixer_options.k, train_steps"});
   CHECK_THAT(result.rows[1].run, ContainsSubstring("train_steps=3000"));
+  CHECK(sides.compared({.ignored = {"train_steps"}}).rows.size() == 2);
+  CHECK(sides.compared({.ignored = {"train_steps", "mixer_options"}}).rows.size() == 1);
+  CHECK_THROWS_WITH(sides.compared({.ignored = {"train_step"}}), ContainsSubstring("no record has this key"));
 
   // A key that only newer records have does not part them, unless it leaves a choice.
   b = train_record(0, 0.385);
@@ -258,6 +261,8 @@ TEST_CASE("lra-report diff says it with its exit code", "[report]") {
   CHECK(exit_code("diff " + a + " " + a) == 0);
   CHECK(exit_code("diff " + a + " " + b + " --json " + json) == 1);
   CHECK(exit_code("diff " + a + " " + b + " --max-score-drop 9") == 0);
+  CHECK(exit_code("diff " + a + " " + b + " --max-score-drop 9 --ignore train_steps --ignore seq_len") == 0);
+  CHECK(exit_code("diff " + a + " " + b + " --ignore train_step") == 2);
   CHECK(exit_code("diff " + a) == 2);
   CHECK(exit_code("diff " + a + " " + b + "/nowhere") == 2);
   CHECK(exit_code(a + " diff " + a + " " + b) == 2);
