@@ -169,12 +169,14 @@ for dtype in TOLERANCE:
     x = numbers(61, 6, dtype=dtype)
     check_close(f"{fourier_mix} {dtype}", [fourier_mix(x, [20, 40, 1], 44)], [fourier(x, [20, 40, 1], 44)])
 
-# bfloat16 is computed in float32 and rounded at the end.
+# In bfloat16 factors of products may be rounded; sums and the softmax are float32.
 for args in packed_cases(torch.float64):
     rounded = [x.detach().bfloat16() for x in args[:3]]
     out, log_sum = packed(*rounded, *args[3:])
     wanted = packed(*(x.float() for x in rounded), *args[3:])
-    check(out.dtype == torch.bfloat16 and torch.equal(out, wanted[0].bfloat16()) and torch.equal(log_sum, wanted[1]), "bfloat16 is not float32, rounded")
+    check(out.dtype == torch.bfloat16 and log_sum.dtype == torch.float32, "bfloat16: wrong types")
+    for name, x, y in (("out", out.float(), wanted[0]), ("log_sum", log_sum, wanted[1])):
+        check((x - y).abs().max() <= 2e-2 * max(1, y[y.abs() < 1e29].abs().max().item()), f"{name} in bfloat16 is not that of float32, rounded")
 
 for args in (packed_case([5, 1, 9], 2, 3, band=4, blocks=(4, 3)), packed_case([6, 7], 1, 2, key_lengths=[3, 4], masked=False, blocks=(3, 2))):
     some = packed(*args)[1] > -1e29  # what has no key has a constant instead of a logarithm
