@@ -206,6 +206,16 @@ TEST_CASE("Blocked attention drops the same weights in both passes, on every num
   }
 }
 
+TEST_CASE("Without instructions for bfloat16 it is float32, rounded at the end", "[kernels]") {
+  if (ops::cpu::rounded_kernels() != nullptr) SKIP("this processor has them");
+  const Case one(unequal, 2, 16, at::kBFloat16, 10);
+  const at::NoGradGuard guard;
+  const auto run = [&](const auto& cast) { return ops::packed_attention(cast(one.q), one.offsets, {{cast(one.k), cast(one.v), {}, {}, ops::dense_pattern(150, 150)}}); };
+  const auto rounded = run([](const at::Tensor& x) { return x; }), wanted = run([](const at::Tensor& x) { return x.to(at::kFloat); });
+  CHECK(rounded.out.equal(wanted.out.to(at::kBFloat16)));
+  CHECK(rounded.log_sum.equal(wanted.log_sum));
+}
+
 TEST_CASE("Products in bfloat16, by tiles and by vectors, are those of rounded factors", "[kernels]") {
   if (ops::cpu::rounded_kernels() == nullptr) SKIP("no instructions for bfloat16");
   const std::int64_t n = 100, d = 40, queries = 70;

@@ -181,11 +181,11 @@ struct TileWalk {
 // The matrix products of a query block, in the type of its vectors; another such class makes them in bfloat16.
 template <class T>
 struct Products {
-  static constexpr std::int64_t multiple = lanes<T>;  // what queries and features are padded to
-  static constexpr std::int64_t key_multiple = 1;     // gradients of as many keys can be added where they belong
+  static constexpr std::int64_t key_multiple = 1;  // gradients of as many keys can be added where they belong
   const AttentionScratch<T>& s;
   std::int64_t padded, width;
 
+  // Right factors, from s.queries; in the backward pass then from s.grads.
   LRA_INLINE void load_queries() const { transpose(padded, width, s.queries, width, s.queries_by_feature, padded); }
   LRA_INLINE void load_grads() const { transpose(padded, width, s.grads, width, s.grads_by_feature, padded); }
 

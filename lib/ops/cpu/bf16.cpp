@@ -180,14 +180,17 @@ struct RoundedProducts {
     sums = take(2 * max_queries * width);
   }
 
-  // s.queries and s.grads as right factors: by features for the logits, by queries for what keys get. The sums' memory is free yet.
-  LRA_INLINE void pack(const float* from, Pair* pairs_by_feature, Pair* pairs) const {
+  // Right factors: by features for what keys meet; by queries, in the backward pass, for what keys get. The sums' memory is free yet.
+  LRA_INLINE void pair_features(const float* from, Pair* to) const {
     round_rows(from, width, padded, padded, width, reinterpret_cast<Bits*>(sums));
-    transpose_words(padded, width / 2, sums, pairs_by_feature);
-    pair_rows(from, width, padded, padded, width, pairs);
+    transpose_words(padded, width / 2, sums, to);
   }
-  LRA_INLINE void load_queries() const { pack(s.queries, queries_by_feature, query_pairs); }
-  LRA_INLINE void load_grads() const { pack(s.grads, grads_by_feature, grad_pairs); }
+  LRA_INLINE void load_queries() const { pair_features(s.queries, queries_by_feature); }
+  LRA_INLINE void load_grads() const {
+    pair_features(s.grads, grads_by_feature);
+    pair_rows(s.grads, width, padded, padded, width, grad_pairs);
+    pair_rows(s.queries, width, padded, padded, width, query_pairs);
+  }
 
   LRA_INLINE void of_keys(std::int64_t count, const float* keys, std::int64_t step, const Pair* right, float* to) const {
     const std::int64_t all = whole(count, multiple);
