@@ -1,13 +1,17 @@
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/dropout.h>
 #include <ATen/ops/index_copy.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/softmax.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/error.h"
 #include "mixers/attention_mixer.h"
 #include "ops/packed_attention.h"
-#include "ops/projections.h"
 #include "ops/residues.h"
 
 namespace lra {
@@ -100,24 +104,40 @@ class Longformer : public AttentionMixer {
     const at::Tensor out = outs.size() == 1 ? outs[0] : at::cat(outs, 1);
     if (global == 0) return out;
 
-    // The first tokens' own rows.
     const auto [rows, offsets] = some_tokens(layout, is_global);
-    const auto in_heads = [&](const at::Tensor& x) { return x.view({-1, spec_.num_heads, spec_.d_head()}); };
-    at::Tensor keys, values;
-    if (context.same_input()) {
-      const auto both = ops::projections(context.x, {key_global_->weight, value_global_->weight}, {key_global_->bias, value_global_->bias});
-      keys = both[0];
-      values = both[1];
-    } else {
-      keys = key_global_->forward(context.x);
-      values = value_global_->forward(context.value_x);
-    }
-    const at::Tensor queries = query_global_->forward(context.x.index_select(0, rows));
-    const at::Tensor of_global = ops::packed_attention(in_heads(queries), offsets,
-                                                       {{in_heads(keys), in_heads(values), layout.offsets(), context.visible, ops::dense_pattern(global, n)}},
-                                                       attention_dropout())
-                                     .out;
+    const at::Tensor of_global = global_rows(query_global_->forward(context.x.index_select(0, rows)), offsets, context);
     return at::index_copy(out, 0, rows, of_global);
+  }
+
+  // Global queries (G, d_qkv), of sequence s those from offsets[s], see all tokens → (G, H, d_head). They are few and meet many tokens, so the projections of keys and values are
+  // moved to their side: q·(W x + b) = (Wᵀ q)·x + q·b and Σ p (W x + b) = W Σ p x + b Σ p.
+  at::Tensor global_rows(const at::Tensor& queries, const std::vector<std::int64_t>& offsets, const PackedContext& context) {
+    const std::int64_t heads = spec_.num_heads, d = spec_.d_head(), width = spec_.d_model;
+    const auto by_head = [&](const at::Tensor& projection) { return projection.view({heads, d, -1}); };
+    const at::Tensor q = queries.view({-1, heads, d}).transpose(0, 1) / std::sqrt(static_cast<double>(d));  // (H, G, d)
+    const auto lengths = context.layout.lengths();
+    std::vector<std::int64_t> counts(lengths.size());
+    for (std::size_t s = 0; s < counts.size(); ++s) counts[s] = offsets[s + 1] - offsets[s];
+    const auto of_sequences = [&](const at::Tensor& x) { return x.split_with_sizes(counts, 1); };
+    const auto key_queries = of_sequences(at::bmm(q, by_head(key_global_->weight)));  // (H, g, d_model)
+    const auto key_offsets = spec_.bias ? of_sequences(at::bmm(q, by_head(key_global_->bias))) : std::vector<at::Tensor>();
+    const auto keys = context.x.split_with_sizes(lengths, 0);
+    const auto values = context.same_input() ? keys : context.value_x.split_with_sizes(lengths, 0);
+    const auto visible = context.visible.defined() ? context.visible.split_with_sizes(lengths, 0) : std::vector<at::Tensor>();
+    std::vector<at::Tensor> sums, totals;
+    for (std::size_t s = 0; s < counts.size(); ++s) {
+      at::Tensor logits = at::mm(key_queries[s].reshape({-1, width}), keys[s].t());  // (H g, n)
+      if (spec_.bias) logits = logits + key_offsets[s].reshape({-1, 1});
+      if (!visible.empty()) logits = logits.masked_fill(visible[s].logical_not(), masked_logit);
+      at::Tensor weights = at::softmax(logits, 1);
+      if (!visible.empty()) weights = weights.masked_fill(visible[s].logical_not(), 0);
+      if (attention_dropout() > 0) weights = at::dropout(weights, attention_dropout(), true);
+      sums.push_back(at::mm(weights, values[s]).view({heads, counts[s], width}));
+      if (spec_.bias) totals.push_back(weights.sum(1).view({heads, counts[s], 1}));
+    }
+    at::Tensor out = at::bmm(at::cat(sums, 1), by_head(value_global_->weight).transpose(1, 2));
+    if (spec_.bias) out = out + at::cat(totals, 1) * value_global_->bias.view({heads, 1, d});
+    return out.transpose(0, 1);
   }
 
   MixerCost attend_cost(std::int64_t n) const override {
