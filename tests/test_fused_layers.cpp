@@ -204,12 +204,64 @@ TEST_CASE("GELU in float32 is as exact as LibTorch's, at any size of its argumen
   CHECK(std::isnan(ops::bias_gelu(at::full({1, 1}, NAN), bias, true, 0).item<float>()));
 }
 
+TEST_CASE("A feed-forward part by blocks of rows is its pieces one after another", "[ops]") {
+  const auto whole = [](const std::vector<at::Tensor>& t, bool tanh, double dropout) {
+    return ops::feed_forward(t[0], t[1], {t[2], t[3], 1e-5}, {t[4], t[5], t[6], t[7]}, {t[8], t[9], 1e-6}, tanh, dropout);
+  };
+  const auto pieces = [](const std::vector<at::Tensor>& t, bool tanh, double dropout) {
+    const auto first = ops::residual_norm(t[0], t[1], {}, {t[2], t[3], 1e-5}, dropout);
+    const at::Tensor active = ops::bias_gelu(at::mm(first.norm, t[4].t()), t[5], tanh, dropout);
+    return ops::residual_norm(first.sum, at::mm(active, t[6].t()), t[7], {t[8], t[9], 1e-6}, dropout);
+  };
+  // Below, at and above a block's 96 rows and the 4096 from which chunks are longer.
+  for (const auto& [rows, width, inner] : std::vector<std::array<std::int64_t, 3>>{{64, 16, 32}, {200, 64, 128}, {192, 128, 64}, {4500, 32, 16}}) {
+    for (const bool tanh : {false, true}) {
+      for (const double dropout : {0.0, 0.3}) {
+        // Of the two outputs: both, and one alone.
+        for (const int outputs : {0, 1, 2}) {
+          INFO(rows << " rows, " << width << " -> " << inner << ", tanh " << tanh << ", dropout " << dropout << ", outputs " << outputs);
+          torch::manual_seed(7);
+          std::vector<at::Tensor> in;
+          for (const auto& shape : std::vector<std::vector<std::int64_t>>{
+                   {rows, width}, {rows, width}, {width}, {width}, {inner, width}, {inner}, {width, inner}, {width}, {width}, {width}}) {
+            in.push_back(at::randn(shape, at::kDouble));
+          }
+          const auto of = [&](const auto& function, const std::vector<at::Tensor>& tensors) {
+            torch::manual_seed(8);
+            return results(
+                [&](const std::vector<at::Tensor>& t) {
+                  const ops::SumAndNorm out = function(t, tanh, dropout);
+                  if (outputs == 0) return at::cat({out.sum, out.norm});
+                  const at::Tensor unused = 0 * (t[8].sum() + t[9].sum());
+                  return outputs == 1 ? out.sum + unused : out.norm + unused;
+                },
+                tensors);
+          };
+          const auto expected = of(pieces, in), found = of(whole, in);
+          std::vector<at::Tensor> narrow;
+          for (const auto& tensor : in) narrow.push_back(tensor.to(at::kFloat));
+          const auto found_narrow = of(whole, narrow);
+          for (std::size_t i = 0; i < found.size(); ++i) {
+            CHECK(relative_difference(found[i], expected[i]) < 1e-12);
+            CHECK(relative_difference(found_narrow[i], expected[i]) < 1e-4);
+          }
+        }
+      }
+    }
+  }
+  const std::vector<at::Tensor> in{at::randn({70, 16}).requires_grad_(true), at::randn({70, 16}), at::ones({16}), at::zeros({16}), at::randn({16, 16}),
+                                   at::zeros({16}),  at::randn({16, 16}),                      at::zeros({16}),  at::ones({16}), at::zeros({16})};
+  CHECK_THROWS(torch::autograd::grad({whole(in, false, 0).norm.sum()}, {in[0]}, {}, true, true));
+}
+
 TEST_CASE("Fused layers do not depend on the number of threads, and refuse a second derivative", "[ops]") {
   torch::manual_seed(5);
-  const std::vector<at::Tensor> in{at::randn({3000, 40}), at::randn({3000, 40}), at::randn({40}), at::randn({40}), at::randn({40})};
+  const std::vector<at::Tensor> in{at::randn({3000, 48}), at::randn({3000, 48}), at::randn({48}),     at::randn({48}), at::randn({48}),
+                                   at::randn({32, 48}),   at::randn({32}),       at::randn({48, 32}), at::randn({48})};
   const auto both = [&](const std::vector<at::Tensor>& t) {
     const auto out = ops::residual_norm(t[0], t[1], t[2], {t[3], t[4], 1e-5}, 0.2);
-    return at::cat({out.sum, out.norm, ops::bias_gelu(out.norm, t[2], true, 0.2)});
+    const auto after = ops::feed_forward(out.sum, out.norm, {t[3], t[4], 1e-5}, {t[5], t[6], t[7], t[8]}, {t[3], t[4], 1e-5}, true, 0.2);
+    return at::cat({out.sum, out.norm, ops::bias_gelu(out.norm, t[2], true, 0.2), after.sum, after.norm});
   };
   const int threads = at::get_num_threads();
   std::vector<std::vector<at::Tensor>> all;

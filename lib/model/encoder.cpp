@@ -5,7 +5,6 @@
 
 #include "mixers/seed.h"
 #include "model/recompute.h"
-#include "ops/projections.h"
 
 namespace lra {
 namespace {
@@ -46,10 +45,8 @@ ops::SumAndNorm EncoderBlock::after_mixer(at::Tensor x, at::Tensor mixed, torch:
     x = x.index_select(0, rows);
     mixed = mixed.index_select(0, rows);
   }
-  const auto [sum, norm] = ops::residual_norm(x, mixed, {}, parameters_of(feed_forward_norm_), dropout);
-  mixed.reset();
-  const at::Tensor wide = ops::bias_gelu(ops::projections(norm, {expand_->weight}, {})[0], expand_->bias, tanh_, dropout);
-  return ops::residual_norm(sum, ops::projections(wide, {contract_->weight}, {})[0], contract_->bias, parameters_of(next_norm), dropout);
+  return ops::feed_forward(x, mixed, parameters_of(feed_forward_norm_), {expand_->weight, expand_->bias, contract_->weight, contract_->bias}, parameters_of(next_norm), tanh_,
+                           dropout);
 }
 
 ops::SumAndNorm EncoderBlock::forward(const ops::SumAndNorm& x, torch::nn::LayerNorm next_norm, const SequenceLayout& layout, const at::Tensor& rows) {

@@ -27,4 +27,15 @@ SumAndNorm residual_norm(const at::Tensor& x, const at::Tensor& y, const at::Ten
 /// nothing else is kept.
 at::Tensor bias_gelu(const at::Tensor& x, const at::Tensor& bias, bool tanh, double dropout);
 
+/// Two linear maps (inner, D), (inner) and (D, inner), (D) with a GELU between them.
+struct FeedForwardParameters {
+  at::Tensor expand, expand_bias, contract, contract_bias;
+};
+
+/// What follows a mixer in a pre-norm block: sum = x + dropout(y), branch = contract(dropout(gelu(expand(norm(sum))))), and
+/// {sum + dropout(branch), next(sum + dropout(branch))}. Where `projections` has kernels and nothing casts, some rows go through all of it at a time, forward and
+/// backward, and only the two sums are kept; elsewhere residual_norm, projections and bias_gelu, one after another.
+SumAndNorm feed_forward(const at::Tensor& x, const at::Tensor& y, const NormParameters& norm, const FeedForwardParameters& maps, const NormParameters& next, bool tanh,
+                        double dropout);
+
 }  // namespace lra::ops

@@ -23,13 +23,6 @@ using torch::autograd::tensor_list;
 // Up to this width matrices stay in a processor's first caches, and the kernels of lib/ops/cpu, which copy nothing, are ahead of the BLAS.
 constexpr std::int64_t narrow = 128, multiple = 16, few_rows = 64;
 
-bool has_kernel(const at::Tensor& x, at::TensorList weights) {
-  const auto fits = [](std::int64_t width) { return width % multiple == 0 && width <= narrow; };
-  const auto type = x.scalar_type();
-  return x.is_cpu() && (type == at::kFloat || type == at::kDouble) && x.size(0) >= few_rows && fits(x.size(1)) &&
-         std::all_of(weights.begin(), weights.end(), [&](const at::Tensor& weight) { return fits(weight.size(0)) && weight.scalar_type() == type; });
-}
-
 double flops_of(const at::Tensor& x, at::TensorList weights) {
   double flops = 0;
   for (const auto& weight : weights) flops += 2 * static_cast<double>(x.size(0)) * static_cast<double>(weight.numel());
@@ -118,7 +111,7 @@ struct Projections : torch::autograd::Function<Projections> {
   static tensor_list forward(AutogradContext* context, const at::Tensor& x, at::TensorList weights, at::TensorList biases) {
     tensor_list saved{x}, outputs;
     saved.insert(saved.end(), weights.begin(), weights.end());
-    if (has_kernel(x, weights)) {
+    if (projections_have_kernel(x, weights)) {
       const at::Tensor rows = x.contiguous();
       std::vector<MapTensors> tensors;
       for (std::size_t i = 0; i < weights.size(); ++i) {
@@ -146,7 +139,7 @@ struct Projections : torch::autograd::Function<Projections> {
     const bool has_biases = context->saved_data["biases"].toInt() > 0;
     at::Tensor of_x;
     tensor_list of_weights(weights.size()), of_biases(has_biases ? weights.size() : 0);
-    if (has_kernel(x, weights)) {
+    if (projections_have_kernel(x, weights)) {
       std::vector<MapTensors> tensors;
       std::vector<std::size_t> numbers;
       for (std::size_t i = 0; i < gradients.size(); ++i) {
@@ -179,6 +172,13 @@ struct Projections : torch::autograd::Function<Projections> {
 };
 
 }  // namespace
+
+bool projections_have_kernel(const at::Tensor& x, at::TensorList weights) {
+  const auto fits = [](std::int64_t width) { return width % multiple == 0 && width <= narrow; };
+  const auto type = x.scalar_type();
+  return x.is_cpu() && (type == at::kFloat || type == at::kDouble) && x.size(0) >= few_rows && fits(x.size(1)) &&
+         std::all_of(weights.begin(), weights.end(), [&](const at::Tensor& weight) { return fits(weight.size(0)) && weight.scalar_type() == type; });
+}
 
 std::vector<at::Tensor> projections(const at::Tensor& x, const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& biases) {
   const bool has_biases = !biases.empty() && biases[0].defined();

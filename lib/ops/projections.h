@@ -10,4 +10,7 @@ namespace lra::ops {
 /// of the backward pass, instead of one tensor of x's size for each, which are then added.
 std::vector<at::Tensor> projections(const at::Tensor& x, const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& biases);
 
+/// True where it runs on kernels of our own (lib/ops/cpu/linear.h): float32 or float64 on the CPU, widths that are multiples of 16 and small.
+bool projections_have_kernel(const at::Tensor& x, at::TensorList weights);
+
 }  // namespace lra::ops

@@ -83,8 +83,7 @@ LRA_INLINE T dot(const T* a, const T* b, std::int64_t d) {
   std::int64_t c = 0;
   for (; c + lanes<T> <= d; c += lanes<T>) sums += load(a + c) * load(b + c);
   for (; c < d; ++c) sum += a[c] * b[c];
-  for (std::int64_t l = 0; l < lanes<T>; ++l) sum += sums[l];
-  return sum;
+  return sum + sum_of<T>(sums);
 }
 
 // The queries first .. first + count - 1 of `rows`, `padded` rows of `width`.

@@ -50,18 +50,6 @@ LRA_INLINE FeatureScratch<T> divide_feature_scratch(const FeatureUnit<T>& unit, 
 }
 
 template <class T>
-LRA_INLINE T sum_of(Vector<T> v) {
-  T sum = 0;
-  for (std::int64_t l = 0; l < lanes<T>; ++l) sum += v[l];
-  return sum;
-}
-template <class T>
-LRA_INLINE T largest_of(Vector<T> v) {
-  T largest = v[0];
-  for (std::int64_t l = 1; l < lanes<T>; ++l) largest = v[l] > largest ? v[l] : largest;
-  return largest;
-}
-template <class T>
 LRA_INLINE void fill(T* to, std::int64_t count, T value) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = value;
 }

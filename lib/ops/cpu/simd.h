@@ -52,6 +52,27 @@ template <class T>
 LRA_INLINE Vector<T> larger(Vector<T> a, Vector<T> b) {
   return a > b ? a : b;
 }
+// The lanes, `by` places on.
+template <class T, std::int64_t by, std::size_t... I>
+LRA_INLINE Vector<T> rotated(Vector<T> v, std::index_sequence<I...>) {
+  return __builtin_shufflevector(v, v, ((static_cast<std::int64_t>(I) + by) % lanes<T>)...);
+}
+template <class T, std::int64_t by = lanes<T> / 2>
+LRA_INLINE T sum_of(Vector<T> v) {
+  if constexpr (by == 0) {
+    return v[0];
+  } else {
+    return sum_of<T, by / 2>(v + rotated<T, by>(v, std::make_index_sequence<static_cast<std::size_t>(lanes<T>)>{}));
+  }
+}
+template <class T, std::int64_t by = lanes<T> / 2>
+LRA_INLINE T largest_of(Vector<T> v) {
+  if constexpr (by == 0) {
+    return v[0];
+  } else {
+    return largest_of<T, by / 2>(larger<T>(v, rotated<T, by>(v, std::make_index_sequence<static_cast<std::size_t>(lanes<T>)>{})));
+  }
+}
 constexpr std::int64_t whole(std::int64_t n, std::int64_t lanes) { return (n + lanes - 1) / lanes * lanes; }
 
 /// e^x for x <= 88: about one unit in the last place; 0 below -87 (AVX-512: where it underflows).

@@ -6,10 +6,22 @@
 #include <immintrin.h>
 #endif
 
+#include <cstddef>
 #include <type_traits>
+#include <utility>
+
+#if defined(__AVX512F__)
+#define LRA_VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define LRA_VECTOR_BYTES 32
+#else
+#define LRA_VECTOR_BYTES 16
+#endif
 
 namespace lra::ops::fused {
 namespace {
+
+#include "ops/cpu/simd.h"
 
 constexpr int blocks = 16;                  // of Philox in a group, 8 numbers each
 constexpr std::int64_t group = 8 * blocks;  // elements
@@ -32,7 +44,7 @@ inline void store(BFloat16& to, float x) {
   to.bits = x != x ? std::uint16_t{0x7fc0} : static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-inline double exponential(double x) { return __builtin_exp(x); }
+inline double exponential(double x) { return __builtin_exp(x < 700.0 ? x : 700.0); }  // finite: it meets factors of 0
 // Cephes' expf: relative error below 1.2e-7. Arguments are cut to where the result and its reciprocal are normal numbers: others are a hundred times slower.
 inline float exponential(float x) {
   x = x < -87.0f ? -87.0f : x;
@@ -133,6 +145,7 @@ class Factors {
   /// Those of the elements first .. first+count-1, count <= `columns_at_once`.
   const C* at(std::int64_t first, std::int64_t count) {
     if (dropout_.drop_below == 0) return factors_;
+    first += dropout_.first;
     if (first < start_ || first + count > start_ + size) {
       start_ = first / group * group;
       const C scale = static_cast<C>(dropout_.scale);
@@ -164,42 +177,41 @@ inline void for_columns(Factors<C>& factors, std::int64_t row, std::int64_t widt
   }
 }
 
-template <class C, class S>
-void residual_norm(const ResidualNorm<C, S>& in, std::int64_t first, std::int64_t last) {
+// Σ f over the elements of some rows, which f takes one by one or as vectors.
+template <class C, class F, class... Row>
+LRA_INLINE C sum_over(std::int64_t width, const F& f, const Row*... rows) {
+  Vector<C> sums = {};
+  C rest = 0;
+  std::int64_t i = 0;
+  for (; i + lanes<C> <= width; i += lanes<C>) sums += f(load(rows + i)...);
+  for (; i < width; ++i) rest += f(rows[i]...);
+  return rest + sum_of<C>(sums);
+}
+
+// Loops over rows of a known length have neither remainders nor counters.
+template <std::int64_t known_width, class C, class S>
+void residual_norm_of(const ResidualNorm<C, S>& in, std::int64_t first, std::int64_t last) {
   Factors<C> all_factors(in.dropout);
-  const std::int64_t width = in.width;
+  const std::int64_t width = known_width > 0 ? known_width : in.width;
   const C* __restrict const weight = in.weight;
   const C* __restrict const bias = in.bias;
   for (std::int64_t row = first; row < last; ++row) {
     C* __restrict const sum = in.sum + row * width;
-    C total = 0;
     for_columns(all_factors, row, width, [&](std::int64_t column, std::int64_t count, const C* __restrict factors) {
       const S* __restrict const y = in.y + row * width + column;
       const C* __restrict const y_bias = in.y_bias + column;
       C* __restrict const out = sum + column;
-      C part = 0;
       if (in.x != nullptr) {
         const C* __restrict const x = in.x + row * width + column;
-#pragma omp simd reduction(+ : part)
-        for (std::int64_t i = 0; i < count; ++i) {
-          const C value = x[i] + factors[i] * (load(y[i]) + y_bias[i]);
-          out[i] = value;
-          part += value;
-        }
+#pragma omp simd
+        for (std::int64_t i = 0; i < count; ++i) out[i] = x[i] + factors[i] * (load(y[i]) + y_bias[i]);
       } else {
-#pragma omp simd reduction(+ : part)
-        for (std::int64_t i = 0; i < count; ++i) {
-          const C value = factors[i] * (load(y[i]) + y_bias[i]);
-          out[i] = value;
-          part += value;
-        }
+#pragma omp simd
+        for (std::int64_t i = 0; i < count; ++i) out[i] = factors[i] * (load(y[i]) + y_bias[i]);
       }
-      total += part;
     });
-    const C mean = total / static_cast<C>(width);
-    C squares = 0;
-#pragma omp simd reduction(+ : squares)
-    for (std::int64_t i = 0; i < width; ++i) squares += (sum[i] - mean) * (sum[i] - mean);
+    const C mean = sum_over<C>(width, [](auto x) { return x; }, sum) / static_cast<C>(width);
+    const C squares = sum_over<C>(width, [mean](auto x) { return (x - mean) * (x - mean); }, sum);
     const C variance = squares / static_cast<C>(width) + static_cast<C>(in.eps);
     const C rstd = C(1) / (std::is_same_v<C, float> ? static_cast<C>(__builtin_sqrtf(static_cast<float>(variance))) : static_cast<C>(__builtin_sqrt(variance)));
     in.mean[row] = mean;
@@ -211,30 +223,30 @@ void residual_norm(const ResidualNorm<C, S>& in, std::int64_t first, std::int64_
 }
 
 template <class C, class S>
-void residual_norm_backward(const ResidualNormBackward<C, S>& in, std::int64_t first, std::int64_t last) {
+void residual_norm(const ResidualNorm<C, S>& in, std::int64_t first, std::int64_t last) {
+  in.width == 64 ? residual_norm_of<64>(in, first, last) : residual_norm_of<0>(in, first, last);
+}
+
+template <std::int64_t known_width, class C, class S>
+void residual_norm_backward_of(const ResidualNormBackward<C, S>& in, std::int64_t first, std::int64_t last) {
   Factors<C> all_factors(in.dropout);
   alignas(64) C unwanted[columns_at_once];
-  const std::int64_t width = in.width;
+  const std::int64_t width = known_width > 0 ? known_width : in.width;
   const C* __restrict const weight = in.weight;
   C* __restrict const grad_weight = in.grad_weight;
   C* __restrict const grad_bias = in.grad_bias;
-  for (std::int64_t i = 0; i < width; ++i) in.grad_y_bias[i] = grad_weight[i] = grad_bias[i] = 0;
   for (std::int64_t row = first; row < last; ++row) {
     const C* __restrict const grad_norm = in.grad_norm + row * width;
     const C* __restrict const sum = in.sum + row * width;
     const C mean = in.mean[row], rstd = in.rstd[row];
-    C total = 0, along = 0;  // of the normalised values' gradient, and of its product with them
-#pragma omp simd reduction(+ : total, along)
+    // Means of the normalised values' gradient, and of its product with them.
+    const C total = sum_over<C>(width, [](auto g, auto w) { return g * w; }, grad_norm, weight) / static_cast<C>(width);
+    const C along = sum_over<C>(width, [=](auto g, auto w, auto x) { return g * w * ((x - mean) * rstd); }, grad_norm, weight, sum) / static_cast<C>(width);
+#pragma omp simd
     for (std::int64_t i = 0; i < width; ++i) {
-      const C normal_value = (sum[i] - mean) * rstd;
-      const C gradient = grad_norm[i] * weight[i];
-      total += gradient;
-      along += gradient * normal_value;
-      grad_weight[i] += grad_norm[i] * normal_value;
+      grad_weight[i] += grad_norm[i] * ((sum[i] - mean) * rstd);
       grad_bias[i] += grad_norm[i];
     }
-    total /= static_cast<C>(width);
-    along /= static_cast<C>(width);
     for_columns(all_factors, row, width, [&](std::int64_t column, std::int64_t count, const C* __restrict factors) {
       const std::int64_t at = row * width + column;
       C* __restrict const grad_x = in.grad_x != nullptr ? in.grad_x + at : unwanted;
@@ -260,6 +272,11 @@ void residual_norm_backward(const ResidualNormBackward<C, S>& in, std::int64_t f
   }
 }
 
+template <class C, class S>
+void residual_norm_backward(const ResidualNormBackward<C, S>& in, std::int64_t first, std::int64_t last) {
+  in.width == 64 ? residual_norm_backward_of<64>(in, first, last) : residual_norm_backward_of<0>(in, first, last);
+}
+
 template <bool tanh, class C, class S>
 void bias_gelu_as(const BiasGelu<C, S>& in, std::int64_t first, std::int64_t last) {
   Factors<C> all_factors(in.dropout);
@@ -268,19 +285,45 @@ void bias_gelu_as(const BiasGelu<C, S>& in, std::int64_t first, std::int64_t las
       const S* __restrict const x = in.x + row * in.width + column;
       const C* __restrict const bias = in.bias + column;
       S* __restrict const out = in.out + row * in.width + column;
+      if (in.slope == nullptr) {
 #pragma omp simd
-      for (std::int64_t i = 0; i < count; ++i) {
-        const C value = load(x[i]) + bias[i];
-        store(out[i], value * gelu<tanh>(value).share * factors[i]);
+        for (std::int64_t i = 0; i < count; ++i) {
+          const C value = load(x[i]) + bias[i];
+          store(out[i], value * gelu<tanh>(value).share * factors[i]);
+        }
+      } else {
+        S* __restrict const slope = in.slope + row * in.width + column;
+#pragma omp simd
+        for (std::int64_t i = 0; i < count; ++i) {
+          const C value = load(x[i]) + bias[i];
+          const Gelu<C> of_value = gelu<tanh>(value);
+          store(out[i], value * of_value.share * factors[i]);
+          store(slope[i], of_value.derivative * factors[i]);
+        }
       }
     });
+  }
+}
+
+template <class C, class S>
+void times_slope(const BiasGeluBackward<C, S>& in, std::int64_t first, std::int64_t last) {
+  for (std::int64_t row = first; row < last; ++row) {
+    const S* __restrict const slope = in.slope + row * in.width;
+    const S* __restrict const grad_out = in.grad_out + row * in.width;
+    S* __restrict const grad_x = in.grad_x + row * in.width;
+    C* __restrict const grad_bias = in.grad_bias;
+#pragma omp simd
+    for (std::int64_t i = 0; i < in.width; ++i) {
+      const C gradient = load(grad_out[i]) * load(slope[i]);
+      store(grad_x[i], gradient);
+      grad_bias[i] += gradient;
+    }
   }
 }
 
 template <bool tanh, class C, class S>
 void bias_gelu_backward_as(const BiasGeluBackward<C, S>& in, std::int64_t first, std::int64_t last) {
   Factors<C> all_factors(in.dropout);
-  for (std::int64_t i = 0; i < in.width; ++i) in.grad_bias[i] = 0;
   for (std::int64_t row = first; row < last; ++row) {
     for_columns(all_factors, row, in.width, [&](std::int64_t column, std::int64_t count, const C* __restrict factors) {
       const std::int64_t at = row * in.width + column;
@@ -306,6 +349,7 @@ void bias_gelu(const BiasGelu<C, S>& in, std::int64_t first, std::int64_t last) 
 
 template <class C, class S>
 void bias_gelu_backward(const BiasGeluBackward<C, S>& in, std::int64_t first, std::int64_t last) {
+  if (in.slope != nullptr) return times_slope(in, first, last);
   in.tanh ? bias_gelu_backward_as<true>(in, first, last) : bias_gelu_backward_as<false>(in, first, last);
 }
 

@@ -19,6 +19,7 @@ struct Dropout {
   std::uint64_t seed = 0;
   std::uint32_t drop_below = 0;  ///< of 65536; 0: nothing is drawn
   double scale = 1;
+  std::int64_t first = 0;  ///< what is added to e: the number of a kernel's first element
 };
 
 // C: type of sums, statistics and parameters; S: type in which a branch's values lie. Matrices are (rows, width), vectors (width) but for the
@@ -44,7 +45,7 @@ struct ResidualNormBackward {
   const C *grad_norm, *sum, *mean, *rstd, *weight;
   C* grad_x;  ///< nullptr: not wanted
   S* grad_y;  ///< nullptr: not wanted
-  C *grad_y_bias, *grad_weight, *grad_bias;  ///< sums over the rows [first, last)
+  C *grad_y_bias, *grad_weight, *grad_bias;  ///< sums over rows, which are added to
 };
 
 /// out = dropout(gelu(x + bias))
@@ -56,6 +57,7 @@ struct BiasGelu {
   const S* x;
   const C* bias;
   S* out;
+  S* slope = nullptr;  ///< its derivative, dropout included; nullptr: not wanted
 };
 
 template <class C, class S>
@@ -66,7 +68,8 @@ struct BiasGeluBackward {
   const S *grad_out, *x;
   const C* bias;
   S* grad_x;
-  C* grad_bias;  ///< sum over the rows [first, last)
+  C* grad_bias;  ///< sum over rows, which is added to
+  const S* slope = nullptr;  ///< nullptr: made from x and bias, which are not read otherwise
 };
 
 template <class C, class S>
