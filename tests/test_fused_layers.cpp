@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "mixer_cases.h"
+#include "ops/embeddings.h"
 #include "ops/fused/kernels.h"
 #include "ops/fused_layers.h"
 
@@ -252,6 +253,26 @@ TEST_CASE("A feed-forward part by blocks of rows is its pieces one after another
   const std::vector<at::Tensor> in{at::randn({70, 16}).requires_grad_(true), at::randn({70, 16}), at::ones({16}), at::zeros({16}), at::randn({16, 16}),
                                    at::zeros({16}),  at::randn({16, 16}),                      at::zeros({16}),  at::ones({16}), at::zeros({16})};
   CHECK_THROWS(torch::autograd::grad({whole(in, false, 0).norm.sum()}, {in[0]}, {}, true, true));
+}
+
+TEST_CASE("Token and place vectors in one pass are two tables' rows, and their gradients sums over the rows that read them", "[ops]") {
+  torch::manual_seed(9);
+  const at::Tensor ids = at::randint(17, {500}, at::kLong), places = at::arange(500).remainder(60);
+  const int threads = at::get_num_threads();
+  for (const std::int64_t width : {3, 50, 64}) {
+    const std::vector<at::Tensor> in{at::randn({17, width}, at::kDouble), at::randn({64, width}, at::kDouble)};
+    const auto expected = results([&](const std::vector<at::Tensor>& t) { return t[0].index_select(0, ids) + t[1].index_select(0, places); }, in);
+    for (const int count : {1, 2, 3}) {
+      at::set_num_threads(count);
+      const auto found = results([&](const std::vector<at::Tensor>& t) { return ops::embeddings(t[0], ids, t[1], places); }, in);
+      for (std::size_t i = 0; i < found.size(); ++i) CHECK(relative_difference(found[i], expected[i]) < 1e-13);
+      const auto one = results([&](const std::vector<at::Tensor>& t) { return ops::embeddings(in[0], ids, t[0], places); }, {in[1]});
+      CHECK(at::equal(one[1], found[2]));
+    }
+  }
+  at::set_num_threads(threads);
+  CHECK_THROWS(ops::embeddings(at::zeros({16, 2}), ids, at::zeros({64, 2}), places));
+  CHECK_THROWS(ops::embeddings(at::zeros({17, 2}), ids, at::zeros({59, 2}), places));
 }
 
 TEST_CASE("Fused layers do not depend on the number of threads, and refuse a second derivative", "[ops]") {

@@ -2,13 +2,14 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/embedding.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/normal.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
+
+#include "ops/embeddings.h"
 
 namespace lra {
 
@@ -58,7 +59,7 @@ at::Tensor Embedding::forward(const at::Tensor& ids, const SequenceLayout& layou
   const at::Tensor tokens = table();
   const at::Tensor with_cls = prepend_cls_ ? at::cat({tokens, cls_.unsqueeze(0)}) : tokens;
   if (!positions_.requires_grad()) positions_ = positions_.to(tokens.options());
-  return at::embedding(with_cls, ids).add_(at::embedding(positions_, layout.positions(ids.device())));
+  return ops::embeddings(with_cls, ids, positions_, layout.positions(ids.device()));
 }
 
 }  // namespace lra

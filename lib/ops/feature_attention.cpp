@@ -136,8 +136,12 @@ class Run {
       cpu::kernels().feature_attention(step, unit, scratch);
     };
     if (shares_ == 1) {
-      on_all_threads(units_, [&](std::int64_t number, T* scratch) {
-        for (const Step step : {sum, finish, read}) do_step(step, number, 0, scratch);
+      // All heads of a sequence on one thread, where there are enough of them: their rows lie side by side, and are in its cache after the first.
+      const std::int64_t together = units_ / heads_ >= 4 * at::get_num_threads() ? heads_ : 1;
+      on_all_threads(units_ / together, [&](std::int64_t task, T* scratch) {
+        for (std::int64_t number = task * together; number < (task + 1) * together; ++number) {
+          for (const Step step : {sum, finish, read}) do_step(step, number, 0, scratch);
+        }
       });
       return;
     }
