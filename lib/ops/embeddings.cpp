@@ -19,7 +19,7 @@ using torch::autograd::tensor_list;
 
 struct Embeddings : torch::autograd::Function<Embeddings> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& tokens, const at::Tensor& ids_, const at::Tensor& positions, const at::Tensor& places_) {
-    RECORD_FUNCTION("lra::embeddings", std::vector<c10::IValue>());
+    RECORD_FUNCTION("lra::embeddings", std::vector<c10::IValue>({tokens, ids_, positions, places_}));
     const at::Tensor ids = ids_.contiguous(), places = places_.contiguous(), words = tokens.contiguous(), seats = positions.contiguous();
     const std::int64_t width = tokens.size(1), *const id = ids.const_data_ptr<std::int64_t>(), *const place = places.const_data_ptr<std::int64_t>();
     const auto within = [](const std::int64_t* number, std::int64_t count, std::int64_t size) {
@@ -40,13 +40,14 @@ struct Embeddings : torch::autograd::Function<Embeddings> {
         }
       });
     });
+    guard.setOutputs(std::vector<c10::IValue>{out});
     context->save_for_backward({ids, places});
     context->saved_data["rows"] = std::vector<std::int64_t>{tokens.size(0), positions.size(0)};
     return out;
   }
 
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
-    RECORD_FUNCTION("lra::embeddings_backward", std::vector<c10::IValue>());
+    RECORD_FUNCTION("lra::embeddings_backward", std::vector<c10::IValue>({gradients[0]}));
     const tensor_list saved = context->get_saved_variables();
     const auto rows = context->saved_data["rows"].toIntVector();
     const at::Tensor gradient = gradients[0].contiguous();

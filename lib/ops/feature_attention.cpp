@@ -185,20 +185,33 @@ tensor_list run_backward(const Problem& problem, const tensor_list& saved, const
   return {t.grad_q, t.grad_k, t.grad_v, problem.map == cpu::Features::sincos ? t.grad_sigmas.sum(1) : at::Tensor(), {}};
 }
 
+// What RECORD_FUNCTION is told, where somebody listens: the tensors, and the multiplications and additions of so many products of features with values and of inputs with directions.
+std::vector<c10::IValue> recorded(const Problem& problem, const tensor_list& tensors, double of_values, double of_inputs) {
+  if (!at::hasCallbacks()) return {};
+  std::vector<c10::IValue> told(tensors.begin(), tensors.end());
+  const auto inputs = static_cast<double>(tensors[0].numel());
+  const double directions = problem.directions.defined() ? of_inputs * static_cast<double>(problem.m) : 0;
+  told.emplace_back(2 * inputs * (of_values * static_cast<double>(cpu::feature_width(problem.map, problem.m)) + directions));
+  return told;
+}
+
 struct FeatureAttention : torch::autograd::Function<FeatureAttention> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& sigma,
                             const c10::intrusive_ptr<Problem>& problem) {
-    RECORD_FUNCTION("lra::feature_attention", std::vector<c10::IValue>());
+    RECORD_FUNCTION("lra::feature_attention", recorded(*problem, {q, k, v}, 2, 2));
     const tensor_list result = q.scalar_type() == at::kDouble ? run_forward<double>(*problem, q, k, v, sigma) : run_forward<float>(*problem, q, k, v, sigma);
+    guard.setOutputs(std::vector<c10::IValue>{result[0]});
     context->save_for_backward({q, k, v, sigma, result[0], result[1]});
     context->saved_data["problem"] = c10::IValue::make_capsule(c10::static_intrusive_pointer_cast<torch::CustomClassHolder>(problem));
     return result[0];
   }
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
-    RECORD_FUNCTION("lra::feature_attention_backward", std::vector<c10::IValue>());
     const tensor_list saved = context->get_saved_variables();
     const auto& problem = *c10::static_intrusive_pointer_cast<Problem>(context->saved_data["problem"].toCapsule());
-    return saved[0].scalar_type() == at::kDouble ? run_backward<double>(problem, saved, gradients[0]) : run_backward<float>(problem, saved, gradients[0]);
+    RECORD_FUNCTION("lra::feature_attention_backward", recorded(problem, {saved[0], saved[1], saved[2], saved[4], gradients[0]}, 4, 4));
+    tensor_list result = saved[0].scalar_type() == at::kDouble ? run_backward<double>(problem, saved, gradients[0]) : run_backward<float>(problem, saved, gradients[0]);
+    guard.setOutputs(std::vector<c10::IValue>{result[0], result[1], result[2]});
+    return result;
   }
 };
 

@@ -7,6 +7,7 @@
 #include <ATen/ops/fft_rfft.h>
 #include <ATen/ops/real.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -125,7 +126,10 @@ at::Tensor transform(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t 
   const at::Tensor input = x.scalar_type() == at::kBFloat16 ? x.to(at::kFloat) : x;
   if (fused && x.is_cpu()) {
     const at::Tensor rows = input.contiguous();
-    return (rows.scalar_type() == at::kDouble ? kernel_transform<double>(rows, lengths, length) : kernel_transform<float>(rows, lengths, length)).to(x.scalar_type());
+    RECORD_FUNCTION("lra::fourier_mix", std::vector<c10::IValue>({rows}));
+    const at::Tensor mixed = rows.scalar_type() == at::kDouble ? kernel_transform<double>(rows, lengths, length) : kernel_transform<float>(rows, lengths, length);
+    guard.setOutputs(std::vector<c10::IValue>{mixed});
+    return mixed.to(x.scalar_type());
   }
   const std::int64_t width = input.size(1);
   const std::int64_t half = width / 2 + 1;

@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <mutex>
 #include <optional>
@@ -79,12 +80,13 @@ bool have_kernels(const at::Tensor& sums, const at::Tensor& branch) {
 std::int64_t chunk_rows(std::int64_t rows) { return std::max<std::int64_t>(64, (rows + 63) / 64); }
 std::int64_t chunk_count(std::int64_t rows) { return (rows + chunk_rows(rows) - 1) / chunk_rows(rows); }
 
-// Calls work(chunk, first row, last row).
+// Calls work(chunk, first row, last row); a thread takes the next chunk when it has done one.
 template <class Work>
 void for_chunks(std::int64_t rows, Work work) {
   const std::int64_t size = chunk_rows(rows);
-  at::parallel_for(0, chunk_count(rows), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t chunk = begin; chunk < end; ++chunk) work(chunk, chunk * size, std::min(rows, (chunk + 1) * size));
+  std::atomic<std::int64_t> next{0};
+  at::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), chunk_count(rows)), 1, [&](std::int64_t, std::int64_t) {
+    for (std::int64_t chunk = next++; chunk < chunk_count(rows); chunk = next++) work(chunk, chunk * size, std::min(rows, (chunk + 1) * size));
   });
 }
 
@@ -343,14 +345,14 @@ template <class C>
 void feed_forward_backward_rows(const FeedForward& f, const at::Tensor& grad_out, const at::Tensor& grad_norm, const at::Tensor& grad_x, const at::Tensor& grad_y,
                                 const FeedForwardSums<C>& sums, std::int64_t first, std::int64_t last) {
   const std::int64_t width = f.width(), inner = f.inner();
-  Block<C> block(5 * width + 5 * inner, f.sum.options());
-  C *const norm = block.take(width), *const again = block.take(width), *const grad_sum = block.take(width), *const grad_branch = block.take(width), *const grad_of_norm = block.take(width);
+  Block<C> block(4 * width + 5 * inner, f.sum.options());
+  C *const norm = block.take(width), *const grad_sum = block.take(width), *const grad_branch = block.take(width), *const grad_of_norm = block.take(width);
   C *const wide = block.take(inner), *const active = block.take(inner), *const slope = block.take(inner), *const grad_active = block.take(inner), *const grad_wide = block.take(inner);
   for (; first < last; first += rows_at_once) {
     const std::int64_t rows = std::min(rows_at_once, last - first);
     const C* const sum = at_row<C>(f.sum, first);
-    C *const mean = at_row<C>(f.mean, first), *const rstd = at_row<C>(f.rstd, first);
-    kernels<C, C>().residual_norm({width, f.eps, {}, nullptr, sum, data<C>(f.zeros), data<C>(f.norm_weight), data<C>(f.norm_bias), again, norm, mean, rstd}, 0, rows);
+    const C *const mean = at_row<C>(f.mean, first), *const rstd = at_row<C>(f.rstd, first);
+    kernels<C, C>().norm_again({width, sum, mean, rstd, data<C>(f.norm_weight), data<C>(f.norm_bias), norm}, 0, rows);
     linear(rows, norm, f.expand_by_input, wide);
     kernels<C, C>().bias_gelu({inner, f.tanh, f.dropout_at(1, first, inner), wide, data<C>(f.expand_bias), active, slope}, 0, rows);
     kernels<C, C>().residual_norm_backward({width, f.dropout_at(2, first, width), at_row<C>(grad_out, first), at_row<C>(grad_norm, first), at_row<C>(f.out, first),
@@ -433,8 +435,11 @@ struct FeedForwardFunction : torch::autograd::Function<FeedForwardFunction> {
     f.prepare();
     const at::Tensor grad_out = gradients[0].defined() ? gradients[0].contiguous() : at::Tensor();
     const at::Tensor grad_norm = gradients[1].defined() ? gradients[1].contiguous() : at::zeros_like(f.sum);
-    RECORD_FUNCTION("lra::feed_forward_backward", std::vector<c10::IValue>({grad_out, grad_norm, 10.0 * static_cast<double>(f.sum.numel()) * static_cast<double>(f.inner())}));
-    return f.sum.scalar_type() == at::kDouble ? gradients_of<double>(f, grad_out, grad_norm) : gradients_of<float>(f, grad_out, grad_norm);
+    RECORD_FUNCTION("lra::feed_forward_backward",
+                    std::vector<c10::IValue>({grad_out, grad_norm, f.sum, f.out, 10.0 * static_cast<double>(f.sum.numel()) * static_cast<double>(f.inner())}));
+    tensor_list result = f.sum.scalar_type() == at::kDouble ? gradients_of<double>(f, grad_out, grad_norm) : gradients_of<float>(f, grad_out, grad_norm);
+    guard.setOutputs(std::vector<c10::IValue>{result[0], result[1]});
+    return result;
   }
 };
 

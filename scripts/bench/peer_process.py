@@ -12,6 +12,7 @@ from peer_modules import BATCH, HEADS, MECHANISMS, MOST_STEPS, WARMUP_STEPS, WID
 TASK = json.loads(sys.argv[1])
 MECHANISM = MECHANISMS[TASK["mechanism"]]
 COMPILED = ", compiled"
+IN_FLOAT32 = ", float32"  # beside what runs in bfloat16
 
 
 class Ours:
@@ -31,8 +32,8 @@ class Ours:
         return self
 
 
-def autocast():
-    return torch.autocast("cpu", torch.bfloat16, enabled=TASK["dtype"] == "bf16")
+def autocast(side: str):
+    return torch.autocast("cpu", torch.bfloat16, enabled=TASK["dtype"] == "bf16" and not side.endswith(IN_FLOAT32))
 
 
 class Side:
@@ -71,7 +72,7 @@ class Side:
         start = time.perf_counter()
         if hasattr(self.module, "begin_training_step"):
             self.module.begin_training_step(self.step)
-        with autocast():
+        with autocast(self.name):
             out = self.call(self.x)
         out = out if isinstance(out, tuple) else (out,)  # a second element is a loss
         torch.autograd.backward(out, [self.gradient.to(out[0].dtype), *[None] * (len(out) - 1)])
@@ -85,7 +86,7 @@ class Side:
 
     def infer(self) -> float:
         self.module.train(False)
-        with torch.no_grad(), autocast():
+        with torch.no_grad(), autocast(self.name):
             start = time.perf_counter()
             self.call(self.x)
             seconds = time.perf_counter() - start
@@ -132,6 +133,8 @@ def measure(n: int) -> dict:
     torch._dynamo.reset()
     x, gradient = torch.randn(BATCH, n, WIDTH, requires_grad=True), torch.randn(BATCH, n, WIDTH)
     sides = [Side("sdpa", sdpa, x, gradient), Side("ours", Ours, x, gradient)]
+    if TASK["dtype"] == "bf16":
+        sides.append(Side("sdpa" + IN_FLOAT32, sdpa, x, gradient))
     for peer in MECHANISM.peers:
         side = Side(peer.name, peer.make, x, gradient)
         if peer.same is not None and TASK["malloc"] == "default" and n == TASK["lengths"][0]:

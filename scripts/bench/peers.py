@@ -112,8 +112,8 @@ def table(n: int, everything: dict) -> str:
     """One row for each implementation; — where something was not measured or has failed."""
     lines = [
         "| mechanism | public implementation | theirs ms | ours ms | theirs × SDPA | ours × SDPA | theirs ÷ ours | compiled × SDPA | tuned malloc: theirs × SDPA "
-        "| ours × SDPA | theirs MB | ours MB | outputs differ by |",
-        "|" + "---|" * 13,
+        "| ours × SDPA | ours × SDPA in float32 | theirs MB | ours MB | outputs differ by |",
+        "|" + "---|" * 14,
     ]
     failures = []
     for mechanism, by_malloc in everything["results"].items():
@@ -131,6 +131,7 @@ def table(n: int, everything: dict) -> str:
             cells += [f"{milliseconds(side):.1f}" if side["status"] == "ok" else "—" for side in both]
             cells += [ratio("default", peer, "sdpa"), ratio("default", "ours", "sdpa"), ratio("default", peer, "ours")]
             cells += [ratio("default", peer + ", compiled", "sdpa"), ratio("tuned", peer, "sdpa"), ratio("tuned", "ours", "sdpa")]
+            cells.append(ratio("default", "ours", "sdpa, float32"))
             cells += [f"{side['peak_bytes'] / 1e6:.0f}" if side["status"] == "ok" else "—" for side in both]
             difference = [result["sides"][peer]["difference"] for result in by_malloc["default"]["lengths"].values() if "difference" in result["sides"][peer]]
             cells.append(f"{difference[0]:.0e}".replace("0e+00", "0") if difference else "other formula" if differs else "—")
@@ -144,7 +145,7 @@ def markdown(everything: dict) -> str:
         f"One mixing module with its projections, d {settings['d_model']}, {settings['num_heads']} heads, batch {settings['batch_size']}, {settings['dtype']}, forward and "
         f"backward, {everything['host']['threads']} threads of {everything['host']['cpu']}, PyTorch {everything['versions']['torch']}. Both sides, SDPA with projections among "
         f"them, ran in one process, one after another, in {settings['rounds']} rounds; ratios are of one round: their median (lowest–highest). Compiled: theirs through torch.compile. "
-        "Tuned malloc: glibc told to keep freed memory. MB: the peak of what a step allocates beyond weights and input. Outputs: the largest difference with the same weights, "
+        "Tuned malloc: glibc told to keep freed memory. SDPA in float32: only where all else is in bfloat16. MB: the peak of what a step allocates beyond weights and input. Outputs: the largest difference with the same weights, "
         "relative to the largest output; only where both have the same formula.\n"
     )
     for n in settings["lengths"]:

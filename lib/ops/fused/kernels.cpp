@@ -227,6 +227,19 @@ void residual_norm(const ResidualNorm<C, S>& in, std::int64_t first, std::int64_
   in.width == 64 ? residual_norm_of<64>(in, first, last) : residual_norm_of<0>(in, first, last);
 }
 
+template <class C>
+void norm_again(const NormAgain<C>& in, std::int64_t first, std::int64_t last) {
+  const C* __restrict const weight = in.weight;
+  const C* __restrict const bias = in.bias;
+  for (std::int64_t row = first; row < last; ++row) {
+    const C* __restrict const sum = in.sum + row * in.width;
+    C* __restrict const norm = in.norm + row * in.width;
+    const C mean = in.mean[row], rstd = in.rstd[row];
+#pragma omp simd
+    for (std::int64_t i = 0; i < in.width; ++i) norm[i] = (sum[i] - mean) * rstd * weight[i] + bias[i];
+  }
+}
+
 template <std::int64_t known_width, class C, class S>
 void residual_norm_backward_of(const ResidualNormBackward<C, S>& in, std::int64_t first, std::int64_t last) {
   Factors<C> all_factors(in.dropout);
@@ -359,7 +372,7 @@ namespace LRA_INSTRUCTION_SET {
 
 template <class C, class S>
 Kernels<C, S> kernels() {
-  return {residual_norm<C, S>, residual_norm_backward<C, S>, bias_gelu<C, S>, bias_gelu_backward<C, S>};
+  return {residual_norm<C, S>, norm_again<C>, residual_norm_backward<C, S>, bias_gelu<C, S>, bias_gelu_backward<C, S>};
 }
 
 template Kernels<float, float> kernels();

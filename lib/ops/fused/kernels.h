@@ -37,6 +37,14 @@ struct ResidualNorm {
   C *sum, *norm, *mean, *rstd;
 };
 
+/// norm of ResidualNorm again, from its sum and statistics
+template <class C>
+struct NormAgain {
+  std::int64_t width;
+  const C *sum, *mean, *rstd, *weight, *bias;
+  C* norm;
+};
+
 template <class C, class S>
 struct ResidualNormBackward {
   std::int64_t width;
@@ -75,6 +83,7 @@ struct BiasGeluBackward {
 template <class C, class S>
 struct Kernels {
   void (*residual_norm)(const ResidualNorm<C, S>&, std::int64_t first, std::int64_t last);
+  void (*norm_again)(const NormAgain<C>&, std::int64_t first, std::int64_t last);
   void (*residual_norm_backward)(const ResidualNormBackward<C, S>&, std::int64_t first, std::int64_t last);
   void (*bias_gelu)(const BiasGelu<C, S>&, std::int64_t first, std::int64_t last);
   void (*bias_gelu_backward)(const BiasGeluBackward<C, S>&, std::int64_t first, std::int64_t last);
