@@ -109,13 +109,13 @@ class Longformer : public AttentionMixer {
     return at::index_copy(out, 0, rows, of_global);
   }
 
-  // Global queries (G, d_qkv), of sequence s those from offsets[s], see all tokens → (G, H, d_head). They are few and meet many tokens, so the projections of keys and values are
-  // moved to their side: q·(W x + b) = (Wᵀ q)·x + q·b and Σ p (W x + b) = W Σ p x + b Σ p.
+  // Global queries (G, d_qkv), of sequence s those from offsets[s], see all tokens → (G, H, d_head). They are few (fewer than d_head in a sequence, or this costs more than it
+  // saves) and meet many tokens, so the projections of keys and values are moved to their side: q·(W x + b) = (Wᵀ q)·x + q·b and Σ p (W x + b) = W Σ p x + b Σ p.
   at::Tensor global_rows(const at::Tensor& queries, const std::vector<std::int64_t>& offsets, const PackedContext& context) {
     const std::int64_t heads = spec_.num_heads, d = spec_.d_head(), width = spec_.d_model;
     const auto by_head = [&](const at::Tensor& projection) { return projection.view({heads, d, -1}); };
     const at::Tensor q = queries.view({-1, heads, d}).transpose(0, 1) / std::sqrt(static_cast<double>(d));  // (H, G, d)
-    const auto lengths = context.layout.lengths();
+    const std::vector<std::int64_t>& lengths = context.layout.lengths();
     std::vector<std::int64_t> counts(lengths.size());
     for (std::size_t s = 0; s < counts.size(); ++s) counts[s] = offsets[s + 1] - offsets[s];
     const auto of_sequences = [&](const at::Tensor& x) { return x.split_with_sizes(counts, 1); };

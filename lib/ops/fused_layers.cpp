@@ -347,7 +347,8 @@ void feed_forward_backward_rows(const FeedForward& f, const at::Tensor& grad_out
   const std::int64_t width = f.width(), inner = f.inner();
   Block<C> block(4 * width + 5 * inner, f.sum.options());
   C *const norm = block.take(width), *const grad_sum = block.take(width), *const grad_branch = block.take(width), *const grad_of_norm = block.take(width);
-  C *const wide = block.take(inner), *const active = block.take(inner), *const slope = block.take(inner), *const grad_active = block.take(inner), *const grad_wide = block.take(inner);
+  C *const wide = block.take(inner), *const active = block.take(inner), *const slope = block.take(inner);
+  C *const grad_active = block.take(inner), *const grad_wide = block.take(inner);
   for (; first < last; first += rows_at_once) {
     const std::int64_t rows = std::min(rows_at_once, last - first);
     const C* const sum = at_row<C>(f.sum, first);
@@ -416,7 +417,8 @@ struct FeedForwardFunction : torch::autograd::Function<FeedForwardFunction> {
     for_chunks(rows, [&](std::int64_t chunk, std::int64_t first, std::int64_t last) {
       C *const v = at_row<C>(vectors, chunk), *const m = at_row<C>(matrices, chunk);
       feed_forward_backward_rows<C>(f, grad_out, grad_norm, grad_x, grad_y,
-                                    {v, v + width, v + 2 * width, v + 3 * width, v + 4 * width, v + 5 * width, at_row<C>(inner_vectors, chunk), m, m + width * inner}, first, last);
+                                    {v, v + width, v + 2 * width, v + 3 * width, v + 4 * width, v + 5 * width, at_row<C>(inner_vectors, chunk), m, m + width * inner},
+                                    first, last);
     });
     const auto sums = sum_of_chunks<C>(vectors);
     const at::Tensor of_matrices = matrices.sum(0);
@@ -429,9 +431,25 @@ struct FeedForwardFunction : torch::autograd::Function<FeedForwardFunction> {
     const auto t = context->get_saved_variables();
     const auto numbers = context->saved_data["numbers"].toDoubleVector();
     const auto seeds = context->saved_data["seeds"].toIntVector();
-    FeedForward f{.norm_weight = t[0], .norm_bias = t[1], .expand = t[2], .expand_bias = t[3], .contract = t[4], .contract_bias = t[5], .next_weight = t[6], .next_bias = t[7],
-                  .sum = t[8], .mean = t[9], .rstd = t[10], .out = t[11], .out_mean = t[12], .out_rstd = t[13],
-                  .eps = numbers[0], .next_eps = numbers[1], .dropout = numbers[2], .tanh = numbers[3] > 0, .seeds = {seeds[0], seeds[1], seeds[2]}};
+    FeedForward f{.norm_weight = t[0],
+                  .norm_bias = t[1],
+                  .expand = t[2],
+                  .expand_bias = t[3],
+                  .contract = t[4],
+                  .contract_bias = t[5],
+                  .next_weight = t[6],
+                  .next_bias = t[7],
+                  .sum = t[8],
+                  .mean = t[9],
+                  .rstd = t[10],
+                  .out = t[11],
+                  .out_mean = t[12],
+                  .out_rstd = t[13],
+                  .eps = numbers[0],
+                  .next_eps = numbers[1],
+                  .dropout = numbers[2],
+                  .tanh = numbers[3] > 0,
+                  .seeds = {seeds[0], seeds[1], seeds[2]}};
     f.prepare();
     const at::Tensor grad_out = gradients[0].defined() ? gradients[0].contiguous() : at::Tensor();
     const at::Tensor grad_norm = gradients[1].defined() ? gradients[1].contiguous() : at::zeros_like(f.sum);
