@@ -59,7 +59,7 @@ double product(const c10::IValue& a, const c10::IValue& b) { return 2.0 * static
 
 double flops_of(const std::string& name, c10::ArrayRef<const c10::IValue> in) {
   if (name == "aten::mm" || name == "aten::bmm") return product(in[0], in[1]);
-  if (name == "aten::addmm" || name == "aten::baddbmm") return product(in[1], in[2]);
+  if (name == "aten::addmm" || name == "aten::addmm_" || name == "aten::baddbmm") return product(in[1], in[2]);
   // Q Kᵀ and weights V; backward the weights again, and four products for the gradients.
   const auto attention = [&](const c10::IValue& q, const c10::IValue& k) {
     return 2.0 * static_cast<double>(q.toTensor().numel()) * static_cast<double>(k.toTensor().size(-2));
