@@ -3,6 +3,8 @@
 #include <ATen/ops/dropout.h>
 #include <ATen/ops/gelu.h>
 
+#include <utility>
+
 #include "mixers/seed.h"
 #include "model/recompute.h"
 
@@ -45,7 +47,7 @@ ops::SumAndNorm EncoderBlock::after_mixer(at::Tensor x, at::Tensor mixed, torch:
     x = x.index_select(0, rows);
     mixed = mixed.index_select(0, rows);
   }
-  return ops::feed_forward(x, mixed, parameters_of(feed_forward_norm_), {expand_->weight, expand_->bias, contract_->weight, contract_->bias}, parameters_of(next_norm), tanh_,
+  return ops::feed_forward(x, std::move(mixed), parameters_of(feed_forward_norm_), {expand_->weight, expand_->bias, contract_->weight, contract_->bias}, parameters_of(next_norm), tanh_,
                            dropout);
 }
 

@@ -266,18 +266,14 @@ struct FeedForward {
   double eps, next_eps, dropout;
   bool tanh;
   std::array<std::int64_t, 3> seeds;
-  at::Tensor zeros = {}, expand_by_input = {}, contract_by_input = {};  // (D), (D, inner), (inner, D); set by prepare()
+  at::Tensor expand_by_input;                                           // (D, inner)
+  at::Tensor zeros = {}, contract_by_input = {};                        // (D), (inner, D): read by the forward pass
 
   std::int64_t width() const { return contract.size(0); }
   std::int64_t inner() const { return contract.size(1); }
   Dropout dropout_at(std::size_t place, std::int64_t first, std::int64_t elements_of_row) const { return dropout_of(dropout, seeds[place], first * elements_of_row); }
   tensor_list tensors() const {
     return {norm_weight, norm_bias, expand, expand_bias, contract, contract_bias, next_weight, next_bias, sum, mean, rstd, out, out_mean, out_rstd};
-  }
-  void prepare() {
-    zeros = at::zeros({width()}, sum.options());
-    expand_by_input = expand.t().contiguous();
-    contract_by_input = contract.t().contiguous();
   }
 };
 
@@ -376,7 +372,7 @@ struct FeedForwardFunction : torch::autograd::Function<FeedForwardFunction> {
     const at::Tensor x = x_.contiguous(), y = y_.contiguous(), out_norm = at::empty_like(x);
     const std::int64_t rows = x.size(0);
     const auto statistics = [&] { return at::empty({rows}, x.options()); };
-    FeedForward f{.norm_weight = norm_weight,
+    const FeedForward f{.norm_weight = norm_weight,
                   .norm_bias = norm_bias,
                   .expand = expand.contiguous(),
                   .expand_bias = expand_bias,
@@ -394,8 +390,10 @@ struct FeedForwardFunction : torch::autograd::Function<FeedForwardFunction> {
                   .next_eps = next_eps,
                   .dropout = dropout,
                   .tanh = tanh,
-                  .seeds = {drawn_seed(dropout), drawn_seed(dropout), drawn_seed(dropout)}};
-    f.prepare();
+                  .seeds = {drawn_seed(dropout), drawn_seed(dropout), drawn_seed(dropout)},
+                  .expand_by_input = expand.t().contiguous(),
+                  .zeros = at::zeros({contract.size(0)}, x.options()),
+                  .contract_by_input = contract.t().contiguous()};
     RECORD_FUNCTION("lra::feed_forward", std::vector<c10::IValue>({x, y, 4.0 * static_cast<double>(x.numel()) * static_cast<double>(f.inner())}));
     for_chunks(rows, [&](std::int64_t, std::int64_t first, std::int64_t last) {
       x.scalar_type() == at::kDouble ? feed_forward_rows<double>(f, x, y, out_norm, first, last) : feed_forward_rows<float>(f, x, y, out_norm, first, last);
@@ -431,7 +429,7 @@ struct FeedForwardFunction : torch::autograd::Function<FeedForwardFunction> {
     const auto t = context->get_saved_variables();
     const auto numbers = context->saved_data["numbers"].toDoubleVector();
     const auto seeds = context->saved_data["seeds"].toIntVector();
-    FeedForward f{.norm_weight = t[0],
+    const FeedForward f{.norm_weight = t[0],
                   .norm_bias = t[1],
                   .expand = t[2],
                   .expand_bias = t[3],
@@ -449,8 +447,8 @@ struct FeedForwardFunction : torch::autograd::Function<FeedForwardFunction> {
                   .next_eps = numbers[1],
                   .dropout = numbers[2],
                   .tanh = numbers[3] > 0,
-                  .seeds = {seeds[0], seeds[1], seeds[2]}};
-    f.prepare();
+                  .seeds = {seeds[0], seeds[1], seeds[2]},
+                  .expand_by_input = t[2].t().contiguous()};
     const at::Tensor grad_out = gradients[0].defined() ? gradients[0].contiguous() : at::Tensor();
     const at::Tensor grad_norm = gradients[1].defined() ? gradients[1].contiguous() : at::zeros_like(f.sum);
     RECORD_FUNCTION("lra::feed_forward_backward",
@@ -485,7 +483,7 @@ at::Tensor bias_gelu(const at::Tensor& x, const at::Tensor& bias, bool tanh, dou
   return drop(at::gelu(x + bias.to(x.scalar_type()), tanh ? "tanh" : "none"), dropout);
 }
 
-SumAndNorm feed_forward(const at::Tensor& x, const at::Tensor& y, const NormParameters& norm, const FeedForwardParameters& maps, const NormParameters& next, bool tanh,
+SumAndNorm feed_forward(const at::Tensor& x, at::Tensor y, const NormParameters& norm, const FeedForwardParameters& maps, const NormParameters& next, bool tanh,
                         double dropout) {
   if (projections_have_kernel(x, {maps.expand, maps.contract}) && y.scalar_type() == x.scalar_type() && x.scalar_type() == norm.weight.scalar_type() &&
       !at::autocast::is_autocast_enabled(at::kCPU)) {
@@ -494,6 +492,7 @@ SumAndNorm feed_forward(const at::Tensor& x, const at::Tensor& y, const NormPara
     return {out[0], out[1]};
   }
   const auto [sum, normal] = residual_norm(x, y, {}, norm, dropout);
+  y.reset();  // nothing keeps it
   const at::Tensor active = bias_gelu(projections(normal, {maps.expand}, {})[0], maps.expand_bias, tanh, dropout);
   return residual_norm(sum, projections(active, {maps.contract}, {})[0], maps.contract_bias, next, dropout);
 }

@@ -35,7 +35,7 @@ struct FeedForwardParameters {
 /// What follows a mixer in a pre-norm block: sum = x + dropout(y), branch = contract(dropout(gelu(expand(norm(sum))))), and
 /// {sum + dropout(branch), next(sum + dropout(branch))}. Where `projections` has kernels and nothing casts, some rows go through all of it at a time, forward and
 /// backward, and only the two sums are kept; elsewhere residual_norm, projections and bias_gelu, one after another.
-SumAndNorm feed_forward(const at::Tensor& x, const at::Tensor& y, const NormParameters& norm, const FeedForwardParameters& maps, const NormParameters& next, bool tanh,
+SumAndNorm feed_forward(const at::Tensor& x, at::Tensor y, const NormParameters& norm, const FeedForwardParameters& maps, const NormParameters& next, bool tanh,
                         double dropout);
 
 }  // namespace lra::ops
