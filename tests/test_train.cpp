@@ -26,6 +26,7 @@
 #include <string>
 #include <thread>
 
+#include "cli/estimate.h"
 #include "core/error.h"
 #include "data/random.h"
 #include "data/task.h"
@@ -589,6 +590,28 @@ TEST_CASE("a profile counts every product and no more time than there was", "[tr
   CHECK(seconds == Approx(profile["seconds_per_step"].get<double>()));
   CHECK(profile["operators"].back()["share"].get<double>() < 0.5);
   CHECK_THAT(lra::profile_table(profile), ContainsSubstring("aten::mm"));
+}
+
+TEST_CASE("the memory of a step is about what was estimated", "[train][memory]") {
+  const Workspace workspace;
+  for (const std::string& mixer : lra::mixer_registry().names()) {
+    if (mixer == "mixed") continue;  // has no defaults
+    auto config = small_run(workspace, mixer);
+    config.kind = "bench";
+    config.task.task = "bytes";
+    config.task.vocab_size = 257;
+    config.task.num_classes = 2;
+    config.task.seq_len = 1024;
+    config.model.d_model = config.model.d_qkv = config.model.d_ff = 64;
+    config.measure.measure_warmup_steps = 1;
+    config.measure.measure_steps = 1;
+    const lra::RunRecord record = lra::bench(config);
+    REQUIRE(record.status == "ok");
+    const double ratio = lra::estimate(config, 1024).bytes / static_cast<double>(*record.peak_tensor_bytes);
+    INFO(mixer);
+    CHECK(ratio > 0.6);
+    CHECK(ratio < 1.3);
+  }
 }
 
 TEST_CASE("a device is parsed, and one that is not there is an error", "[train]") {

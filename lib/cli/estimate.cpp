@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "data/task.h"
 #include "model/classifier.h"
+#include "train/device.h"
 
 namespace lra {
 namespace {
@@ -56,12 +57,16 @@ double mean_example_length(const RunConfig& config) {
 }
 
 Estimate estimate(const RunConfig& config, double mean_length) {
-  Classifier model(config.task, config.model, 0);
+  // The device of the configuration need not be here.
+  const bool on_cpu = config.train.device == "cpu" || (config.train.device == "auto" && select_device("auto").is_cpu());
+  ModelConfig computed = config.model;
+  if (!on_cpu) computed.kernels = "reference";  // there are no others
+  Classifier model(config.task, computed, 0);
   Estimate result;
   result.parameters = model.parameter_count();
   result.softmax_parameters = result.parameters;
   if (config.model.mixer != "softmax") {
-    ModelConfig full = config.model;
+    ModelConfig full = computed;
     full.mixer = "softmax";
     full.mixer_options = mixer_registry().at("softmax").resolve(LayeredJson(), "");
     result.softmax_parameters = Classifier(config.task, full, 0).parameter_count();

@@ -74,7 +74,7 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
   const at::Tensor ids = reads_token_ids() ? layout.token_ids() : at::Tensor();
   const at::Tensor& visible = layout.visible();
   const std::int64_t heads = spec_.num_heads;
-  if (has_kernel() && spec_.fused && spec_.layout == "auto" && x.is_cpu()) {
+  if (runs_on_kernel() && x.is_cpu()) {
     const auto in_heads = [&](const at::Tensor& rows) { return rows.defined() ? rows.view({-1, heads, spec_.d_head()}) : rows; };
     return project_output(attend_packed(in_heads(q), in_heads(k), in_heads(v), {layout, x, value_x, visible}).reshape({layout.tokens(), spec_.d_qkv}));
   }
@@ -180,6 +180,7 @@ MixerCost AttentionMixer::cost(std::int64_t n) const {
   const auto values = static_cast<double>(n) * static_cast<double>(spec_.d_qkv);
   const double projections = 2.0 + (query ? 1.0 : 0.0) + (key ? 1.0 : 0.0);
   cost.flops += 2.0 * projections * values * static_cast<double>(spec_.d_model);
+  if (runs_on_kernel()) cost.saved_values = static_cast<double>(n * spec_.num_heads);  // kernels compute weights and features again, from one sum for each row
   cost.saved_values += projections * values + static_cast<double>(n) * static_cast<double>(spec_.d_model);
   return cost;
 }

@@ -52,6 +52,8 @@ class AttentionMixer : public Mixer {
   /// The same on packed tokens, on the CPU: q, k, v (T, H, d_head) → (T, H, d_head) or (T, d_qkv). Only if has_kernel().
   virtual at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context);
   virtual bool has_kernel() const { return false; }
+  /// Whether tensors on the CPU go to attend_packed.
+  bool runs_on_kernel() const { return has_kernel() && spec_.fused && spec_.layout == "auto"; }
   /// Cost of `attend` on one sequence, all heads.
   virtual MixerCost attend_cost(std::int64_t n) const = 0;
 

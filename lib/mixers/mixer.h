@@ -37,7 +37,7 @@ struct MixerSpec {
 struct MixerCost {
   double flops = 0;         ///< matrix multiplications of the mathematics, projections included, 2 per multiply-add; blocks are counted whole
   double masked_flops = 0;  ///< those of `flops` whose result a mask hides: the rest of partly masked blocks
-  double saved_values = 0;   ///< numbers kept for the backward pass, for the memory estimate
+  double saved_values = 0;   ///< numbers kept for the backward pass, where the mixer runs with its kernel if it has one: for the memory estimate
 
   MixerCost& operator+=(const MixerCost& other) {
     flops += other.flops;

@@ -1,6 +1,7 @@
 #include "model/classifier.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/ne.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/stack.h>
@@ -12,6 +13,7 @@
 
 #include "model/embedding.h"
 #include "model/encoder.h"
+#include "ops/projections.h"
 
 namespace lra {
 namespace {
@@ -112,7 +114,10 @@ MixerCost Classifier::cost(std::int64_t n) const {
   const auto tokens = static_cast<double>(length);
   const auto d_model = static_cast<double>(model_.d_model);
   const auto d_ff = static_cast<double>(model_.d_ff);
-  const bool drops = model_.dropout > 0 && model_.kernels == "reference";  // the others keep no noise
+  const bool fused = model_.kernels == "fused", drops = model_.dropout > 0 && !fused;  // kernels keep no noise
+  const auto matrix = [](std::int64_t rows, std::int64_t columns) { return at::empty({rows, columns}); };
+  const bool by_blocks =
+      fused && ops::projections_have_kernel(matrix(length, model_.d_model), {matrix(model_.d_ff, model_.d_model), matrix(model_.d_model, model_.d_ff)});
   MixerCost total;
   double largest_layer = 0;
   for (const auto& mixer : mixers()) {
@@ -121,15 +126,16 @@ MixerCost Classifier::cost(std::int64_t n) const {
     MixerCost layer = mixer->cost(length);
     layer.flops += 4 * kept * d_model * d_ff;
     // Mixer: norm's input and dropout noise (the mixer counts its own input). Feed-forward: norm's input and output, values before and after
-    // the activation; with dropout two noises and the dropped values.
-    layer.saved_values += tokens * d_model * (drops ? 2 : 1) + kept * (2 * d_model + 2 * d_ff);
+    // the activation; with dropout two noises and the dropped values. By blocks of rows: its input alone.
+    layer.saved_values += tokens * d_model * (drops ? 2 : 1) + kept * (by_blocks ? d_model : 2 * d_model + 2 * d_ff);
     if (drops) layer.saved_values += kept * (d_model + 2 * d_ff);
     largest_layer = std::max(largest_layer, layer.saved_values);
     if (model_.checkpoint_layers) layer.saved_values = 2 * tokens * d_model;
     total += layer;
   }
   if (model_.checkpoint_layers) total.saved_values += largest_layer;  // one at a time in the backward pass
-  total.saved_values += tokens * d_model * (drops ? 2 : 1);           // final norm, noise of the embedding's dropout
+  // Final norm, noise of the embedding's dropout; a sum's and a branch's gradients on their way.
+  total.saved_values += tokens * d_model * (drops ? 4 : 3);
   double head = 0;
   for (const auto& linear : {hidden_, pair_hidden_, logits_}) {
     if (linear) head += 2.0 * static_cast<double>(linear->weight.numel());

@@ -1,4 +1,5 @@
 #include "ops/feature_attention.h"
+#include "ops/on_threads.h"
 #include "ops/rows_in_line.h"
 
 #include <ATen/Parallel.h>
@@ -10,7 +11,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 
 namespace lra::ops {
@@ -120,10 +120,9 @@ class Run {
   // work(number, scratch) for the numbers below `tasks`.
   template <class Work>
   void on_all_threads(std::int64_t tasks, const Work& work) const {
-    std::atomic<std::int64_t> next{0};
-    at::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), tasks), 1, [&](std::int64_t, std::int64_t) {
+    on_threads(tasks, [&](const auto& for_each_task) {
       const at::Tensor scratch = at::empty({cpu::feature_scratch(problem_.map, t_.q.size(2), problem_.m)}, t_.q.options());
-      for (std::int64_t task = next++; task < tasks; task = next++) work(task, scratch.template mutable_data_ptr<T>());
+      for_each_task([&](std::int64_t task) { work(task, scratch.template mutable_data_ptr<T>()); });
     });
   }
 

@@ -1,6 +1,5 @@
 #include "ops/fourier_mix.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/fft_fft.h>
@@ -11,7 +10,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <complex>
 #include <map>
@@ -22,6 +20,7 @@
 #include <vector>
 
 #include "ops/cpu/kernels.h"
+#include "ops/on_threads.h"
 
 namespace lra::ops {
 namespace {
@@ -91,10 +90,9 @@ const cpu::FourierPlan<T>& plan_of(std::int64_t n) {
 // work(task, scratch) for the numbers below `tasks`, on all threads.
 template <class T, class Work>
 void on_all_threads(std::int64_t tasks, std::int64_t scratch_size, const at::TensorOptions& options, const Work& work) {
-  std::atomic<std::int64_t> next{0};
-  at::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), tasks), 1, [&](std::int64_t, std::int64_t) {
+  on_threads(tasks, [&](const auto& for_each_task) {
     const at::Tensor scratch = at::empty({scratch_size}, options);
-    for (std::int64_t task = next++; task < tasks; task = next++) work(task, scratch.template mutable_data_ptr<T>());
+    for_each_task([&](std::int64_t task) { work(task, scratch.template mutable_data_ptr<T>()); });
   });
 }
 

@@ -1,7 +1,6 @@
 #include "ops/fused_layers.h"
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/Version.h>
 #include <ATen/autocast_mode.h>
@@ -17,7 +16,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cmath>
 #include <mutex>
 #include <optional>
@@ -26,6 +24,7 @@
 
 #include "ops/cpu/kernels.h"
 #include "ops/fused/kernels.h"
+#include "ops/on_threads.h"
 #include "ops/projections.h"
 
 namespace lra::ops {
@@ -80,13 +79,12 @@ bool have_kernels(const at::Tensor& sums, const at::Tensor& branch) {
 std::int64_t chunk_rows(std::int64_t rows) { return std::max<std::int64_t>(64, (rows + 63) / 64); }
 std::int64_t chunk_count(std::int64_t rows) { return (rows + chunk_rows(rows) - 1) / chunk_rows(rows); }
 
-// Calls work(chunk, first row, last row); a thread takes the next chunk when it has done one.
+// Calls work(chunk, first row, last row) on all threads.
 template <class Work>
 void for_chunks(std::int64_t rows, Work work) {
   const std::int64_t size = chunk_rows(rows);
-  std::atomic<std::int64_t> next{0};
-  at::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), chunk_count(rows)), 1, [&](std::int64_t, std::int64_t) {
-    for (std::int64_t chunk = next++; chunk < chunk_count(rows); chunk = next++) work(chunk, chunk * size, std::min(rows, (chunk + 1) * size));
+  on_threads(chunk_count(rows), [&](const auto& for_each_chunk) {
+    for_each_chunk([&](std::int64_t chunk) { work(chunk, chunk * size, std::min(rows, (chunk + 1) * size)); });
   });
 }
 

@@ -9,13 +9,13 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 #include <span>
 #include <type_traits>
 
 #include "ops/cpu/kernels.h"
+#include "ops/on_threads.h"
 #include "ops/rows_in_line.h"
 
 namespace lra::ops {
@@ -308,17 +308,16 @@ template <class T, class Work>
 void for_units(const Problem& problem, const Tensors<T>& t, std::int64_t shares, bool backward, const Work& work) {
   const std::int64_t heads = t.q.size(1), apart = problem.classes_apart(), together = problem.stride / apart;
   const std::int64_t tasks = problem.sequences() * heads * apart * shares;
-  std::atomic<std::int64_t> next{0};
-  at::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), tasks), 1, [&](std::int64_t, std::int64_t) {
+  on_threads(tasks, [&](const auto& for_each_task) {
     const std::int64_t d = t.q.size(2);
     const at::Tensor scratch = at::empty({problem.rounded != nullptr ? problem.rounded->scratch(d) : cpu::kernels().attention_scratch(d)}, t.q.options());
     MixtureMemory<T> memory(problem, t, backward);
-    for (std::int64_t task = next++; task < tasks; task = next++) {
+    for_each_task([&](std::int64_t task) {
       const std::int64_t unit = task / shares;
       for (std::int64_t residue = 0; residue < together; ++residue) {
         work(Unit{unit / heads / apart, unit % heads, unit / heads % apart + residue}, task % shares, memory, scratch.template mutable_data_ptr<T>());
       }
-    }
+    });
   });
 }
 

@@ -1,6 +1,5 @@
 #include "ops/routing_attention.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
@@ -8,11 +7,11 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <functional>
 
 #include "ops/cpu/kernels.h"
+#include "ops/on_threads.h"
 #include "ops/rows_in_line.h"
 
 namespace lra::ops {
@@ -286,14 +285,13 @@ void for_heads(const Problem& problem, const Tensors& t, bool backward, const Wo
     longest = std::max(longest, problem.offsets[static_cast<std::size_t>(s) + 1] - problem.offsets[static_cast<std::size_t>(s)]);
   }
   const std::int64_t units = problem.sequences() * t.q.size(1);
-  std::atomic<std::int64_t> next{0};
-  at::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), units), 1, [&](std::int64_t, std::int64_t) {
+  on_threads(units, [&](const auto& for_each_unit) {
     const at::NoGradGuard guard;
     const at::Tensor memory = at::empty({Head<T>::memory(problem, longest, t.q.size(2), backward)}, t.q.options());
-    for (std::int64_t unit = next++; unit < units; unit = next++) {
+    for_each_unit([&](std::int64_t unit) {
       Head<T> head(problem, t, unit, memory.template mutable_data_ptr<T>());
       work(head);
-    }
+    });
   });
 }
 
