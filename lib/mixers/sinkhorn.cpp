@@ -3,14 +3,14 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/logsumexp.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/logical_not.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
@@ -81,21 +81,14 @@ class Sinkhorn : public AttentionMixer {
     if (scores.scalar_type() == at::kBFloat16) scores = scores.to(at::kFloat);
     if (is_training() && options_.gumbel) scores = scores + noise(lengths, size, blocks).to(scores.options());
     scores = scores / options_.temperature;
-    at::Tensor unreal_row, unreal_column;
-    if (real.defined()) {
-      unreal_row = real.logical_not().view({batch, 1, blocks, 1});
-      unreal_column = unreal_row.transpose(-2, -1);
-      scores = scores.masked_fill(unreal_row.logical_or(unreal_column), masked_logit);
-    }
-    // What is subtracted from rows and columns is kept apart from the scores, so that masked ones stay masked.
-    at::Tensor rows = at::zeros({1}, scores.options()), columns;
+    const at::Tensor unreal = real.defined() ? at::logical_not(real.view({batch, 1, blocks, 1}).logical_and(real.view({batch, 1, 1, blocks}))) : at::Tensor();
+    const auto masked = [&](const at::Tensor& all) { return unreal.defined() ? all.masked_fill(unreal, masked_logit) : all; };
+    scores = masked(scores);
     for (std::int64_t i = 0; i < options_.iterations; ++i) {
-      columns = at::logsumexp(scores - rows, at::IntArrayRef({2}), true);
-      if (real.defined()) columns = columns.masked_fill(unreal_column, 0);
-      rows = at::logsumexp(scores - columns, at::IntArrayRef({3}), true);
-      if (real.defined()) rows = rows.masked_fill(unreal_row, 0);
+      scores = masked(at::log_softmax(scores, 2));
+      scores = masked(at::log_softmax(scores, 3));
     }
-    return scores - rows - columns;
+    return scores;
   }
 
   // (B or 1, blocks): real tokens in each block.

@@ -98,9 +98,10 @@ struct BlockMixture {
   Rows<T> grad_x;
   T* grad_weights = nullptr;
 };
+constexpr std::int64_t slots_at_once = 4;  ///< that are mixed
 constexpr std::int64_t mixture_scratch(std::int64_t d, std::int64_t blocks) {
   const std::int64_t width = (d + 15) / 16 * 16, padded = (blocks + 15) / 16 * 16;
-  return padded * (4 * width + padded);
+  return padded * ((3 * slots_at_once + 1) * width + padded);
 }
 
 /// y = x Wᵀ + b.
