@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 namespace lra::testing {
@@ -33,7 +34,8 @@ std::vector<MixerCase> mixer_cases() {
 }
 
 MixerSpec small_spec() {
-  return {.d_model = 8, .d_qkv = 8, .num_heads = 2, .max_length = 48, .attention_dropout = 0.0, .bias = true, .layout = "auto", .seed = 5};
+  const bool fused = std::getenv("LRA_TEST_REFERENCE") == nullptr;
+  return {.d_model = 8, .d_qkv = 8, .num_heads = 2, .max_length = 48, .attention_dropout = 0.0, .bias = true, .layout = "auto", .fused = fused, .seed = 5};
 }
 
 at::Tensor random_input(std::int64_t tokens, std::int64_t d_model, std::uint64_t seed) {

@@ -39,7 +39,7 @@ Json resolved_options(const std::string& mixer, const Json& options);
 /// In float64, in evaluation mode, with weights drawn from a fixed seed, larger than usual so that attention is not flat.
 std::shared_ptr<Mixer> make_mixer(const MixerCase& mixer_case, const MixerSpec& spec);
 
-/// Small sizes: d_model 8, 2 heads of 4, max_length 48, with biases.
+/// Small sizes: d_model 8, 2 heads of 4, max_length 48, with biases; without kernels if LRA_TEST_REFERENCE is set, as ctest runs these tests once more.
 MixerSpec small_spec();
 
 /// (tokens, d_model) float64 normal numbers.
