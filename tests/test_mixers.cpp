@@ -325,8 +325,10 @@ TEST_CASE("Evaluation and construction are deterministic, and leave the default 
     const at::Tensor expected = at::rand({4});
     torch::manual_seed(1);
     mixer->begin_training_step(0);
-    forward(*mixer, x, layout);
+    const at::Tensor trained = forward(*mixer, x, layout);
     CHECK(at::equal(at::rand({4}), expected));
+    const bool draws = one.options.value("gumbel", false) || one.options.value("redraw_every", 0) > 0;
+    CHECK(at::equal(trained, first) == !draws);  // nothing else may tell training from evaluation
   }
 }
 
