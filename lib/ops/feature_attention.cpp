@@ -1,6 +1,4 @@
 #include "ops/feature_attention.h"
-#include "ops/on_threads.h"
-#include "ops/rows_in_line.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -12,6 +10,9 @@
 
 #include <algorithm>
 #include <cmath>
+
+#include "ops/on_threads.h"
+#include "ops/rows_in_line.h"
 
 namespace lra::ops {
 namespace {
@@ -120,10 +121,7 @@ class Run {
   // work(number, scratch) for the numbers below `tasks`.
   template <class Work>
   void on_all_threads(std::int64_t tasks, const Work& work) const {
-    on_threads(tasks, [&](const auto& for_each_task) {
-      const at::Tensor scratch = at::empty({cpu::feature_scratch(problem_.map, t_.q.size(2), problem_.m)}, t_.q.options());
-      for_each_task([&](std::int64_t task) { work(task, scratch.template mutable_data_ptr<T>()); });
-    });
+    on_threads<T>(tasks, cpu::feature_scratch(problem_.map, t_.q.size(2), problem_.m), work);
   }
 
   // What each share sums up is merged in order, then read by each share.

@@ -87,15 +87,6 @@ const cpu::FourierPlan<T>& plan_of(std::int64_t n) {
   return plan->view;
 }
 
-// work(task, scratch) for the numbers below `tasks`, on all threads.
-template <class T, class Work>
-void on_all_threads(std::int64_t tasks, std::int64_t scratch_size, const at::TensorOptions& options, const Work& work) {
-  on_threads(tasks, [&](const auto& for_each_task) {
-    const at::Tensor scratch = at::empty({scratch_size}, options);
-    for_each_task([&](std::int64_t task) { work(task, scratch.template mutable_data_ptr<T>()); });
-  });
-}
-
 // Features first, half of their spectrum into the places of the result; then places, in place.
 template <class T>
 at::Tensor kernel_transform(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t length) {
@@ -105,14 +96,14 @@ at::Tensor kernel_transform(const at::Tensor& x, at::IntArrayRef lengths, std::i
   const T* const in = x.const_data_ptr<T>();
   T* const out = mixed.mutable_data_ptr<T>();
   constexpr std::int64_t rows = 64;
-  on_all_threads<T>((tokens + rows - 1) / rows, cpu::fourier_scratch(over_features.size), x.options(), [&](std::int64_t task, T* scratch) {
+  on_threads<T>((tokens + rows - 1) / rows, cpu::fourier_scratch(over_features.size), [&](std::int64_t task, T* scratch) {
     const std::int64_t first = task * rows;
     cpu::kernels().fourier_rows(over_features, std::min(rows, tokens - first), in + first * d, out + first * d, scratch);
   });
   const std::int64_t lanes = cpu::kernels().vector_bytes / static_cast<std::int64_t>(sizeof(T)), groups = ((d + 1) / 2 + lanes - 1) / lanes;
   std::vector<std::int64_t> offsets(lengths.size(), 0);
   std::exclusive_scan(lengths.begin(), lengths.end(), offsets.begin(), std::int64_t{0});
-  on_all_threads<T>(static_cast<std::int64_t>(lengths.size()) * groups, cpu::fourier_scratch(over_places.size), x.options(), [&](std::int64_t task, T* scratch) {
+  on_threads<T>(static_cast<std::int64_t>(lengths.size()) * groups, cpu::fourier_scratch(over_places.size), [&](std::int64_t task, T* scratch) {
     const auto sequence = static_cast<std::size_t>(task / groups);
     cpu::kernels().fourier_columns(over_places, lengths[sequence], d, task % groups, out + offsets[sequence] * d, scratch);
   });

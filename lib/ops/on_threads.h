@@ -1,6 +1,8 @@
 #pragma once
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <c10/core/ScalarType.h>
 
 #include <algorithm>
 #include <atomic>
@@ -17,6 +19,15 @@ void on_threads(std::int64_t tasks, const Work& work) {
     work([&](const auto& do_task) {
       for (std::int64_t task = next++; task < tasks; task = next++) do_task(task);
     });
+  });
+}
+
+/// Calls work(task, scratch) for all tasks; each thread has `scratch_size` numbers of T.
+template <class T, class Work>
+void on_threads(std::int64_t tasks, std::int64_t scratch_size, const Work& work) {
+  on_threads(tasks, [&](const auto& for_each_task) {
+    const at::Tensor scratch = at::empty({scratch_size}, c10::CppTypeToScalarType<T>::value);
+    for_each_task([&](std::int64_t task) { work(task, scratch.template mutable_data_ptr<T>()); });
   });
 }
 
