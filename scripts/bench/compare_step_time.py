@@ -1,9 +1,10 @@
 """Training step times of lra-run and of the same model in eager PyTorch (eager_pytorch.py), measured alternately on the same machine.
 
-One round measures, for each mixer: lra-run, eager PyTorch padded to 2000, eager PyTorch padded to the batch's longest. Ratios are taken within a
-round, so that a slow phase of the machine meets both sides; the table shows their medians. Run it on a quiet machine.
+One round measures, for each mixer: lra-run, eager PyTorch padded to 2000, eager PyTorch padded to the batch's longest. All keep freed memory: lra-run by its
+own allocator, eager PyTorch by settings of glibc's malloc. Ratios are taken within a round, so that a slow phase of the machine meets both sides; the table
+shows their medians. Run it on a quiet machine.
 
-  compare_step_time.py [--data-dir data] [--mixers linear,linformer,flash] [--rounds 3] [--out runs/step_time]
+  python3 scripts/bench/compare_step_time.py [--data-dir data] [--mixers linear,linformer,flash] [--rounds 3] [--out runs/step_time]
 
 Writes OUT/step_time.json (every pair) and OUT/step_time.md.
 """
@@ -18,14 +19,16 @@ import subprocess
 import sys
 import tempfile
 
+from peers import TUNED
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Both sides see the file's first (WARMUP_STEPS + steps) * BATCH_SIZE examples, each once; lra-run in an order of its own.
 WARMUP_STEPS, BATCH_SIZE = 5, 32
 EAGER = {"eager_full": "full", "eager_longest": "longest"}
 
 
-def run(command: list[str]) -> str:
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def run(command: list[str], environment: dict) -> str:
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"error: {' '.join(command)} failed with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -35,7 +38,7 @@ def measure_lra(program: str, mixer: str, args) -> dict:
     with tempfile.TemporaryDirectory() as out:
         run([program, "bench", "--task", "listops", "--profile", "small", "--mixers", mixer, "--out", out, "dropout=0", "attention_dropout=0",
              f"data_dir={args.data_dir}", f"measure_steps={args.steps}", f"threads={args.threads}",
-             f"limit={(WARMUP_STEPS + args.steps) * BATCH_SIZE}"])  # fmt: skip
+             f"limit={(WARMUP_STEPS + args.steps) * BATCH_SIZE}"], {})  # fmt: skip
         records = [json.loads(path.read_text()) for path in pathlib.Path(out).glob("**/result.json")]
     if len(records) != 1 or records[0]["status"] != "ok":
         sys.exit(f"error: lra-run bench of {mixer} ended with {[r['status'] for r in records]}, not with one result")
@@ -44,7 +47,7 @@ def measure_lra(program: str, mixer: str, args) -> dict:
 
 def measure_eager(python: str, mixer: str, pad: str, args) -> dict:
     return json.loads(run([python, "scripts/bench/eager_pytorch.py", "--mixer", mixer, "--pad", pad, "--steps", str(args.steps),
-                           "--threads", str(args.threads), "--data", f"{args.data_dir}/listops/basic_train.tsv"]))  # fmt: skip
+                           "--threads", str(args.threads), "--data", f"{args.data_dir}/listops/basic_train.tsv"], TUNED))  # fmt: skip
 
 
 def median_speed(record: dict) -> float:
@@ -92,6 +95,7 @@ def main() -> None:
     eager, lra = details[mixers[0]]["eager_full"], details[mixers[0]]["lra"]
     result = {
         "what": "training steps per second, forward + backward + optimiser, profile small on ListOps, batch 32, no dropout",
+        "eager_environment": TUNED,
         "machine": {"host": platform.node(), "cores": os.cpu_count(), "load_at_end": os.getloadavg()[0]},
         "torch": eager["torch"],
         "threads": eager["threads"],
@@ -103,7 +107,7 @@ def main() -> None:
     }
     lines = [
         f"Training steps per second on ListOps, profile `small`, batch {eager['batch_size']}, no dropout, {eager['threads']} threads; median of {args.rounds} "
-        f"alternating rounds of {args.steps} steps. Eager PyTorch {eager['torch']}. The ratio is that of the rounds' median (lowest to highest).",
+        f"alternating rounds of {args.steps} steps. Eager PyTorch {eager['torch']} with a malloc that keeps freed memory. The ratio is that of the rounds' median (lowest to highest).",
         "",
         "| mixer | lra-run | eager, padded to 2000 | ratio | eager, padded to the longest | ratio |",
         "|---|---|---|---|---|---|",

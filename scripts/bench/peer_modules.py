@@ -15,7 +15,6 @@ from torch import nn
 WIDTH, HEADS, BATCH = 256, 4, 2
 BLOCK, HASHES, CLUSTER, LOW_RANK, FEATURES, FACTOR, LONGFORMER_WINDOW = 64, 2, 128, 256, 256, 4, 512
 WARMUP_STEPS = 2
-MOST_STEPS = 10  # of one implementation in one round
 LENGTH_MULTIPLE = 512  # what every implementation can take without padding
 
 
@@ -83,7 +82,7 @@ class BigBird(nn.Module):
         from transformers.models.big_bird.modeling_big_bird import BigBirdBlockSparseAttention, BigBirdModel
 
         config = BigBirdConfig(hidden_size=WIDTH, num_attention_heads=HEADS, block_size=BLOCK, num_random_blocks=3, use_bias=False,
-                               attention_probs_dropout_prob=0.0, max_position_embeddings=max(n, 4096))  # fmt: skip
+                               attention_probs_dropout_prob=0.0, max_position_embeddings=n)  # fmt: skip
         self.attention = BigBirdBlockSparseAttention(config, seed=0)
         self.output = linear()
         blocked, band, rows, columns = BigBirdModel.create_masks_for_block_sparse_attn(torch.ones(BATCH, n), BLOCK)
@@ -122,7 +121,7 @@ class Routing(nn.Module):
         self.attention = SelfAttention(WIDTH, depth=1, max_seq_len=n, heads=HEADS, local_attn_heads=0, window_size=CLUSTER)
 
     def forward(self, x):
-        return self.attention(x)  # and the centroids' loss
+        return self.attention(x)[0]  # without the loss that draws tokens to their centroids, which ours has not
 
     def end_training_step(self):
         self.attention.global_attn.kmeans.update()
@@ -219,13 +218,14 @@ MECHANISMS = {
     "local": Mechanism([Peer("local-attention", local, PROJECTIONS)], lambda n: {"window": BLOCK}),
     "longformer": Mechanism([Peer("transformers", Longformer, {**LONGFORMER, "output.weight": "output.weight"})],
                             lambda n: {"window": LONGFORMER_WINDOW // 2, "global_tokens": 1}),
-    "bigbird": Mechanism([Peer("transformers", BigBird, differs="global are the first two blocks in ours, the first and the last in theirs; "
-                                                                "theirs draws its random blocks anew in each step")],
+    "bigbird": Mechanism([Peer("transformers", BigBird, differs="global are the first two blocks in ours, the first and the last in theirs; at 1,024 and 4,096 "
+                                                                "tokens theirs draws random blocks from the first 1,024 tokens alone")],
                          lambda n: {"block": BLOCK, "random_blocks": 3, "global_blocks": 2}),
     "reformer": Mechanism([Peer("transformers", HuggingFaceReformer, differs="theirs neither hides other buckets nor counts pairs that meet in both rounds"),
                            Peer("reformer-pytorch", reformer_pytorch, differs="as theirs of transformers (its defaults)")],
                           lambda n: {"chunk": BLOCK, "rounds": HASHES}),
-    "routing": Mechanism([Peer("routing-transformer", Routing, differs="ours gives a window of ±16 to queries that no cluster took, theirs nothing")],
+    "routing": Mechanism([Peer("routing-transformer", Routing, differs="ours gives a window of ±16 to queries that no cluster took, theirs nothing; "
+                                                                   "ours attends with normalised queries and keys, theirs only compares them with the centroids")],
                          lambda n: {"window": CLUSTER, "clusters": n // CLUSTER}),
     "sinkhorn": Mechanism([Peer("sinkhorn-transformer", sinkhorn, differs="theirs scores blocks by their mean queries and keys, without projections of "
                                                                           "their own, and takes matched keys as matched values")],

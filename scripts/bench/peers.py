@@ -1,12 +1,13 @@
-"""Our token mixers beside the public PyTorch implementations of the same mechanisms: in one process, on one LibTorch, one round after another.
+"""Our token mixers beside the public PyTorch implementations of the same mechanisms: both sides in one process, on one LibTorch, one round after another.
 
 One mixing module with its projections: d 256, 4 heads, batch 2, forward and backward. One round measures scaled_dot_product_attention (SDPA) with its
-projections, ours, theirs and, with the mode `compile`, theirs through torch.compile. Ratios are taken within a round, so that a slow phase of the machine
-meets all; tables show their medians and, in brackets, the lowest and the highest. Each mechanism has a process of its own, another one with the mode
-`tuned`: glibc's malloc set to keep freed memory. Run it on a quiet machine.
+projections, ours, theirs and, with the mode `compile`, theirs through torch.compile: of each one step that is not timed and --steps that are, beginning
+with another side in each round. Ratios are of the medians of one round, so that a slow phase of the machine meets all; tables show the median over the
+rounds and, in brackets, the lowest and the highest. Each mechanism has a process of its own, and another one with the mode `tuned`: glibc's malloc set
+to keep freed memory. Run it on a quiet machine.
 
   peers.py --setup                           makes .venv-peers with the packages of requirements.txt
-  .venv-peers/bin/python scripts/bench/peers.py [--mechanisms local,longformer] [--lengths 1024,2048,4096,8192] [--rounds 5]
+  .venv-peers/bin/python scripts/bench/peers.py [--mechanisms local,longformer] [--lengths 1024,2048,4096,8192] [--rounds 5] [--steps 3]
                                              [--modes default,tuned,compile] [--dtype float32] [--quick] [--out runs/peers]
 
 Writes OUT/peers.json (everything), OUT/peers.md (tables) and OUT/bench (records for lra-report). Exit code 2: wrong input.
@@ -110,11 +111,14 @@ def spread(values: list[float]) -> str:
 
 def table(n: int, everything: dict) -> str:
     """One row for each implementation; — where something was not measured or has failed."""
-    lines = [
-        "| mechanism | public implementation | theirs ms | ours ms | theirs × SDPA | ours × SDPA | theirs ÷ ours | compiled × SDPA | tuned malloc: theirs × SDPA "
-        "| ours × SDPA | ours × SDPA in float32 | theirs MB | ours MB | outputs differ by |",
-        "|" + "---|" * 14,
-    ]
+    modes, rounded = everything["settings"]["modes"], everything["settings"]["dtype"] == "bf16"
+    mallocs = [malloc for malloc in ("default", "tuned") if malloc in modes]
+    columns = ["mechanism", "public implementation", "theirs, ms", "ours, ms"]
+    for malloc in mallocs:
+        columns += [("" if malloc == "default" else "tuned: ") + column for column in ["ours ÷ SDPA", "theirs ÷ ours"] + ["compiled ÷ ours"] * ("compile" in modes)]
+    columns += ["ours ÷ SDPA in float32"] * rounded
+    columns += ["MB: theirs / compiled / ours" if "compile" in modes else "MB: theirs / ours", "results differ by"]
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     failures = []
     for mechanism, by_malloc in everything["results"].items():
         sides = {malloc: result["lengths"][str(n)]["sides"] for malloc, result in by_malloc.items()}
@@ -123,18 +127,22 @@ def table(n: int, everything: dict) -> str:
         for peer, differs in everything["peers"][mechanism].items():
 
             def ratio(malloc: str, name: str, reference: str) -> str:
-                found = [sides.get(malloc, {}).get(side, {}) for side in (name, reference)]
+                found = [sides[malloc].get(side, {}) for side in (name, reference)]
                 return spread(ratios(*found)) if all(side.get("status") == "ok" for side in found) else "—"
 
-            both = [sides["default"][name] for name in (peer, "ours")]
+            def value(name: str, number) -> str:
+                side = sides["default"].get(name, {})
+                return number(side) if side.get("status") == "ok" else "—"
+
+            compiled = [peer + ", compiled"] * ("compile" in modes)
             cells = [mechanism, peer]
-            cells += [f"{milliseconds(side):.1f}" if side["status"] == "ok" else "—" for side in both]
-            cells += [ratio("default", peer, "sdpa"), ratio("default", "ours", "sdpa"), ratio("default", peer, "ours")]
-            cells += [ratio("default", peer + ", compiled", "sdpa"), ratio("tuned", peer, "sdpa"), ratio("tuned", "ours", "sdpa")]
-            cells.append(ratio("default", "ours", "sdpa, float32"))
-            cells += [f"{side['peak_bytes'] / 1e6:.0f}" if side["status"] == "ok" else "—" for side in both]
-            difference = [result["sides"][peer]["difference"] for result in by_malloc["default"]["lengths"].values() if "difference" in result["sides"][peer]]
-            cells.append(f"{difference[0]:.0e}".replace("0e+00", "0") if difference else "other formula" if differs else "—")
+            cells += [value(name, lambda side: f"{milliseconds(side):.1f}") for name in (peer, "ours")]
+            for malloc in mallocs:
+                cells += [ratio(malloc, "ours", "sdpa"), *[ratio(malloc, name, "ours") for name in [peer, *compiled]]]
+            cells += [ratio("default", "ours", "sdpa, float32")] * rounded
+            cells.append(" / ".join(value(name, lambda side: f"{side['peak_bytes'] / 1e6:.0f}") for name in [peer, *compiled, "ours"]))
+            difference = sides["default"][peer].get("difference")
+            cells.append("other formula" if differs else "—" if difference is None else f"{difference:.0e}".replace("0e+00", "0"))
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines + (["", "Failed:", "", *failures] if failures else [])) + "\n"
 
@@ -143,15 +151,17 @@ def markdown(everything: dict) -> str:
     settings = everything["settings"]
     text = (
         f"One mixing module with its projections, d {settings['d_model']}, {settings['num_heads']} heads, batch {settings['batch_size']}, {settings['dtype']}, forward and "
-        f"backward, {everything['host']['threads']} threads of {everything['host']['cpu']}, PyTorch {everything['versions']['torch']}. Both sides, SDPA with projections among "
-        f"them, ran in one process, one after another, in {settings['rounds']} rounds; ratios are of one round: their median (lowest–highest). Compiled: theirs through torch.compile. "
-        "Tuned malloc: glibc told to keep freed memory. SDPA in float32: only where all else is in bfloat16. MB: the peak of what a step allocates beyond weights and input. Outputs: the largest difference with the same weights, "
-        "relative to the largest output; only where both have the same formula.\n"
+        f"backward, {everything['host']['threads']} threads of {everything['host']['cpu']}, PyTorch {everything['versions']['torch']}. Both sides, and SDPA with projections, "
+        f"ran in one process, in turn, {settings['steps']} steps each in {settings['rounds']} rounds; ratios are of one round's medians: their median (lowest–highest). Compiled: "
+        "theirs through torch.compile. Tuned: with glibc's malloc told to keep freed memory, on all sides. MB: the peak of what a step allocates beyond weights and input, "
+        "10⁶ bytes. Results: the largest difference of outputs and input gradients with the same weights, relative to the largest of them; only where both have the same "
+        "formula. Some of theirs have biases in their projections, ours have none.\n"
     )
     for n in settings["lengths"]:
         reference = [by_malloc["default"]["lengths"][str(n)]["sides"]["sdpa"] for by_malloc in everything["results"].values()]
         reference = [side for side in reference if side["status"] == "ok"]
-        said = f" (SDPA: {statistics.median(map(milliseconds, reference)):.1f} ms, {reference[0]['peak_bytes'] / 1e6:.0f} MB)" if reference else ""
+        times = sorted(map(milliseconds, reference))
+        said = f" (SDPA: {times[0]:.0f} to {times[-1]:.0f} ms, {reference[0]['peak_bytes'] / 1e6:.0f} MB)" if reference else ""
         text += f"\n### {n} tokens{said}\n\n" + table(n, everything)
     differing = [f"- {mechanism}, {peer}: {what}\n" for mechanism in everything["results"] for peer, what in everything["peers"][mechanism].items() if what]
     return text + ("\nOther formulas:\n\n" + "".join(differing) if differing else "")
@@ -247,7 +257,7 @@ def main() -> None:
     parser.add_argument("--mechanisms", help="names of our mixers, with commas (default: all that have a peer)")
     parser.add_argument("--lengths", default="1024,2048,4096,8192")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.3, help=f"for one implementation in one round: as many steps as fit, 1 to 10")
+    parser.add_argument("--steps", type=int, default=3, help="timed ones of one implementation in one round")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's default, all cores")
     parser.add_argument("--dtype", choices=["float32", "bf16"], default="float32", help="bf16: autocast, on all sides")
     parser.add_argument("--modes", default="default,tuned,compile", help="what is measured besides `default`")
@@ -258,7 +268,7 @@ def main() -> None:
     if args.setup:
         return set_up()
     if args.quick:
-        args.lengths, args.rounds, args.seconds, args.modes = "1024", 2, 0.05, "default"
+        args.lengths, args.rounds, args.steps, args.modes = "1024", 2, 1, "default"
 
     try:
         import torch
@@ -278,8 +288,8 @@ def main() -> None:
     modes = args.modes.split(",")
     if not {"default"} <= set(modes) <= {"default", "tuned", "compile"}:
         fail(f"--modes is '{args.modes}': expected default, and tuned or compile besides it, with commas")
-    if args.rounds < 1 or args.seconds <= 0 or args.threads < 0:
-        fail("--rounds and --seconds must be positive, --threads not negative")
+    if args.rounds < 1 or args.steps < 1 or args.threads < 0:
+        fail("--rounds and --steps must be positive, --threads not negative")
     out = ROOT / args.out
     if out.is_dir() and any(out.iterdir()) and not (out / "peers.json").exists():
         fail(f"{args.out} holds something else than results of this program: name an empty folder with --out")
@@ -292,7 +302,7 @@ def main() -> None:
     if build["libtorch"].split("+")[0] != torch.__version__.split("+")[0]:
         fail(f"{args.library} was built with LibTorch {build['libtorch']}, this Python has torch {torch.__version__}: they must be the same version")
 
-    task = {"library": str(library), "lengths": lengths, "rounds": args.rounds, "seconds": args.seconds, "threads": args.threads, "dtype": args.dtype}
+    task = {"library": str(library), "lengths": lengths, "rounds": args.rounds, "steps": args.steps, "threads": args.threads, "dtype": args.dtype}
     requirements = pathlib.Path(__file__).with_name("requirements.txt").read_text().splitlines()
     packages = [line.split("==")[0] for line in requirements if "==" in line]
     everything = {
@@ -309,7 +319,7 @@ def main() -> None:
     for name in names:
         sides = ["sdpa", "ours", *everything["peers"][name]]
         everything["results"][name] = {
-            malloc: run_process(task | {"mechanism": name, "malloc": malloc, "compile": "compile" in modes and malloc == "default"}, sides)
+            malloc: run_process(task | {"mechanism": name, "malloc": malloc, "compile": "compile" in modes}, sides)
             for malloc in ["default"] + ["tuned"] * ("tuned" in modes)
         }
         write_everything(out, everything)  # after each, so that an interrupted run has left what it measured
