@@ -507,7 +507,7 @@ TEST_CASE("Every parameter of the classifier gets a gradient", "[model]") {
 TEST_CASE("Under bfloat16 autocast the logits are nearly the same", "[model]") {
   const SequenceLayout layout({40, 9, 13, 2});
   for (const auto& one : mixer_cases()) {
-    for (const std::string how : {"per_sequence", "padded"}) {
+    for (const std::string how : {"per_sequence", "padded", "auto"}) {
       INFO(one.name() << " " << how);
       Sizes sizes = tiny(one, "mean", "none");
       sizes.model.mixer_layout = how;

@@ -269,4 +269,19 @@ TEST_CASE("Blocked attention with queries that see no key gives zeros and no gra
   }
 }
 
+TEST_CASE("Blocked attention: what is not a number reaches those that see it, and nobody else", "[kernels]") {
+  for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    for (const bool in_query : {true, false}) {
+      Case one({150, 40}, 1, 16, type, 8);
+      const at::NoGradGuard no_grad;
+      (in_query ? one.q : one.k)[70].fill_(std::nan(""));
+      const auto part = ops::packed_attention(one.q, one.offsets, {{one.k, one.v, {}, {}, ops::dense_pattern(150, 150, 30)}});
+      const at::Tensor places = at::arange(190), touched = in_query ? places.eq(70) : places.ge(40).logical_and(places.le(100));
+      INFO(type << (in_query ? " query" : " key"));
+      CHECK(at::equal(part.out.isnan().any(2).squeeze(1), touched));
+      CHECK(at::equal(part.log_sum.isnan().squeeze(1), touched));
+    }
+  }
+}
+
 }  // namespace lra::testing

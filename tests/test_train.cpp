@@ -431,6 +431,13 @@ TEST_CASE("runs that end badly have a status, and the next run is not harmed", "
   CHECK(record.steps_done < 8);
   CHECK_FALSE(record.test_accuracy.has_value());
 
+  // Clusters choose their tokens by numbers that are none.
+  auto routing = small_run(workspace, "routing", {{"clusters", 3}, {"window", 12}});
+  routing.train.learning_rate = 1e30;
+  routing.train.schedule = "constant";
+  routing.train.warmup_steps = 0;
+  CHECK(train(routing, workspace.path / "nan_routing").status == "nan");
+
   const auto before = lra::memory::current_bytes();
   auto large = config;
   large.train.memory_limit_gb = static_cast<double>(before + 150000) / 1073741824.0;

@@ -124,6 +124,11 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
     if (visible.defined()) context.mask = in_rectangle(visible, false);
     mixed = ops::pack_sequences(attend(pad(q, heads), pad(k, heads), pad(v, heads), context), layout.lengths(), places);
   }
+  if (visible.defined()) {  // queries that see nothing
+    std::vector<at::Tensor> blind;
+    for (const at::Tensor& some : split_sequences(visible, layout)) blind.push_back(some.any().logical_not().expand_as(some));
+    mixed = mixed.masked_fill(at::cat(blind).unsqueeze(1), 0);
+  }
   return project_output(mixed);
 }
 

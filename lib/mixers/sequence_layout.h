@@ -28,8 +28,8 @@ class SequenceLayout {
   const at::Tensor& token_ids() const { return token_ids_; }
   void set_token_ids(at::Tensor ids) { token_ids_ = std::move(ids); }
 
-  /// (T) bool, false at real tokens that no query may see (black pixels as padding); undefined: all may be seen. Mixers without the trait
-  /// `hides_keys` ignore it.
+  /// (T) bool, false at real tokens that no query may see (black pixels as padding); undefined: all may be seen. It is set for mixers with the
+  /// trait `hides_keys` alone: others need not follow it. Queries that see nothing get zeros.
   const at::Tensor& visible() const { return visible_; }
   void set_visible(at::Tensor visible) { visible_ = std::move(visible); }
 

@@ -66,7 +66,9 @@ class SparseAttention : public AttentionMixer {
       const ops::PartialAttention part = ops::dense_attention(q, k.index_select(2, columns), v.index_select(2, columns), hidden, attention_dropout());
       if (options_.merged) return part;
       ops::PartialAttention self = ops::single_key_attention(q, k, v, attention_dropout());
-      self.log_sum = self.log_sum.masked_fill(places.remainder(l).ge(l - options_.columns), masked_logit);  // these are columns
+      const at::Tensor hidden_self = real.logical_not().unsqueeze(1);
+      self.log_sum = self.log_sum.masked_fill(places.remainder(l).ge(l - options_.columns).logical_or(hidden_self), masked_logit);  // columns are in the other part
+      self.out = self.out.masked_fill(hidden_self.unsqueeze(3), 0);
       return ops::merge({part, self});
     }
     const std::int64_t stride = std::min(l, n);
@@ -96,8 +98,8 @@ class SparseAttention : public AttentionMixer {
     const auto visible_columns = context.visible.defined() ? context.visible.index_select(0, columns) : at::Tensor();
     const ops::KeySource far{last(k).index_select(0, columns), last(v).index_select(0, columns), offsets, visible_columns, ops::dense_pattern(n, n)};
     at::Tensor others = is_column.logical_not();
+    if (context.visible.defined()) others = others.logical_and(context.visible);
     if (options_.merged) {  // the near part has no columns
-      if (context.visible.defined()) others = others.logical_and(context.visible);
       return ops::packed_attention(q, layout.offsets(), {{k, v, {}, others, ops::diagonal_pattern(n, block, at::kCPU)}, far}, attention_dropout()).out;
     }
     const at::Tensor near =

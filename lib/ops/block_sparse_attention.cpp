@@ -39,11 +39,11 @@ at::Tensor whole_blocks(const at::Tensor& x, std::int64_t size) {
   return missing == 0 ? x : at::constant_pad_nd_symint(x, std::initializer_list<SymInt>{0, 0, 0, missing});
 }
 
-// The blocks of x (B, H, M, d) that `index` (B * H * lists) names: (B, H, query blocks, columns, d).
-at::Tensor gather_blocks(const at::Tensor& x, std::int64_t size, const at::Tensor& index, const SymInt& query_blocks) {
+// The blocks of x (B, H, M, d) that `index` (B, H, query blocks, S) names: (B, H, query blocks, S * size, d).
+at::Tensor gather_blocks(const at::Tensor& x, std::int64_t size, const at::Tensor& index) {
   const SymInt width = x.sym_size(3);
   const at::Tensor rows = whole_blocks(x, size).reshape_symint({-1, width * size});
-  return rows.index_select(0, index).view_symint({x.sym_size(0), x.sym_size(1), query_blocks, -1, width});
+  return rows.index_select(0, index.flatten()).view_symint({x.sym_size(0), x.sym_size(1), index.sym_size(2), index.sym_size(3) * size, width});
 }
 
 // The keys' places (B or 1, H or 1, query blocks, S * key_block), 0 where there is none, and which pairs the pattern lets through (.., query blocks,
@@ -69,7 +69,9 @@ Places places_of(const BlockPattern& pattern, const SymInt& keys) {
 PartialAttention attend(at::Tensor logits, const at::Tensor& values, const at::Tensor& hidden, double dropout) {
   if (hidden.defined()) logits = logits.masked_fill(hidden, masked_logit);
   if (logits.scalar_type() == at::kBFloat16) logits = logits.to(at::kFloat);  // sums of exponentials need more digits
-  return {at::matmul(dropped(at::softmax(logits, -1), dropout).to(values.scalar_type()), values), at::logsumexp(logits, at::IntArrayRef({-1}))};
+  PartialAttention part{at::matmul(dropped(at::softmax(logits, -1), dropout).to(values.scalar_type()), values), at::logsumexp(logits, at::IntArrayRef({-1}))};
+  if (hidden.defined()) part.out.masked_fill_(part.log_sum.lt(masked_logit / 2).unsqueeze(-1), 0);  // as the kernel: zeros where there is no key
+  return part;
 }
 
 }  // namespace
@@ -83,9 +85,9 @@ PartialAttention block_sparse_attention(const at::Tensor& q, const at::Tensor& k
   const auto places = q.options().dtype(at::kLong);
 
   const at::Tensor first_blocks = (at::arange(batch, places).view({-1, 1, 1, 1}) * heads + at::arange(heads, places).view({1, -1, 1, 1})) * all_key_blocks;
-  const at::Tensor index = (first_blocks + lists.clamp(0, all_key_blocks - 1)).flatten();
+  const at::Tensor index = first_blocks + lists.clamp(0, all_key_blocks - 1);
   const at::Tensor queries = whole_blocks(scaled(q), pattern.query_block).reshape_symint({batch, heads, query_blocks, pattern.query_block, q.sym_size(3)});
-  at::Tensor logits = at::matmul(queries, gather_blocks(k, pattern.key_block, index, query_blocks).transpose(-2, -1));
+  at::Tensor logits = at::matmul(queries, gather_blocks(k, pattern.key_block, index).transpose(-2, -1));
 
   const auto [key_places, visible] = places_of(pattern, keys);
   at::Tensor seen = visible;
@@ -95,7 +97,7 @@ PartialAttention block_sparse_attention(const at::Tensor& q, const at::Tensor& k
     seen = seen.logical_and(real.gather(3, at_places).unsqueeze(3));
   }
   if (change_logits) logits = change_logits(logits, key_places);
-  PartialAttention part = attend(logits, gather_blocks(v, pattern.key_block, index, query_blocks), seen.logical_not(), dropout);
+  PartialAttention part = attend(logits, gather_blocks(v, pattern.key_block, index), seen.logical_not(), dropout);
   part.out = part.out.flatten(2, 3).narrow_symint(2, 0, n);
   part.log_sum = part.log_sum.flatten(2, 3).narrow_symint(2, 0, n);
   return part;

@@ -11,6 +11,8 @@
 
 #include <algorithm>
 
+#include "ops/autograd.h"
+
 namespace lra::ops {
 namespace {
 
@@ -47,6 +49,7 @@ struct Embeddings : torch::autograd::Function<Embeddings> {
   }
 
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
+    refuse_second_derivative("embeddings");
     RECORD_FUNCTION("lra::embeddings_backward", std::vector<c10::IValue>({gradients[0]}));
     const tensor_list saved = context->get_saved_variables();
     const auto rows = context->saved_data["rows"].toIntVector();

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/autograd.h"
 #include "ops/on_threads.h"
 #include "ops/rows_in_line.h"
 
@@ -203,6 +204,7 @@ struct FeatureAttention : torch::autograd::Function<FeatureAttention> {
     return result[0];
   }
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
+    refuse_second_derivative("feature_attention");
     const tensor_list saved = context->get_saved_variables();
     const auto& problem = *c10::static_intrusive_pointer_cast<Problem>(context->saved_data["problem"].toCapsule());
     RECORD_FUNCTION("lra::feature_attention_backward", recorded(problem, {saved[0], saved[1], saved[2], saved[4], gradients[0]}, 4, 4));

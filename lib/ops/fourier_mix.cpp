@@ -151,7 +151,7 @@ struct FourierMix : torch::autograd::Function<FourierMix> {
   }
   static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context, torch::autograd::tensor_list gradients) {
     auto& kept = context->saved_data;
-    return {transform(gradients[0], kept["lengths"].toIntVector(), kept["length"].toInt(), kept["fused"].toBool()), {}, {}, {}};
+    return {fourier_mix(gradients[0], kept["lengths"].toIntVector(), kept["length"].toInt(), kept["fused"].toBool()), {}, {}, {}};
   }
 };
 

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "ops/cpu/kernels.h"
+#include "ops/autograd.h"
 #include "ops/fused/kernels.h"
 #include "ops/on_threads.h"
 #include "ops/projections.h"
@@ -120,8 +121,6 @@ Dropout dropout_of(double probability, std::int64_t seed, std::int64_t first = 0
 }
 
 Dropout saved_dropout(AutogradContext* context) { return dropout_of(context->saved_data["dropout"].toDouble(), context->saved_data["seed"].toInt()); }
-
-void refuse_second_derivative(const char* name) { TORCH_CHECK(!at::GradMode::is_enabled(), name, " has no second derivative"); }
 
 struct ResidualNorm : torch::autograd::Function<ResidualNorm> {
   static tensor_list forward(AutogradContext* context, const std::optional<at::Tensor>& x_, const at::Tensor& y_, const std::optional<at::Tensor>& y_bias, const at::Tensor& weight,
@@ -456,8 +455,6 @@ struct FeedForwardFunction : torch::autograd::Function<FeedForwardFunction> {
     return result;
   }
 };
-
-std::optional<at::Tensor> if_defined(const at::Tensor& tensor) { return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt; }
 
 at::Tensor drop(const at::Tensor& x, double probability) { return probability > 0 ? at::dropout(x, probability, true) : x; }
 

@@ -11,6 +11,7 @@
 #include <numeric>
 #include <optional>
 
+#include "ops/autograd.h"
 #include "ops/packed_attention.h"
 
 namespace lra::ops {
@@ -83,6 +84,7 @@ struct MapPlaces : torch::autograd::Function<MapPlaces> {
   }
 
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
+    refuse_second_derivative("map_places");
     const tensor_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], grad = gradients[0].contiguous();
     auto& data = context->saved_data;
@@ -185,6 +187,7 @@ struct CompressPlaces : torch::autograd::Function<CompressPlaces> {
   }
 
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
+    refuse_second_derivative("compress_places");
     const tensor_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], grad = gradients[0].contiguous();
     const std::int64_t stride = context->saved_data["stride"].toInt(), kernel = weight.size(1);

@@ -14,6 +14,7 @@
 #include <span>
 #include <type_traits>
 
+#include "ops/autograd.h"
 #include "ops/cpu/kernels.h"
 #include "ops/on_threads.h"
 #include "ops/rows_in_line.h"
@@ -152,8 +153,7 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, c
                         .round_step = heads * tokens,
                         .rounds = rounds,
                         .round = round,
-                        .log_counts = log_counts.data(),
-                        .self_last = true};
+                        .log_counts = log_counts.data()};
     }
     block.first_round = round == 0;
     block.last_round = round + 1 == rounds;
@@ -446,6 +446,7 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
     return {out, log_sum};
   }
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
+    refuse_second_derivative("packed_attention");
     const auto saved = context->get_saved_variables();
     const auto& problem = *c10::static_intrusive_pointer_cast<Problem>(context->saved_data["problem"].toCapsule());
     const at::TensorList keys_and_values = at::TensorList(saved).slice(3);

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "ops/autograd.h"
+
 namespace lra::ops {
 namespace {
 
@@ -49,8 +51,6 @@ at::Tensor pack(const at::Tensor& padded, at::IntArrayRef lengths, const at::Ten
 
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
-
-std::optional<at::Tensor> if_defined(const at::Tensor& tensor) { return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt; }
 
 // Each is the other's derivative: padding adds zeros, packing drops what was there.
 struct Pad : torch::autograd::Function<Pad> {

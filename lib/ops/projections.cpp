@@ -12,6 +12,7 @@
 
 #include <algorithm>
 
+#include "ops/autograd.h"
 #include "ops/cpu/kernels.h"
 
 namespace lra::ops {
@@ -133,12 +134,14 @@ struct Projections : torch::autograd::Function<Projections> {
   }
 
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
+    refuse_second_derivative("projections");
     const auto saved = context->get_saved_variables();
     const at::Tensor& x = saved[0];
     const at::TensorList weights = at::TensorList(saved).slice(1);
     const bool has_biases = context->saved_data["biases"].toInt() > 0;
     at::Tensor of_x;
     tensor_list of_weights(weights.size()), of_biases(has_biases ? weights.size() : 0);
+    if (std::none_of(gradients.begin(), gradients.end(), [](const at::Tensor& gradient) { return gradient.defined(); })) return tensor_list(1 + weights.size() + of_biases.size());
     if (projections_have_kernel(x, weights)) {
       std::vector<MapTensors> tensors;
       std::vector<std::size_t> numbers;
@@ -182,6 +185,10 @@ bool projections_have_kernel(const at::Tensor& x, at::TensorList weights) {
 
 std::vector<at::Tensor> projections(const at::Tensor& x, const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& biases) {
   const bool has_biases = !biases.empty() && biases[0].defined();
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    TORCH_CHECK(x.dim() == 2 && weights[i].dim() == 2 && weights[i].size(1) == x.size(1) && (!has_biases || biases[i].numel() == weights[i].size(0)), "projections: ", x.sizes(),
+                " times the transpose of ", weights[i].sizes(), has_biases ? " with a bias" : "");
+  }
   if (at::autocast::is_autocast_enabled(x.device().type())) {  // casts x once for all
     std::vector<at::Tensor> outputs;
     for (std::size_t i = 0; i < weights.size(); ++i) outputs.push_back(at::linear(x, weights[i], has_biases ? biases[i] : at::Tensor()));

@@ -9,7 +9,9 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 
+#include "ops/autograd.h"
 #include "ops/cpu/kernels.h"
 #include "ops/on_threads.h"
 #include "ops/rows_in_line.h"
@@ -139,6 +141,9 @@ class Head {
     const auto matrix = [&](T* data, std::int64_t rows, std::int64_t columns) { return at::from_blob(data, {rows, columns}, x.options()); };
     at::Tensor products = matrix(products_, problem_.clusters, n_);
     at::mm_out(products, t_.centroids[head_], matrix(normalised, n_, d_).t());
+    // What is not a number has no place in an order: as if it were the smallest.
+    constexpr T smallest = -std::numeric_limits<T>::infinity();
+    for (std::int64_t i = 0; i < problem_.clusters * n_; ++i) products_[i] = products_[i] > smallest ? products_[i] : smallest;
     for (std::int64_t cluster = 0; cluster < problem_.clusters; ++cluster) {
       const T* const product = products_ + cluster * n_;
       const T least = least_taken(product);
@@ -330,6 +335,7 @@ struct RoutingAttention : torch::autograd::Function<RoutingAttention> {
     return {t.out, sums, counts};
   }
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
+    refuse_second_derivative("routing_attention");
     const auto saved = context->get_saved_variables();
     const auto& problem = *c10::static_intrusive_pointer_cast<Problem>(context->saved_data["problem"].toCapsule());
     const at::Tensor& q = saved[0];

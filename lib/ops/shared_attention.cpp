@@ -14,6 +14,7 @@
 #include <optional>
 #include <vector>
 
+#include "ops/autograd.h"
 #include "ops/masked_logit.h"
 
 namespace lra::ops {
@@ -56,8 +57,10 @@ struct Shared {
   at::Tensor weights(const Group& group, std::int64_t h, std::int64_t row, std::int64_t count) const {
     at::Tensor block = logits.select(0, h).narrow(0, row, count);
     block = right.defined() ? at::mm(block, right.select(0, h).narrow(0, 0, group.n).t()) : block.narrow(1, 0, group.n);
-    if (visible.defined()) block = block.masked_fill(visible.narrow(0, group.first[0], group.n).logical_not(), masked_logit);
-    return at::_softmax(block, -1, false);
+    const at::Tensor hidden = visible.defined() ? visible.narrow(0, group.first[0], group.n).logical_not() : at::Tensor();
+    if (visible.defined()) block = block.masked_fill(hidden, masked_logit);
+    const at::Tensor weights = at::_softmax(block, -1, false);
+    return visible.defined() ? weights.masked_fill(hidden, 0) : weights;  // where nothing is visible
   }
 };
 
@@ -97,6 +100,7 @@ struct SharedAttention : torch::autograd::Function<SharedAttention> {
   }
 
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
+    refuse_second_derivative("shared_attention");
     const tensor_list saved = context->get_saved_variables();
     const Shared shared{saved[0], saved[1], saved[2], saved[3]};
     const at::Tensor &v = shared.v, &right = shared.right, grad = gradients[0].contiguous();
@@ -143,8 +147,6 @@ struct SharedAttention : torch::autograd::Function<SharedAttention> {
     return {grad_v, grad_logits, grad_right, {}, {}};
   }
 };
-
-std::optional<at::Tensor> if_defined(const at::Tensor& tensor) { return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt; }
 
 }  // namespace
 

@@ -115,10 +115,12 @@ Arguments arguments_of(const Pattern<std::int64_t>& p, const Tensor& q, const Te
   if (p.key_offsets) source.offsets = read_offsets("key_offsets", *p.key_offsets, k.size(0));
   std::int64_t longest = 0;
   for (std::size_t s = 1; s < offsets.size(); ++s) longest = std::max(longest, (offsets[s] - offsets[s - 1] - 1) / p.stride + 1);
-  TORCH_CHECK_VALUE((longest - 1) / p.query_block < p.key_blocks.size(2), "packed_attention: key_blocks has lists for ", p.key_blocks.size(2), " query blocks of ",
+  TORCH_CHECK_VALUE(longest == 0 || (longest - 1) / p.query_block < p.key_blocks.size(2), "packed_attention: key_blocks has lists for ", p.key_blocks.size(2), " query blocks of ",
                     p.query_block, " places, but there are ", longest, " places");
-  // Blocks beyond the keys are none; so are those whose places would overflow.
-  source.pattern = {p.query_block, p.key_block, p.key_blocks.clamp_max(k.size(0)), p.band};
+  // Nothing is larger than there are places, so that no sum overflows; blocks beyond the keys are none.
+  const std::int64_t places = std::max<std::int64_t>(1, std::max(longest, k.size(0))), key_block = std::min(p.key_block, places);
+  const Tensor lists = p.key_blocks.masked_fill(p.key_blocks.gt(places / key_block), -1);
+  source.pattern = {std::min(p.query_block, places), key_block, lists, p.band ? std::optional(std::min(*p.band, places)) : std::nullopt};
   return arguments;
 }
 
@@ -136,6 +138,9 @@ Three backward_cpu(const Pattern<std::int64_t>& p, const OptionalTensor& grad_ou
                    const Tensor& k, const Tensor& v) {
   const at::NoGradGuard no_grad;
   const auto [offsets, source] = arguments_of(p, q, k, v);
+  const auto has_shape = [](const OptionalTensor& x, at::IntArrayRef shape) { return !x || x->sizes() == shape; };
+  TORCH_CHECK_VALUE(has_shape(out, q.sizes()) && has_shape(grad_out, q.sizes()) && has_shape(log_sum, {q.size(0), q.size(1)}) && has_shape(grad_log_sum, {q.size(0), q.size(1)}),
+                    "packed_attention_backward: results or their gradients have other shapes than the results of q ", q.sizes());
   const auto gradients = packed_attention_backward({grad_out.value_or(Tensor()), grad_log_sum.value_or(Tensor())}, {out, log_sum}, q, offsets, source, p.stride);
   return {gradients[0], gradients[1], gradients[2]};
 }
@@ -209,8 +214,8 @@ Two block_sparse(const Tensor& q, const Tensor& k, const Tensor& v, const Option
   check_shapes(p, rows(q), rows(k), rows(v));
   const auto number = [](const SymInt& x) { return x.guard_int(__FILE__, __LINE__); };
   const auto part = block_sparse_attention(q, k, v, key_mask, {number(query_block), number(key_block), key_blocks, band ? std::optional(number(*band)) : std::nullopt});
-  // As from the kernel: zeros where there is no key, and sums of exponentials in float32 at least.
-  return {part.out.masked_fill(part.log_sum.lt(masked_logit / 2).unsqueeze(-1), 0), q.scalar_type() == at::kDouble ? part.log_sum : part.log_sum.to(at::kFloat)};
+  // As from the kernel: sums of exponentials in float32 at least.
+  return {part.out, q.scalar_type() == at::kDouble ? part.log_sum : part.log_sum.to(at::kFloat)};
 }
 
 // --- fourier_mix

@@ -48,7 +48,8 @@ class MixerClass : public torch::CustomClassHolder {
  public:
   MixerClass(const std::string& name, const std::string& options_json, std::int64_t d_model, std::int64_t num_heads, std::int64_t max_length, bool bias,
              std::int64_t seed)
-      : mixer_(translated([&] {
+      : d_model_(d_model),
+        mixer_(translated([&] {
           return make(name, options_json,
                       {.d_model = d_model,
                        .d_qkv = d_model,
@@ -60,8 +61,8 @@ class MixerClass : public torch::CustomClassHolder {
 
   at::Tensor forward(const at::Tensor& x, const std::vector<std::int64_t>& lengths) {
     const SequenceLayout layout(lengths);
-    TORCH_CHECK_VALUE(x.dim() == 2 && x.size(0) == layout.tokens(), "x has the shape ", x.sizes(), ", but the lengths add up to ", layout.tokens(),
-                      " tokens: expected (", layout.tokens(), ", d_model)");
+    TORCH_CHECK_VALUE(x.dim() == 2 && x.size(0) == layout.tokens() && x.size(1) == d_model_, "x has the shape ", x.sizes(), ", but the lengths add up to ", layout.tokens(),
+                      " tokens and d_model is ", d_model_, ": expected (", layout.tokens(), ", ", d_model_, ")");
     return translated([&] { return mixer_->forward(x, layout); });
   }
 
@@ -76,6 +77,7 @@ class MixerClass : public torch::CustomClassHolder {
   void end_training_step() { mixer_->end_training_step(); }
 
  private:
+  std::int64_t d_model_;
   std::shared_ptr<Mixer> mixer_;
 };
 

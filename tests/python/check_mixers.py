@@ -92,6 +92,7 @@ for sentence, action in {
     "options_json": lambda: Mixer("local", "{", WIDTH, HEADS, LONGEST, True, 0),
     "no multiple of num_heads": lambda: Mixer("local", "{}", WIDTH, 3, LONGEST, True, 0),
     "the lengths add up to": lambda: mixer("linear", {}).forward(x, [3]),
+    "d_model is 64: expected (100, 64)": lambda: Mixer("linear", "{}", 64, 2, 1024, False, 0).forward(torch.randn(100, 128), [100]),
 }.items():
     try:
         action()
@@ -100,4 +101,19 @@ for sentence, action in {
         found = f"{type(error).__name__}: {error}"
     check(found.startswith("ValueError") and sentence in found and "\n" not in found, f"expected a ValueError with '{sentence}' in one line, found {found}")
     print(found)
+
+# Second derivatives are refused, or right.
+def twice(mix):
+    (gradient,) = torch.autograd.grad(mix(rows).pow(3).sum(), rows, create_graph=True)
+    return torch.autograd.grad(gradient.pow(2).sum(), rows)[0]
+
+
+rows = torch.randn(13, WIDTH, requires_grad=True)
+for name in set(names) - {"none"}:  # which is LibTorch's operators alone
+    made = mixer(name, json.loads((ROOT / f"configs/mixers/{name}.json").read_text())["test"]["options"])
+    try:
+        found, wanted = twice(lambda x: made.forward(x, [13])), twice(lambda x: torch.fft.fft2(F.pad(x, (0, 0, 0, LONGEST - 13))).real[:13])  # noqa: B023
+        check(name == "fnet" and close(found / wanted.abs().max(), wanted / wanted.abs().max()), f"{name}: a wrong second derivative")
+    except RuntimeError as error:
+        check("has no second derivative" in str(error) and name != "fnet", f"{name}: a second derivative: {error}")
 print(f"{len(names)} mixers: {', '.join(names)}")

@@ -267,6 +267,18 @@ for n in (40, 77):
         out, log_sum = elsewhere(*(x.detach().to("meta") for x in compile_arguments(n)))
     check(out.shape == (1, 2, n, 4) and log_sum.shape == (1, 2, n), f"compiled for other devices: {tuple(out.shape)}, {tuple(log_sum.shape)}")
 
+# --- extremes: nothing to do, and numbers that no sum can hold
+
+nothing = numbers(2, 2, 0, 4)
+for device in ("cpu", "meta"):
+    out, log_sum = blocks(*(x.to(device) for x in (nothing, nothing, nothing)), None, torch.zeros(1, 1, 0, 1, dtype=torch.int64, device=device), 4, 4)
+    check(out.shape == (2, 2, 0, 4) and log_sum.shape == (2, 2, 0), f"no tokens on {device}: {tuple(out.shape)}, {tuple(log_sum.shape)}")
+q, k, v, offsets, *_ = packed_case([5, 8], 2, 4, blocks=(4, 4))
+wanted, _ = packed(q, k, v, offsets, None, torch.zeros(1, 1, 1, 1).long(), 8, 8)
+for size, band in (2**61, None), (2**63 - 1, None), (8, 2**63 - 1):
+    out, _ = packed(q, k, v, offsets, None, torch.tensor([0, 1, 4, 2**62]).view(1, 1, 1, 4), size, size, band=band)
+    check(torch.equal(out, wanted), f"blocks of {size} places, band {band}: another result than without")
+
 # --- mistakes are sentences
 
 q, k, v, offsets, mask, key_blocks, query_block, key_block, _, _, _ = packed_case([5, 8], 2, 4, blocks=(4, 4))
@@ -284,6 +296,8 @@ for sentence, action in {
     "lists for 1 query blocks of 4 places, but there are 8 places": lambda: packed(q, k, v, offsets, mask, torch.zeros(1, 1, 1, 1).long(), 4, 4),
     "names a block twice": lambda: packed(q, k, v, offsets, mask, torch.ones(1, 1, 2, 2).long(), 4, 4),
     "stride 0 must be at least 1": lambda: packed(q, k, v, offsets, *rest, stride=0),
+    "packed_attention_backward: results or their gradients have other shapes": lambda: torch.ops.lra.packed_attention_backward(
+        q[:3], None, q, q[..., 0], q, k, v, offsets, *rest, None, 1, None),
     "expected dense tensors on the CPU, found": lambda: packed(*(x.to_mkldnn() for x in (q.float(), k.float(), v.float())), offsets, *rest),
     "expected q (B, H, N, d) and k, v (B, H, M, d)": lambda: blocks(rectangle, rectangle[0], rectangle[0], None, key_blocks, 4, 4),
     "expected key_mask (1, 6) bool": lambda: blocks(rectangle, rectangle, rectangle, mask, key_blocks, 4, 4),

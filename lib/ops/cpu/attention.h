@@ -275,7 +275,7 @@ LRA_INLINE void count_meetings(const QueryBlock<T>& block, const Queries<T>& que
       Integers<T> count = {};
       for (std::int64_t round = 0; round < meetings.rounds; ++round) count -= meet(round);
       Vector<T> logit = load(logits);
-      if (meetings.self_last) logit = load(queries.number + i) == key_number ? all(static_cast<T>(-1e5)) : logit;
+      logit = load(queries.number + i) == key_number ? all(static_cast<T>(-1e5)) : logit;  // a token sees itself only if it meets nobody else
       for (std::int64_t c = 2; c <= meetings.rounds; ++c) logit = count == all_equal(static_cast<std::int32_t>(c)) ? logit - meetings.log_counts[c] : logit;
       store(logits, meet(meetings.round) ? logit : all(hidden_logit<T>));
     }
@@ -348,7 +348,7 @@ LRA_INLINE void attend_forward(const QueryBlock<T>& block, const AttentionScratc
     for (std::int64_t i = 0; i < padded; i += step) {
       const Vector<T> before = load(s.largest + i);
       Vector<T> largest = before;
-      for (std::int64_t j = 0; j < tile.count; ++j) largest = larger<T>(largest, load(s.weights + j * padded + i));
+      for (std::int64_t j = 0; j < tile.count; ++j) largest = larger<T>(load(s.weights + j * padded + i), largest);
       Vector<T> sum = {};
       for (std::int64_t j = 0; j < tile.count; ++j) {
         const Vector<T> weight = exponential(load(s.weights + j * padded + i) - largest);
@@ -375,7 +375,7 @@ LRA_INLINE void attend_forward(const QueryBlock<T>& block, const AttentionScratc
     const std::int64_t row = token(block.q, block.first + i);
     T* const out = block.out.data + token(block.out, block.first + i) * block.out.step;
     T& log_sum = block.log_sum[row * block.log_sum_step];
-    const bool none = s.largest[i] <= hidden_logit<T> / 2;
+    const bool none = s.largest[i] <= hidden_logit<T> / 2 && s.sum[i] == s.sum[i];  // the sum is no number if no logit is one
     if (!block.last_round) {
       copy_row(s.sums + i * width, block.d, none ? T{0} : T{1}, out, block.d);
       log_sum = s.largest[i];

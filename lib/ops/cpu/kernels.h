@@ -34,14 +34,13 @@ struct KeyPart {
 };
 
 /// Several hash rounds whose pairs count once: a query i meets key j in round r if own[r][j] is own[r][i] or before[r][i], all numbered by
-/// token. Null where there are none.
+/// token. A token sees itself only if it meets nobody else. Null where there are none.
 template <class T>
 struct Meetings {
   const std::int32_t *own = nullptr, *before = nullptr;
   std::int64_t round_step = 0;  ///< from one round to the next
   std::int64_t rounds = 0, round = 0;
   const T* log_counts = nullptr;  ///< logarithms of 0 (not read) .. rounds
-  bool self_last = false;         ///< a token sees itself only if it meets nobody else
 };
 
 /// Weights of a query and a key are dropped where a 16-bit number is below `drop_below`, the others multiplied by `scale`. The number is a function of the
@@ -197,7 +196,7 @@ constexpr std::int64_t fourier_scratch(std::int64_t size) { return 4 * 32 * size
 struct Kernels {
   const char* name;
   std::int64_t vector_bytes;
-  /// Numbers of scratch memory, 64-byte aligned, that a call needs.
+  /// Numbers of scratch memory that a call needs.
   std::int64_t (*attention_scratch)(std::int64_t d);
   void (*attention_forward_float)(const QueryBlock<float>&, float* scratch);
   void (*attention_backward_float)(const QueryBlock<float>&, float* scratch);

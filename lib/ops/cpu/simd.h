@@ -1,4 +1,4 @@
-// Vectors and small dense products for one instruction set: included by plain.cpp, avx2.cpp and avx512.cpp inside a namespace of their own, after
+// Vectors and small dense products for one instruction set: included by each file with kernels of one inside a namespace of its own, after
 // LRA_VECTOR_BYTES. No include guard is wanted: each includes it once.
 
 template <class T>
@@ -48,6 +48,7 @@ template <class T>
 LRA_INLINE Vector<T> all(T x) {
   return x - Vector<T>{};
 }
+// b where one is not a number.
 template <class T>
 LRA_INLINE Vector<T> larger(Vector<T> a, Vector<T> b) {
   return a > b ? a : b;
@@ -75,11 +76,11 @@ LRA_INLINE T largest_of(Vector<T> v) {
 }
 constexpr std::int64_t whole(std::int64_t n, std::int64_t lanes) { return (n + lanes - 1) / lanes * lanes; }
 
-/// e^x for x <= 88: about one unit in the last place; 0 below -87 (AVX-512: where it underflows).
+/// e^x for x <= 88: about one unit in the last place; 0 below -87 (AVX-512: where it underflows). What is not a number stays so.
 LRA_INLINE Vector<float> exponential(Vector<float> x) {
 #if defined(__AVX512F__)
   // x / ln 2 = n + f, |f| <= 1/2; 2^f by a polynomial whose largest relative error, 2e-9, is least.
-  const Vector<float> clamped = larger<float>(x, all(-200.0f));  // below, f would not stay within 1/2
+  const Vector<float> clamped = larger<float>(all(-200.0f), x);  // below, f would not stay within 1/2
   const Vector<float> n = _mm512_roundscale_ps(clamped * 1.44269504088896341f, _MM_FROUND_TO_NEAREST_INT);
   const Vector<float> f = (clamped * 1.442695022f - n) + clamped * 1.92596299e-8f;  // 1 / ln 2 in two pieces
   Vector<float> p = all(1.5353362e-4f);
@@ -94,7 +95,7 @@ LRA_INLINE Vector<float> exponential(Vector<float> x) {
   // x = n ln 2 + r, |r| <= ln 2 / 2; the polynomial is the Taylor series' with minimax coefficients (Cephes).
   const Vector<float> shift = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to whole numbers
   const Vector<float> low = all(-87.0f);
-  const Vector<float> clamped = larger<float>(x, low);
+  const Vector<float> clamped = larger<float>(low, x);
   const Vector<float> biased = clamped * 1.44269504088896341f + shift;
   const Vector<float> n = biased - shift;
   Vector<float> r = clamped - n * 0.693359375f;
@@ -112,7 +113,7 @@ LRA_INLINE Vector<float> exponential(Vector<float> x) {
   bits += scale << 23;  // the rounded n lies in the lowest bits of `biased`
   Vector<float> result;
   __builtin_memcpy(&result, &bits, sizeof result);
-  return x < low ? Vector<float>{} : result;
+  return x < low ? Vector<float>{} : x == x ? result : x;
 #endif
 }
 LRA_INLINE Vector<double> exponential(Vector<double> x) {
