@@ -1,10 +1,11 @@
 """Training step times of lra-run and of the same model in eager PyTorch (eager_pytorch.py), measured alternately on the same machine.
 
-One round measures, for each mixer: lra-run, eager PyTorch padded to 2000, eager PyTorch padded to the batch's longest. All keep freed memory: lra-run by its
-own allocator, eager PyTorch by settings of glibc's malloc. Ratios are taken within a round, so that a slow phase of the machine meets both sides; the table
+One round measures, for each mixer: lra-run, eager PyTorch padded to 2000, eager PyTorch padded to the batch's longest. lra-run keeps freed memory by an allocator
+of its own; with `--malloc tuned` so does eager PyTorch, by settings of glibc's malloc. Ratios are taken within a round, so that a slow phase of the machine meets both sides; the table
 shows their medians. Run it on a quiet machine.
 
-  python3 scripts/bench/compare_step_time.py [--data-dir data] [--mixers linear,linformer,flash] [--rounds 3] [--out runs/step_time]
+  python3 scripts/bench/compare_step_time.py [--data-dir data] [--mixers linear,linformer,flash] [--malloc default] [--rounds 3]
+                                             [--out runs/step_time]
 
 Writes OUT/step_time.json (every pair) and OUT/step_time.md.
 """
@@ -47,7 +48,8 @@ def measure_lra(program: str, mixer: str, args) -> dict:
 
 def measure_eager(python: str, mixer: str, pad: str, args) -> dict:
     return json.loads(run([python, "scripts/bench/eager_pytorch.py", "--mixer", mixer, "--pad", pad, "--steps", str(args.steps),
-                           "--threads", str(args.threads), "--data", f"{args.data_dir}/listops/basic_train.tsv"], TUNED))  # fmt: skip
+                           "--threads", str(args.threads), "--data", f"{args.data_dir}/listops/basic_train.tsv"],
+                          TUNED if args.malloc == "tuned" else {}))  # fmt: skip
 
 
 def median_speed(record: dict) -> float:
@@ -58,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", default="data")
     parser.add_argument("--mixers", default="linear,linformer,flash")
+    parser.add_argument("--malloc", choices=["default", "tuned"], default="default", help="of eager PyTorch; tuned: keeps freed memory")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20, help="timed steps of one measurement")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores, on both sides")
@@ -95,7 +98,7 @@ def main() -> None:
     eager, lra = details[mixers[0]]["eager_full"], details[mixers[0]]["lra"]
     result = {
         "what": "training steps per second, forward + backward + optimiser, profile small on ListOps, batch 32, no dropout",
-        "eager_environment": TUNED,
+        "eager_malloc": args.malloc,
         "machine": {"host": platform.node(), "cores": os.cpu_count(), "load_at_end": os.getloadavg()[0]},
         "torch": eager["torch"],
         "threads": eager["threads"],
@@ -107,7 +110,7 @@ def main() -> None:
     }
     lines = [
         f"Training steps per second on ListOps, profile `small`, batch {eager['batch_size']}, no dropout, {eager['threads']} threads; median of {args.rounds} "
-        f"alternating rounds of {args.steps} steps. Eager PyTorch {eager['torch']} with a malloc that keeps freed memory. The ratio is that of the rounds' median (lowest to highest).",
+        f"alternating rounds of {args.steps} steps. Eager PyTorch {eager['torch']}, {args.malloc} malloc. The ratio is that of the rounds' median (lowest to highest).",
         "",
         "| mixer | lra-run | eager, padded to 2000 | ratio | eager, padded to the longest | ratio |",
         "|---|---|---|---|---|---|",

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def kernel_attention(layer, hidden_states, attention_mask=None, is_index_masked=None, is_index_global_attn=None, is_global_attn=None, output_attentions=False):
+def kernel_attention(layer, hidden_states, attention_mask, is_index_masked, is_index_global_attn, is_global_attn=None, output_attentions=False):
     """LongformerSelfAttention.forward. hidden_states (B, N, D); is_index_masked, is_index_global_attn (B, N) bool: padding, and tokens with global attention."""
     if output_attentions or layer.training and layer.dropout > 0:
         raise ValueError("the kernel has neither weights to show nor dropout: output_attentions must be False and attention_probs_dropout_prob 0")
