@@ -422,21 +422,19 @@ TEST_CASE("runs that end badly have a status, and the next run is not harmed", "
   auto config = small_run(workspace);
   config.train.train_steps = 8;
 
-  auto exploding = config;
-  exploding.train.learning_rate = 1e30;
-  exploding.train.schedule = "constant";
-  exploding.train.warmup_steps = 0;
-  auto record = train(exploding, workspace.path / "nan");
+  const auto exploding = [](lra::RunConfig run) {
+    run.train.learning_rate = 1e30;
+    run.train.schedule = "constant";
+    run.train.warmup_steps = 0;
+    return run;
+  };
+  auto record = train(exploding(config), workspace.path / "nan");
   CHECK(record.status == "nan");
   CHECK(record.steps_done < 8);
   CHECK_FALSE(record.test_accuracy.has_value());
 
   // Clusters choose their tokens by numbers that are none.
-  auto routing = small_run(workspace, "routing", {{"clusters", 3}, {"window", 12}});
-  routing.train.learning_rate = 1e30;
-  routing.train.schedule = "constant";
-  routing.train.warmup_steps = 0;
-  CHECK(train(routing, workspace.path / "nan_routing").status == "nan");
+  CHECK(train(exploding(small_run(workspace, "routing", {{"clusters", 3}, {"window", 12}})), workspace.path / "nan_routing").status == "nan");
 
   const auto before = lra::memory::current_bytes();
   auto large = config;

@@ -22,8 +22,8 @@
 #include <string>
 #include <vector>
 
-#include "ops/cpu/kernels.h"
 #include "ops/autograd.h"
+#include "ops/cpu/kernels.h"
 #include "ops/fused/kernels.h"
 #include "ops/on_threads.h"
 #include "ops/projections.h"

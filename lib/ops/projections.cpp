@@ -141,7 +141,8 @@ struct Projections : torch::autograd::Function<Projections> {
     const bool has_biases = context->saved_data["biases"].toInt() > 0;
     at::Tensor of_x;
     tensor_list of_weights(weights.size()), of_biases(has_biases ? weights.size() : 0);
-    if (std::none_of(gradients.begin(), gradients.end(), [](const at::Tensor& gradient) { return gradient.defined(); })) return tensor_list(1 + weights.size() + of_biases.size());
+    const auto defined = [](const at::Tensor& gradient) { return gradient.defined(); };
+    if (std::none_of(gradients.begin(), gradients.end(), defined)) return tensor_list(1 + weights.size() + of_biases.size());
     if (projections_have_kernel(x, weights)) {
       std::vector<MapTensors> tensors;
       std::vector<std::size_t> numbers;

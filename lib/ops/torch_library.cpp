@@ -14,7 +14,6 @@
 
 #include "ops/block_sparse_attention.h"
 #include "ops/fourier_mix.h"
-#include "ops/masked_logit.h"
 #include "ops/packed_attention.h"
 
 namespace lra::ops {
@@ -119,8 +118,7 @@ Arguments arguments_of(const Pattern<std::int64_t>& p, const Tensor& q, const Te
                     p.query_block, " places, but there are ", longest, " places");
   // Nothing is larger than there are places, so that no sum overflows; blocks beyond the keys are none.
   const std::int64_t places = std::max<std::int64_t>(1, std::max(longest, k.size(0))), key_block = std::min(p.key_block, places);
-  const Tensor lists = p.key_blocks.masked_fill(p.key_blocks.gt(places / key_block), -1);
-  source.pattern = {std::min(p.query_block, places), key_block, lists, p.band ? std::optional(std::min(*p.band, places)) : std::nullopt};
+  source.pattern = {std::min(p.query_block, places), key_block, p.key_blocks.clamp_max(places / key_block + 1), p.band ? std::optional(std::min(*p.band, places)) : std::nullopt};
   return arguments;
 }
 

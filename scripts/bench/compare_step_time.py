@@ -1,8 +1,8 @@
 """Training step times of lra-run and of the same model in eager PyTorch (eager_pytorch.py), measured alternately on the same machine.
 
-One round measures, for each mixer: lra-run, eager PyTorch padded to 2000, eager PyTorch padded to the batch's longest. lra-run keeps freed memory by an allocator
-of its own; with `--malloc tuned` so does eager PyTorch, by settings of glibc's malloc. Ratios are taken within a round, so that a slow phase of the machine meets both sides; the table
-shows their medians. Run it on a quiet machine.
+One round measures, for each mixer: lra-run, eager PyTorch padded to 2000, eager PyTorch padded to the batch's longest. lra-run keeps freed memory by an
+allocator of its own; with `--malloc tuned` so does eager PyTorch, by settings of glibc's malloc. Ratios are taken within a round, so that a slow phase of
+the machine meets both sides; the table shows their medians. Run it on a quiet machine.
 
   python3 scripts/bench/compare_step_time.py [--data-dir data] [--mixers linear,linformer,flash] [--malloc default] [--rounds 3]
                                              [--out runs/step_time]

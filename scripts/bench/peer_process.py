@@ -151,7 +151,7 @@ def measure(n: int) -> dict:
     for side in sides:
         side.guarded(side.prepare)
     for number in range(TASK["rounds"]):
-        first = number % len(sides)  # nobody always follows the same one
+        first = number % len(sides)  # whom each follows matters little: its first step is not timed
         for side in sides[first:] + sides[:first]:
             side.guarded(side.one_round)
     shown = [side.message or f"{1000 * statistics.median(sum(side.seconds, [])):.1f} ms" for side in sides]

@@ -102,6 +102,7 @@ for sentence, action in {
     check(found.startswith("ValueError") and sentence in found and "\n" not in found, f"expected a ValueError with '{sentence}' in one line, found {found}")
     print(found)
 
+
 # Second derivatives are refused, or right.
 def twice(mix):
     (gradient,) = torch.autograd.grad(mix(rows).pow(3).sum(), rows, create_graph=True)
