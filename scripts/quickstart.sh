@@ -11,7 +11,7 @@ bin=build/release/bin
 say "generating short ListOps sequences in data/quickstart (unless they are there)"
 $bin/lra-run data prepare listops --data-dir data/quickstart --seed 1 --train 24000 --valid 1000 --test 2000 \
   --min-length 20 --max-length 120 --max-depth 3 --max-args 6 >/dev/null
-say "training and measuring the mixers of the suite $suite (2 cores: quickstart 5 minutes, lecture 22; finished runs are skipped)"
+say "training and measuring the mixers of the suite $suite (2 cores: quickstart 4 minutes, lecture 20; finished runs are skipped)"
 # Exit code 3: a run ended with another status than ok; the report shows which.
 $bin/lra-run --config "configs/suites/$suite.json" --out "runs/$suite" || [ $? = 3 ]
 say "drawing the atlas of mechanisms"

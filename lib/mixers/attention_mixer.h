@@ -50,6 +50,7 @@ class AttentionMixer : public Mixer {
   /// comes out at padding is ignored, but must be finite: a NaN there would reach the gradients of real tokens.
   virtual at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) = 0;
   /// The same on packed tokens, on the CPU: q, k, v (T, H, d_head) → (T, H, d_head) or (T, d_qkv). Only if has_kernel().
+  /// ops::packed_attention attends by blocks over a pattern without storing weights, ops::feature_attention by feature maps.
   virtual at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context);
   virtual bool has_kernel() const { return false; }
   /// Whether tensors on the CPU go to attend_packed.

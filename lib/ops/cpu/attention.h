@@ -4,7 +4,7 @@
 constexpr std::int64_t widest = 32;  // what vectors are padded to, at most
 
 template <class T>
-constexpr T hidden_logit = static_cast<T>(-1e30);
+constexpr T hidden_logit = static_cast<T>(masked_logit);
 
 template <class T>
 constexpr T shortest = static_cast<T>(1e-12);  // length of a vector that is made a unit vector

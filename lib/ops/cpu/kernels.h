@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "ops/masked_logit.h"
+
 namespace lra::ops::cpu {
 
 /// The vectors of one head of one sequence: vector i begins at data + (order ? order[i] : i) * step and has d numbers in a row.
