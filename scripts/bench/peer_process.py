@@ -1,7 +1,9 @@
 """One process of peers.py: measures one mechanism at all lengths and writes the result after each. Its argument is the task, in JSON."""
 
+import ctypes
 import json
 import pathlib
+import signal
 import statistics
 import sys
 import time
@@ -160,6 +162,7 @@ def measure(n: int) -> dict:
 
 
 def main() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: when peers.py is killed, this ends too
     torch.classes.load_library(TASK["library"])
     if TASK["threads"]:
         torch.set_num_threads(TASK["threads"])
