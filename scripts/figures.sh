@@ -18,7 +18,7 @@ if [ "${1:-}" = --check ]; then
 fi
 
 build/release/bin/lra-report results -o "$report"
-for chart in bubble_listops_lecture curves_listops_listops-small bubble_text_standin_mini bubble_paper_2020 growth_time growth_memory growth_share roofline; do
+for chart in bubble_listops_lecture curves_listops_listops-small bubble_text_standin_mini growth_time growth_share roofline; do
   cp "$report/charts/$chart.png" results/figures/
 done
 .venv/bin/python - "$report/atlas.svg" results/figures/atlas.png <<'PY'
