@@ -127,7 +127,7 @@ logged cmake.log cmake --preset release || {
 jobs=$(($(awk '/MemAvailable/ {print int($2 / 1572864)}' /proc/meminfo)))
 [ "$jobs" -lt "$(nproc)" ] || jobs=$(nproc)
 [ "$jobs" -ge 1 ] || jobs=1
-say "building with $jobs jobs (the first time a few minutes)"
+say "building with $jobs jobs (the first time ten minutes and more on 2 cores)"
 quiet=()
 [ -t 1 ] || quiet=(--quiet)
 ninja -C build/release -j "$jobs" "${quiet[@]}" || fail "the build failed; the compiler's message is above"
