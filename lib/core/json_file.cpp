@@ -6,8 +6,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <fstream>
+#include <limits>
+#include <map>
 #include <set>
 #include <sstream>
 #include <vector>
@@ -40,6 +44,26 @@ Json parse_json(std::string_view text, const std::string& origin) {
   } catch (const Json::exception&) {
     throw Error(fmt::format("{}: a number in it is too large", origin));
   }
+}
+
+Json canonical(const Json& json) {
+  if (json.is_array()) {
+    Json list = Json::array();
+    for (const auto& value : json) list.push_back(canonical(value));
+    return list;
+  }
+  if (json.is_object()) {
+    std::map<std::string, Json> sorted;
+    for (const auto& [key, value] : json.items()) sorted.emplace(key, canonical(value));
+    return Json(sorted);
+  }
+  constexpr double exact = 9007199254740992.0;  // 2^53: whole numbers up to here have one double each
+  if (json.is_number_float()) {
+    const double value = json.get<double>();
+    if (value == std::floor(value) && std::abs(value) <= exact) return static_cast<std::int64_t>(value);
+  }
+  if (json.is_number_unsigned() && json.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return json.get<std::int64_t>();
+  return json;
 }
 
 std::string read_file(const fs::path& file) {

@@ -17,6 +17,10 @@ Json read_json(const std::filesystem::path& file);
 /// Parses JSON text; `origin` names it in errors (a file, or "the command line").
 Json parse_json(std::string_view text, const std::string& origin);
 
+/// The same value in one form: keys in alphabetical order, numbers that are whole as integers (0.0 becomes 0), also inside lists and objects. Two values that
+/// mean the same have equal canonical forms, whoever wrote their text.
+Json canonical(const Json& json);
+
 /// Writes `text` to a temporary name beside `file`, syncs it and renames it over `file`. Makes the folder. Throws Error.
 void write_file_atomically(const std::filesystem::path& file, std::string_view text);
 

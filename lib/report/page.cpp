@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "core/text.h"
 #include "report/atlas.h"
 #include "report/labels.h"
 #include "report/page_assets.h"
@@ -58,15 +59,6 @@ std::string list_items(const std::vector<std::string>& items) {
   std::string html = "<ul>\n";
   for (const std::string& item : items) html += fmt::format("<li>{}</li>\n", escape_html(item));
   return html + "</ul>\n";
-}
-
-/// Quoted for a shell where it needs it.
-std::string shell_word(const std::string& text) {
-  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("/._-+=:,").find(c) != std::string_view::npos; };
-  if (!text.empty() && std::all_of(text.begin(), text.end(), plain)) return text;
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
-  return quoted + "'";
 }
 
 std::string host_text(const Result& result) {

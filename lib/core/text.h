@@ -1,0 +1,15 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace lra {
+
+/// `text` for a terminal: what would move its cursor, change its colours or begin a new line is written as \n, \t or \xNN; so are bytes that
+/// are not UTF-8. Text from files and from the command line passes through here before it is shown.
+std::string printable(std::string_view text);
+
+/// `text` as one word of a POSIX shell, quoted where it needs it.
+std::string shell_word(const std::string& text);
+
+}  // namespace lra
