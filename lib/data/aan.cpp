@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "core/error.h"
+#include "core/text.h"
 #include "data/find_folder.h"
 #include "data/line_reader.h"
 

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/text.h"
 #include "data/gzip_file.h"
-#include "data/line_reader.h"
 
 namespace lra {
 namespace fs = std::filesystem;

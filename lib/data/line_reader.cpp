@@ -70,16 +70,4 @@ void LineReader::check_length(std::size_t length, std::size_t longest) const {
 
 void LineReader::fail_to_read() const { throw Error(fmt::format("{}: cannot be read ({})", file_.string(), std::strerror(errno))); }
 
-std::string printable(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    if (c >= ' ' && c <= '~') {
-      result += c;
-    } else {
-      result += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    }
-  }
-  return result;
-}
-
 }  // namespace lra

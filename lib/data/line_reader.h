@@ -42,7 +42,4 @@ class LineReader {
   bool at_end_ = false;
 };
 
-/// `text` for a message: every byte outside printable ASCII as \xNN.
-std::string printable(std::string_view text);
-
 }  // namespace lra

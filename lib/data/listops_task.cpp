@@ -6,6 +6,7 @@
 
 #include "core/config_files.h"
 #include "core/error.h"
+#include "core/text.h"
 #include "data/line_reader.h"
 #include "data/listops.h"
 #include "data/manifest.h"

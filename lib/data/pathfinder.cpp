@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "core/json_file.h"
+#include "core/text.h"
 #include "data/line_reader.h"
 #include "data/png.h"
 #include "data/random.h"

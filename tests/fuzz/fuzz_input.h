@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/text.h"
 
 /// A file in memory with this content, for readers that want a path.
 class MemoryFile {
@@ -30,17 +31,15 @@ class MemoryFile {
 
 inline std::string_view text_of(const std::uint8_t* data, std::size_t size) { return {reinterpret_cast<const char*>(data), size}; }
 
-/// Calls a reader: it may throw lra::Error with one line of printable ASCII, and nothing else.
+/// Calls a reader: it may throw lra::Error with one line that a terminal may show, and nothing else.
 template <class Call>
 void allow_errors(Call call) {
   try {
     call();
   } catch (const lra::Error& error) {
-    for (const char c : std::string_view(error.what())) {
-      if (c < ' ' || c > '~') {
-        std::cerr << "a message has unprintable bytes: " << error.what() << std::endl;
-        std::abort();
-      }
+    if (const std::string_view message = error.what(); lra::printable(message) != message) {
+      std::cerr << "a message has unprintable bytes: " << message << std::endl;
+      std::abort();
     }
   }
 }
