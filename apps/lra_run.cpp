@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/suggest.h"
 #include "train/memory.h"
+#include "train/stop_signals.h"
 
 namespace {
 
@@ -23,12 +24,13 @@ std::string version() {
 int run(int argc, char** argv) {
   CLI::App app{"Trains, evaluates and measures transformer encoders with pluggable token mixers on the Long Range Arena."};
   app.footer("Exit codes: 0 all runs ok, 1 fault of the program, 2 wrong input (one line `error: ...`), 3 a run ended with another status than ok,\n"
-             "130 interrupted.");
+             "130 interrupted: INT, TERM, HUP, USR1, USR2 and XCPU stop a run, which saves what it has; QUIT (Ctrl-\\) ends it at once.");
   app.set_version_flag("--version", version());
   lra::RunArguments run_arguments;
   app.add_option("--config", run_arguments.config, "a run, a suite, or the result.json of a run to repeat");
   app.add_option("--out", run_arguments.out, "folder of the records")->capture_default_str();
   app.add_option("--folder", run_arguments.folder)->group("");  // a suite's child
+  app.add_option("--suite-process", run_arguments.suite_process)->group("");
   app.add_flag("--dry-run", run_arguments.dry_run, "print the resolved configuration and what it will cost");
   app.add_option("overrides", run_arguments.overrides, "key=value, dots go down: train_steps=100 mixer_options.k=64");
 
@@ -107,6 +109,12 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     throw lra::Error(error.what(), "lra-run --help shows the commands");
   }
+  // Runs save what they have when they are stopped; all else may end at once.
+  if (app.get_subcommands().empty() || bench->parsed()) {
+    lra::install_stop_signals(run_arguments.suite_process == 0);
+  } else {
+    lra::release_stop_signals();
+  }
   if (list->parsed()) return lra::list_command(kind);
   prepare_options.data_dir = show_arguments.data_dir;
   if (prepare->parsed()) return lra::prepare_command(show_arguments.task, prepare_options);
@@ -125,6 +133,10 @@ int run(int argc, char** argv) {
   if (run_arguments.config.empty()) throw lra::Error("nothing to do: expected --config FILE or a command", "lra-run --help shows the commands");
   return lra::run_command(run_arguments);
 }
+
+// LibTorch takes some tenths of a second to load; a stop signal that comes then is not lost on a run.
+void hold_stop_signals(int, char**, char**) { lra::hold_stop_signals(); }
+__attribute__((section(".preinit_array"), used)) void (*const before_libraries)(int, char**, char**) = hold_stop_signals;
 
 }  // namespace
 

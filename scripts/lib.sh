@@ -8,7 +8,9 @@ fail() {
   printf 'error: %s\n' "$*" >&2
   exit 1
 }
-trap 'fail "$(basename "$0") stopped in line $LINENO at: $BASH_COMMAND"' ERR
+# Ctrl-C ends a script without a word; a command that handles it itself ends with 130.
+trap 'exit 130' INT
+trap '[ $? = 130 ] && exit 130; fail "$(basename "$0") stopped in line $LINENO at: $BASH_COMMAND"' ERR
 
 # logged LOG COMMAND...: runs it with its output in build/logs/LOG; false if it fails.
 logged() {

@@ -4,6 +4,7 @@ usage: render_charts.py X.vl.json ... Y.svg ...     writes X.svg, X.png (twice t
 """
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ SUFFIX = ".vl.json"
 
 
 def write(path, content):
-    temporary = path.with_name(path.name + f".tmp.{os.getpid()}")
+    temporary = path.with_name(path.name + f".tmp.{socket.gethostname()}.{os.getpid()}")
     temporary.write_bytes(content)
     temporary.replace(path)
 

@@ -28,6 +28,7 @@
 
 #include "cli/estimate.h"
 #include "core/error.h"
+#include "core/temporary_file.h"
 #include "data/random.h"
 #include "data/task.h"
 #include "mixers/mixer.h"
@@ -386,11 +387,11 @@ TEST_CASE("a run interrupted at any moment and resumed ends as an undisturbed on
       CHECK(record.steps_done == step);
       // What a kill leaves behind.
       std::ofstream(folder / "metrics.jsonl", std::ios::app) << R"({"step": 999, "spl)";
-      std::ofstream(folder / "checkpoint.safetensors.tmp.1") << "half";
+      std::ofstream(lra::temporary_name(folder / "checkpoint.safetensors")) << "half";
     }
     CHECK(pieces >= 2);
     check_same_run(workspace.path / "whole", folder);
-    CHECK(!fs::exists(folder / "checkpoint.safetensors.tmp.1"));
+    CHECK(!fs::exists(lra::temporary_name(folder / "checkpoint.safetensors")));
   }
   // A finished run is only tested again.
   train(config, workspace.path / "pieces0");

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 
 #include "cli/estimate.h"
 #include "cli/resolve.h"
@@ -20,22 +21,25 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::vector<RunConfig> resolve_all(const std::vector<LayeredJson>& layers) {
-  std::vector<RunConfig> runs;
-  for (const auto& layer : layers) {
-    runs.push_back(resolve(layer));
-    select_device(runs.back().train.device);
-  }
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    for (std::size_t j = 0; j < i; ++j) {
-      if (run_folder("", runs[i]) == run_folder("", runs[j])) {
-        throw Error(fmt::format("two runs of the suite would share the folder {}", run_folder("", runs[i]).string()),
-                    "give each mixer with other options a \"variant\" of its own, and each length and seed once");
-      }
+/// The runs of a suite, each with a folder of its own.
+class Runs {
+ public:
+  void add(const LayeredJson& layers) {
+    runs_.push_back(resolve(layers));
+    select_device(runs_.back().train.device);
+    const std::string folder = run_folder("", runs_.back()).string();
+    if (!folders_.insert(folder).second) {
+      throw Error(fmt::format("two runs of the suite would share the folder {}", folder),
+                  "give each mixer with other options a \"variant\" of its own, and each length and seed once");
     }
   }
-  return runs;
-}
+
+  const std::vector<RunConfig>& all() const { return runs_; }
+
+ private:
+  std::vector<RunConfig> runs_;
+  std::set<std::string> folders_;
+};
 
 void print_estimate(const RunConfig& run) {
   const Estimate e = estimate(run, mean_example_length(run));
@@ -50,19 +54,27 @@ void print_estimate(const RunConfig& run) {
 }  // namespace
 
 ExitCode run_command(const RunArguments& arguments) {
+  const bool suite_child = arguments.suite_process > 0;
+  if (suite_child && !is_suite_child(arguments.suite_process)) return exit_interrupted;
   Json file = read_json(arguments.config);
   if (file.is_object() && file.contains("schema_version") && file.contains("config")) file = Json(file["config"]);  // a record: the same run again
   const Json overrides = parse_overrides(arguments.overrides);
-  const auto runs = resolve_all(expand_config(file, arguments.config, overrides));
+  Runs resolved;
+  for_each_run(file, arguments.config, overrides, [&](const LayeredJson& layers) { resolved.add(layers); });
+  const auto& runs = resolved.all();
   if (arguments.dry_run) {
+    Json estimated;
     for (const auto& run : runs) {
-      print_estimate(run);
+      Json settings = run.to_json();
+      settings.erase("seed");  // it costs nothing
+      if (settings != estimated) print_estimate(run);
+      estimated = std::move(settings);
       if (runs.size() == 1) fmt::print("{}\n", run.to_json().dump(2));
     }
     if (runs.size() > 1) fmt::print(stderr, "{} runs; for the resolved configuration of one, take one task, mixer and seed: mixers=NAME seeds=[0] ...\n", runs.size());
     return exit_ok;
   }
-  if (!arguments.folder.empty()) return run_in_folder(runs.at(0), arguments.folder, true);
+  if (!arguments.folder.empty()) return run_in_folder(runs.at(0), arguments.folder, suite_child);
   if (runs.size() > 1 || file.contains("tasks") || file.contains("bench")) return run_suite(runs, arguments.out);
   return run_in_folder(runs[0], run_folder(arguments.out, runs[0]), false);
 }
@@ -86,7 +98,7 @@ ExitCode bench_command(const BenchArguments& arguments) {
   const double limit_gb = arguments.memory_limit_gb > 0 ? arguments.memory_limit_gb
                                                         : 0.75 * host_info()["memory_bytes"].get<double>() / double(1 << 30);
 
-  std::vector<LayeredJson> layers;
+  Runs resolved;
   for (const auto& mixer : arguments.mixers.empty() ? mixer_registry().names() : arguments.mixers) {
     const Json run = {{"kind", "bench"}, {"task", arguments.task}, {"mixer", mixer}, {"profile", profile},
                 {"memory_limit_gb", limit_gb}, {"time_limit_minutes", arguments.time_limit_minutes}};
@@ -96,11 +108,11 @@ ExitCode bench_command(const BenchArguments& arguments) {
         Json cell = run;
         if (!lengths.empty()) cell["seq_len"] = lengths[l];
         if (!batches.empty()) cell["batch_size"] = batches[b];
-        layers.push_back(layer_run(cell, origin, overrides));
+        resolved.add(layer_run(cell, origin, overrides));
       }
     }
   }
-  const auto runs = resolve_all(layers);
+  const auto& runs = resolved.all();
   const ExitCode code = run_suite(runs, arguments.out);
 
   // loading x: how many times as fast as it trains one thread reads and packs the examples.

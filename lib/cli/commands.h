@@ -14,6 +14,7 @@ struct RunArguments {
   std::string config;
   std::string out = "runs";
   std::string folder;  ///< set in a suite's child: do this one run in exactly this folder
+  int suite_process = 0;  ///< set in a suite's child: the suite
   bool dry_run = false;
   std::vector<std::string> overrides;
 };

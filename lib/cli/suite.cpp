@@ -13,13 +13,16 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <list>
 #include <thread>
+#include <utility>
 
 #include "cli/estimate.h"
 #include "cli/resolve.h"
 #include "core/build_info.h"
 #include "core/error.h"
 #include "core/file_lock.h"
+#include "core/held_folder.h"
 #include "core/host_info.h"
 #include "core/log.h"
 #include "core/record.h"
@@ -82,38 +85,24 @@ std::int64_t kernel_oom_kills() {
   return 0;
 }
 
-pid_t spawn_child(const fs::path& folder) {
+/// Starts a process for the run in `folder`, which holds the lock on it too. Stop signals wait until it is ready for them.
+pid_t start_process(const fs::path& folder, const FolderLock& lock) {
   const std::string program = "/proc/self/exe";  // also when the file was replaced by a new build
   const std::string config = (folder / "config.json").string();
-  std::string arguments[] = {program, "--config", config, "--folder", folder.string()};
+  std::string arguments[] = {program, "--config", config, "--folder", folder.string(), "--suite-process", std::to_string(::getpid())};
   std::vector<char*> argv;
   for (auto& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
-  pid_t child = -1;
-  const int failure = posix_spawn(&child, program.c_str(), nullptr, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, lock.descriptor(), lock.descriptor());  // onto itself: it is not closed
+  pid_t process = -1;
+  hold_stop_signals();
+  const int failure = posix_spawn(&process, program.c_str(), &actions, nullptr, argv.data(), environ);
+  release_stop_signals();
+  posix_spawn_file_actions_destroy(&actions);
   if (failure != 0) throw Error(fmt::format("{}: cannot be started ({})", program, std::strerror(failure)));
-  return child;
-}
-
-/// Waits for the child; passes a stop on to it, and kills it when it outlives its limit. Returns the wait status and whether the limit was passed.
-std::pair<int, bool> wait_for(pid_t child, double limit_seconds) {
-  const auto start = Clock::now();
-  bool stop_sent = false, timed_out = false;
-  for (int status = 0;;) {
-    const pid_t done = waitpid(child, &status, WNOHANG);
-    if (done == child) return {status, timed_out};
-    if (done < 0 && errno != EINTR) throw Error(fmt::format("lost sight of a run's process ({})", std::strerror(errno)));
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (stop_requested() && !stop_sent) {
-      kill(child, SIGTERM);
-      stop_sent = true;
-    }
-    if (limit_seconds > 0 && seconds > limit_seconds + grace_seconds && !timed_out) {
-      kill(child, SIGKILL);
-      timed_out = true;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
+  return process;
 }
 
 /// Why a bench should not be tried: its estimate is above a limit. Empty if it should.
@@ -145,7 +134,13 @@ std::string recorded_status(const RunConfig& config, const fs::path& folder) {
   const fs::path file = folder / "result.json";
   std::error_code code;
   if (!fs::exists(file, code)) return "";
-  const Json record = read_json(file);
+  Json record;
+  try {
+    record = read_json(file);
+  } catch (const Error&) {
+    if (!fs::exists(file, code)) return "";  // another process took it away to write a new one
+    throw;
+  }
   if (!record.is_object() || !record.contains("config") || !record["config"].is_object() || !record.contains("status") || !record["status"].is_string()) {
     throw Error(fmt::format("{}: is no record of a run", file.string()), "choose another --out, or delete that file");
   }
@@ -165,15 +160,12 @@ std::string recorded_status(const RunConfig& config, const fs::path& folder) {
 }
 
 ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool suite_child) {
-  if (suite_child) {
-    std::ofstream("/proc/self/oom_score_adj") << 1000;
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-  }
-  auto lock = FolderLock::try_lock(folder);
-  if (!lock) {
-    if (suite_child) return exit_busy;
+  // A suite's child has inherited the lock.
+  const auto lock = suite_child ? std::nullopt : FolderLock::try_lock(folder);
+  if (!suite_child && !lock) {
     throw Error(fmt::format("{}: another process is working on this run", folder.string()), "wait for it, or choose another --out");
   }
+  const HeldFolder held(folder);
   const std::string status = recorded_status(config, folder);
   if (finished(status)) {
     log().info("already done: {}", folder.string());
@@ -184,7 +176,6 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool sui
   const auto start = Clock::now();
   const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
   try {
-    install_stop_signals();
     const Estimate cost = estimate(config, config.kind == "bench" ? mean_example_length(config) : static_cast<double>(config.task.seq_len));
     TerminalProgress progress;
     RunRecord record;
@@ -206,6 +197,7 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool sui
       if (*record.test_accuracy < majority + 2 * error) record.notes.push_back("no better than always guessing the most frequent class: nothing was learned");
     }
     const Json json = record.to_json();
+    held.check();
     if (!record.operator_profile.is_null()) write_json(folder / "profile.json", record.operator_profile);
     write_json(folder / "result.json", json);
     log().info(summary(json));
@@ -213,80 +205,171 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool sui
     return record.status == "ok" ? exit_ok : exit_not_all_ok;
   } catch (const std::exception& error) {
     // In a suite even a mistake of the user's becomes a record, so that the report shows what is missing.
-    if (suite_child) write_failure(config, folder, "failed", error.what(), seconds());
+    if (suite_child && held.in_place()) write_failure(config, folder, "failed", error.what(), seconds());
     throw;
   }
 }
 
-ExitCode run_suite(const std::vector<RunConfig>& runs, const fs::path& out) {
-  install_stop_signals();
-  signal(SIGCHLD, SIG_DFL);  // whoever ignores it loses the children's exit codes
-  // A mistake in any run's files is said before the first run starts.
-  for (const auto& run : runs) recorded_status(run, run_folder(out, run));
-  bool all_ok = true;
-  bool said_busy = false;
-  std::vector<const RunConfig*> waiting;
-  for (const auto& run : runs) waiting.push_back(&run);
-  for (std::size_t done = 0; !waiting.empty() && !stop_requested();) {
-    std::vector<const RunConfig*> busy;
-    for (const RunConfig* run : waiting) {
-      if (stop_requested()) break;
-      const fs::path folder = run_folder(out, *run);
-      const std::string title = fmt::format("[{}/{}] {} {} {} n{} seed {}", done + 1, runs.size(), run->kind, run->task.task, run->variant,
-                                            run->task.seq_len, run->train.seed);
-      std::string status = recorded_status(*run, folder);
-      if (finished(status)) {
-        log().info("{}: done before ({})", title, status);
-        all_ok = all_ok && status == "ok";
-        ++done;
-        continue;
-      }
-      {
-        auto lock = FolderLock::try_lock(folder);
-        if (!lock) {
-          busy.push_back(run);
-          continue;
-        }
-        if (finished(recorded_status(*run, folder))) {  // by another process, since the look above
-          busy.push_back(run);
-          continue;
-        }
-        fs::remove(folder / "result.json");
-        write_json(folder / "config.json", run->to_json());
-      }
-      log().info(title);
-      const auto start = Clock::now();
-      const std::int64_t oom_kills = kernel_oom_kills();
-      const auto [wait_status, timed_out] = wait_for(spawn_child(folder), run->train.time_limit_minutes * 60);
-      if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == exit_busy) {
-        busy.push_back(run);
-        continue;
-      }
-      if (!fs::exists(folder / "result.json")) {
-        const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-        if (timed_out) {
-          write_failure(*run, folder, "timeout", "killed: it did not end at its time limit", seconds);
-        } else if (stop_requested()) {
-          write_failure(*run, folder, "interrupted", "stopped by a signal before it began", seconds);
-        } else if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL && kernel_oom_kills() > oom_kills) {
-          write_failure(*run, folder, "oom", "killed by the kernel for want of memory", seconds);
-        } else if (WIFSIGNALED(wait_status)) {
-          write_failure(*run, folder, "failed", fmt::format("killed by signal {}", WTERMSIG(wait_status)), seconds);
-        } else {
-          write_failure(*run, folder, "failed", fmt::format("ended with exit code {} and without a record", WEXITSTATUS(wait_status)), seconds);
-        }
-      }
-      status = recorded_status(*run, folder);
-      all_ok = all_ok && status == "ok";
-      ++done;
+bool is_suite_child(pid_t suite) {
+  std::ofstream("/proc/self/oom_score_adj") << 1000;
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  return ::getppid() == suite;
+}
+
+namespace {
+
+/// A run that works in a process of its own.
+struct Child {
+  const RunConfig* run;
+  std::string title;
+  fs::path folder;
+  FolderLock lock;
+  HeldFolder held;
+  pid_t process = 0;  ///< 0: it has ended
+  std::int64_t oom_kills = kernel_oom_kills();
+  Clock::time_point start = Clock::now();
+  bool stop_sent = false, timed_out = false;
+
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - start).count(); }
+};
+
+class Suite {
+ public:
+  Suite(const std::vector<RunConfig>& runs, fs::path out) : runs_(runs), out_(std::move(out)) {
+    // A mistake in any run's files is said before the first run starts.
+    for (const auto& run : runs_) {
+      recorded_status(run, run_folder(out_, run));
+      waiting_.push_back({&run});
     }
-    if (!busy.empty() && !said_busy) log().info("{} runs are being done by another process; waiting for them", busy.size());
-    said_busy = !busy.empty();
-    if (said_busy) std::this_thread::sleep_for(std::chrono::seconds(1));
-    waiting = std::move(busy);
   }
-  if (stop_requested()) return exit_interrupted;
-  return all_ok ? exit_ok : exit_not_all_ok;
+
+  ~Suite() {  // after an error: the children save what they have
+    running_.remove_if([](const Child& child) { return child.process == 0; });
+    for (auto& child : running_) kill(child.process, SIGTERM);
+    for (auto& child : running_) waitpid(child.process, nullptr, 0);
+  }
+
+  Suite(const Suite&) = delete;
+  Suite& operator=(const Suite&) = delete;
+
+  ExitCode run() {
+    bool said_busy = false;
+    while (!waiting_.empty() || !running_.empty()) {
+      if (running_.empty()) start_next();
+      if (stop_requested() && running_.empty() && !waiting_.empty()) cut_off_ = true;
+      if (cut_off_ && running_.empty()) break;
+      const bool others_only = running_.empty() && !waiting_.empty();
+      if (others_only && !said_busy) log().info("{} runs are being done by another process; waiting for them", waiting_.size());
+      said_busy = others_only;
+      std::this_thread::sleep_for(std::chrono::milliseconds(others_only ? 1000 : 20));
+      running_.remove_if([this](Child& child) { return has_ended(child); });
+    }
+    if (cut_off_) return exit_interrupted;
+    return all_ok_ ? exit_ok : exit_not_all_ok;
+  }
+
+ private:
+  struct Waiting {
+    const RunConfig* run;
+    bool seen_busy = false;  ///< another process worked on it since this suite began
+  };
+
+  /// Starts the first run that is neither done nor being done by another process.
+  void start_next() {
+    for (auto place = waiting_.begin(); place != waiting_.end() && running_.empty() && !stop_requested();) {
+      const RunConfig& run = *place->run;
+      const fs::path folder = run_folder(out_, run);
+      const std::string title = fmt::format("[{}/{}] {} {} {} n{} seed {}", &run - runs_.data() + 1, runs_.size(), run.kind, run.task.task, run.variant,
+                                            run.task.seq_len, run.train.seed);
+      std::string status = recorded_status(run, folder);
+      if (!finished(status)) {
+        auto lock = FolderLock::try_lock(folder);
+        place->seen_busy = place->seen_busy || !lock;
+        if (!lock) {
+          ++place;
+          continue;
+        }
+        status = recorded_status(run, folder);  // it may have been written since the look above
+        if (!finished(status) && !(status == "failed" && place->seen_busy)) {
+          fs::remove(folder / "result.json");
+          write_json(folder / "config.json", run.to_json());
+          log().info(title);
+          Child child{&run, title, folder, std::move(*lock), HeldFolder(folder)};
+          child.process = start_process(folder, child.lock);
+          running_.push_back(std::move(child));
+          status = "";
+        }
+      }
+      if (!status.empty()) {
+        log().info("{}: done before ({})", title, status);
+        all_ok_ = all_ok_ && status == "ok";
+      }
+      place = waiting_.erase(place);
+    }
+  }
+
+  /// Passes a stop on to the child, and kills it when it outlives its limit. If it has ended: true, and there is a record.
+  bool has_ended(Child& child) {
+    int wait_status = 0;
+    const pid_t done = waitpid(child.process, &wait_status, WNOHANG);
+    if (done < 0 && errno != EINTR) throw Error(fmt::format("lost sight of a run's process ({})", std::strerror(errno)));
+    if (done == child.process) {
+      child.process = 0;
+      const std::string status = conclude(child, wait_status);
+      all_ok_ = all_ok_ && status == "ok";
+      cut_off_ = cut_off_ || (status == "interrupted" && stop_requested());
+      return true;
+    }
+    if (stop_requested() && !child.stop_sent) {
+      kill(child.process, stop_signal());
+      child.stop_sent = true;
+    }
+    const double limit = child.run->train.time_limit_minutes * 60;
+    if (limit > 0 && child.seconds() > limit + grace_seconds && !child.timed_out) {
+      kill(child.process, SIGKILL);
+      child.timed_out = true;
+    }
+    return false;
+  }
+
+  /// The status of a run whose process has ended; writes the record that the process could not write.
+  std::string conclude(const Child& child, int wait_status) {
+    if (!child.held.in_place()) {
+      log().error("{}: failed, and has no record: {} was moved, removed or replaced meanwhile", child.title, child.folder.string());
+      return "failed";
+    }
+    if (!fs::exists(child.folder / "result.json")) {
+      const auto write = [&](const char* status, const std::string& message) { write_failure(*child.run, child.folder, status, message, child.seconds()); };
+      const bool killed = WIFSIGNALED(wait_status);
+      const int number = killed ? WTERMSIG(wait_status) : 0;
+      const std::string end = killed ? fmt::format("its process was ended by signal {} ({})", number, strsignal(number))
+                                     : fmt::format("its process ended with exit code {} and without a record", WEXITSTATUS(wait_status));
+      if (child.timed_out) {
+        write("timeout", fmt::format("killed {} seconds after its time limit", grace_seconds));
+      } else if (stop_requested()) {
+        write("interrupted", fmt::format("the suite was {}; {}", stop_reason(), end));
+      } else if (number == SIGKILL && kernel_oom_kills() > child.oom_kills) {
+        write("oom", "killed by the kernel for want of memory");
+      } else {
+        write("failed", end);
+      }
+    }
+    return recorded_status(*child.run, child.folder);
+  }
+
+  const std::vector<RunConfig>& runs_;
+  const fs::path out_;
+  std::list<Waiting> waiting_;
+  std::list<Child> running_;
+  bool all_ok_ = true;
+  bool cut_off_ = false;  ///< a stop left something to do
+};
+
+}  // namespace
+
+ExitCode run_suite(const std::vector<RunConfig>& runs, const fs::path& out) {
+  signal(SIGCHLD, SIG_DFL);  // whoever ignores it loses the children's exit codes
+  return Suite(runs, out).run();
 }
 
 }  // namespace lra

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
 #include <vector>
 
@@ -13,7 +15,6 @@ enum ExitCode : int {
   exit_internal = 1,     ///< a fault of the program
   exit_user = 2,         ///< something in the call, a file or the machine; `error: ...` says what
   exit_not_all_ok = 3,   ///< a run ended with a status other than ok
-  exit_busy = 4,         ///< said by a suite's child to the suite: another process works on that run
   exit_interrupted = 130,
 };
 
@@ -22,8 +23,12 @@ enum ExitCode : int {
 ExitCode run_suite(const std::vector<RunConfig>& runs, const std::filesystem::path& out);
 
 /// Does one run in this process, in exactly `folder`, and writes config.json, result.json and, for training, metrics.jsonl,
-/// events.out.tfevents.lra, checkpoint.safetensors and model.safetensors. `suite_child` makes this process the kernel's first choice when memory runs out.
+/// events.out.tfevents.lra, checkpoint.safetensors and model.safetensors. `suite_child`: this process has inherited the lock on the folder from a suite.
 ExitCode run_in_folder(const RunConfig& config, const std::filesystem::path& folder, bool suite_child);
+
+/// Makes this process the child of the suite in the process `suite`: the kernel's first choice when memory runs out, and stopped when the
+/// suite dies. False if that has died already.
+bool is_suite_child(pid_t suite);
 
 /// What the record in `folder` says: "" if there is none, else its status. Throws Error if it is of a run with another configuration.
 std::string recorded_status(const RunConfig& config, const std::filesystem::path& folder);

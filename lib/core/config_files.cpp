@@ -187,10 +187,10 @@ Json chosen_entries(const Json& chosen, const Json& own, const std::string& key)
 
 }  // namespace
 
-std::vector<LayeredJson> expand_config(const Json& config, const std::string& origin, const Json& overrides) {
+void for_each_run(const Json& config, const std::string& origin, const Json& overrides, const std::function<void(const LayeredJson&)>& visit) {
   if (!config.is_object()) throw Error(fmt::format("{}: expected an object", origin));
   const bool resolved_run = config.contains("task") && config.contains("mixer");
-  if (!config.contains("suite") || resolved_run) return {layer_run(config, origin, overrides)};
+  if (!config.contains("suite") || resolved_run) return visit(layer_run(config, origin, overrides));
 
   Json suite = config;
   Json run_overrides = overrides;
@@ -211,7 +211,6 @@ std::vector<LayeredJson> expand_config(const Json& config, const std::string& or
   for (const auto& key : suite_keys) common.erase(key);
   common["suite"] = suite["suite"];
 
-  std::vector<LayeredJson> runs;
   const Json seeds = as_list(suite.value("seeds", Json::array({0})), origin, "seeds");
   for (const auto& entry : suite.contains("tasks") ? as_list(suite["tasks"], origin, "tasks") : Json::array()) {
     Json task = entry_object(entry, origin, "task");
@@ -220,12 +219,14 @@ std::vector<LayeredJson> expand_config(const Json& config, const std::string& or
     const Json mixers = as_list(own ? task["mixers"] : suite["mixers"], origin, "mixers");
     task.erase("mixers");
     for (const auto& mixer : mixers) {
-      for (const auto& seed : seeds) {
-        Json run = common;
-        run.merge_patch(task);
-        run.merge_patch(entry_object(mixer, origin, "mixer"));
-        run["seed"] = seed;
-        runs.push_back(layer_run(run, origin, run_overrides));
+      Json run = common;
+      run.merge_patch(task);
+      run.merge_patch(entry_object(mixer, origin, "mixer"));
+      run["seed"] = seeds[0];
+      LayeredJson layers = layer_run(run, origin, run_overrides);
+      for (const auto& seed : seeds) {  // there may be thousands, which differ in nothing else
+        if (!run_overrides.contains("seed")) layers.merge({{"seed", seed}}, origin);
+        visit(layers);
       }
     }
   }
@@ -240,11 +241,16 @@ std::vector<LayeredJson> expand_config(const Json& config, const std::string& or
           Json run = common;
           run.merge_patch(entry_object(mixer, origin, "mixer"));
           run.merge_patch({{"kind", "bench"}, {"task", "bytes"}, {"seq_len", length}, {"batch_size", batch}, {"seed", 0}});
-          runs.push_back(layer_run(run, origin, bench_overrides));
+          visit(layer_run(run, origin, bench_overrides));
         }
       }
     }
   }
+}
+
+std::vector<LayeredJson> expand_config(const Json& config, const std::string& origin, const Json& overrides) {
+  std::vector<LayeredJson> runs;
+  for_each_run(config, origin, overrides, [&](const LayeredJson& layers) { runs.push_back(layers); });
   return runs;
 }
 

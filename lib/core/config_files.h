@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,11 @@ inline constexpr const char* command_line_origin = "the command line";
 /// `run` (from `origin`) and `overrides` name "task", "mixer" and "profile" and may hold any key of a resolved config.
 LayeredJson layer_run(const Json& run, const std::string& origin, const Json& overrides);
 
-/// The runs of a config file: one for {"task", "mixer", ...}; for a suite {"suite", "tasks", "mixers", "profile", "seeds", "bench", ...} the product of
+/// Calls `visit` with the runs of a config file, one after another: one for {"task", "mixer", ...}; for a suite {"suite", "tasks", "mixers", "profile", "seeds", "bench", ...} the product of
 /// tasks, mixers and seeds, then of its bench's lengths, batch sizes and mixers. A task or mixer is a name or an object with keys of its own.
+void for_each_run(const Json& config, const std::string& origin, const Json& overrides, const std::function<void(const LayeredJson&)>& visit);
+
+/// All of them at once.
 std::vector<LayeredJson> expand_config(const Json& config, const std::string& origin, const Json& overrides);
 
 }  // namespace lra

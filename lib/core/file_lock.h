@@ -15,6 +15,9 @@ class FolderLock {
   FolderLock& operator=(FolderLock&&) = delete;
   ~FolderLock();
 
+  /// A child that inherits this descriptor holds the lock too, until it ends.
+  int descriptor() const { return descriptor_; }
+
  private:
   explicit FolderLock(int descriptor) : descriptor_(descriptor) {}
   int descriptor_;

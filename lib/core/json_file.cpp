@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/temporary_file.h"
 
 namespace lra {
 namespace fs = std::filesystem;
@@ -89,7 +90,7 @@ void write_file_atomically(const fs::path& file, std::string_view text) {
     errno = code.value();
     fail("its folder cannot be made");
   }
-  const fs::path temporary = file.string() + fmt::format(".tmp.{}", ::getpid());
+  const fs::path temporary = temporary_name(file);
   const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor < 0) fail("cannot be written");
   bool good = true;

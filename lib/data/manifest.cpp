@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/temporary_file.h"
 #include "core/sha256.h"
 
 namespace lra {
@@ -51,7 +52,10 @@ Json read_manifest(const fs::path& folder) {
 
 FolderLock lock_data_folder(const fs::path& folder) try {
   for (;;) {
-    if (auto lock = FolderLock::try_lock(folder)) return std::move(*lock);
+    if (auto lock = FolderLock::try_lock(folder)) {
+      remove_temporary_files(folder);
+      return std::move(*lock);
+    }
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
 } catch (const Error& error) {

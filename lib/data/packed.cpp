@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/temporary_file.h"
 #include "data/random.h"
 
 static_assert(std::endian::native == std::endian::little, "packed files are read as they lie in memory");
@@ -28,15 +29,13 @@ constexpr const char* prepare_again = "delete the folder and prepare the data ag
 
 constexpr std::uint64_t round_up(std::uint64_t bytes) { return (bytes + 7) / 8 * 8; }
 
-fs::path temporary(const fs::path& file) { return file.string() + ".tmp"; }
-
 }  // namespace
 
 PackedWriter::PackedWriter(fs::path file, std::size_t sequences) : file_(std::move(file)), sequences_(sequences) {
   std::error_code code;
   fs::create_directories(file_.parent_path(), code);
-  out_.open(temporary(file_), std::ios::binary | std::ios::trunc);
-  if (!out_) throw Error(fmt::format("{}: cannot be written ({})", temporary(file_).string(), std::strerror(errno)));
+  out_.open(temporary_name(file_), std::ios::binary | std::ios::trunc);
+  if (!out_) throw Error(fmt::format("{}: cannot be written ({})", temporary_name(file_).string(), std::strerror(errno)));
   write(magic.data(), magic.size());
 }
 
@@ -44,7 +43,7 @@ PackedWriter::~PackedWriter() {
   if (!out_.is_open()) return;
   out_.close();
   std::error_code code;
-  fs::remove(temporary(file_), code);
+  fs::remove(temporary_name(file_), code);
 }
 
 void PackedWriter::write(const void* data, std::size_t bytes) {
@@ -52,7 +51,7 @@ void PackedWriter::write(const void* data, std::size_t bytes) {
   const std::string_view view(static_cast<const char*>(data), bytes);
   hash_.update(view);
   if (!out_.write(view.data(), static_cast<std::streamsize>(bytes))) {
-    throw Error(fmt::format("{}: writing failed ({})", temporary(file_).string(), std::strerror(errno)), "is the disk full?");
+    throw Error(fmt::format("{}: writing failed ({})", temporary_name(file_).string(), std::strerror(errno)), "is the disk full?");
   }
   written_ += bytes;
 }
@@ -84,11 +83,11 @@ Json PackedWriter::finish(std::uint64_t seed) {
   for (const std::uint64_t number : {std::uint64_t{labels.size()}, std::uint64_t{sequences_}, bytes}) write(&number, sizeof number);
   write(magic.data(), magic.size());
   out_.close();
-  const int descriptor = ::open(temporary(file_).c_str(), O_RDONLY | O_CLOEXEC);
+  const int descriptor = ::open(temporary_name(file_).c_str(), O_RDONLY | O_CLOEXEC);
   const bool synced = out_ && descriptor >= 0 && ::fsync(descriptor) == 0;
   if (descriptor >= 0) ::close(descriptor);
-  if (!synced) throw Error(fmt::format("{}: writing failed ({})", temporary(file_).string(), std::strerror(errno)), "is the disk full?");
-  fs::rename(temporary(file_), file_);
+  if (!synced) throw Error(fmt::format("{}: writing failed ({})", temporary_name(file_).string(), std::strerror(errno)), "is the disk full?");
+  fs::rename(temporary_name(file_), file_);
   return {{"file", file_.filename().string()}, {"bytes", written_}, {"sha256", hash_.hex()}, {"examples", labels.size()}};
 }
 

@@ -140,11 +140,4 @@ void load_model(const std::filesystem::path& file, Classifier& model) {
 
 Json read_model_config(const std::filesystem::path& file) { return config_in(read_safetensors_metadata(file), file); }
 
-void remove_temporary_files(const std::filesystem::path& folder) {
-  if (!std::filesystem::is_directory(folder)) return;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().filename().string().find(".tmp.") != std::string::npos) std::filesystem::remove(entry.path());
-  }
-}
-
 }  // namespace lra

@@ -46,7 +46,4 @@ void load_model(const std::filesystem::path& file, Classifier& model);
 /// The resolved configuration in a file of `save_model` or in a checkpoint. Throws Error if it has none.
 Json read_model_config(const std::filesystem::path& file);
 
-/// Removes what a killed process may have left half written in `folder`.
-void remove_temporary_files(const std::filesystem::path& folder);
-
 }  // namespace lra

@@ -15,12 +15,15 @@ std::string duration(double seconds) {
   return fmt::format("{} s", whole);
 }
 
+/// A run does not fail because nobody reads its progress, or the disk of its log is full.
+void say(const std::string& text) { std::fputs(text.c_str(), stderr); }
+
 }  // namespace
 
 TerminalProgress::TerminalProgress() : terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 TerminalProgress::~TerminalProgress() {
-  if (line_open_) fmt::print(stderr, "\n");
+  if (line_open_) say("\n");
 }
 
 void TerminalProgress::update(const Progress& progress) {
@@ -31,15 +34,13 @@ void TerminalProgress::update(const Progress& progress) {
   const std::string line = fmt::format("step {}/{}  loss {:.4f}  accuracy {:.2f} %  {:.4g} examples/s  {:.1f} MB  {} left", progress.step,
                                        progress.train_steps, progress.loss, 100 * progress.accuracy, progress.examples_per_second,
                                        static_cast<double>(progress.peak_tensor_bytes) / 1e6, duration(progress.seconds_left));
-  fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", line, terminal_ ? "" : "\n");
-  std::fflush(stderr);
+  say(fmt::format("{}{}{}", terminal_ ? "\r\033[K" : "", line, terminal_ ? "" : "\n"));
   line_open_ = terminal_;
 }
 
 void TerminalProgress::evaluated(const Progress& progress) {
-  fmt::print(stderr, "{}step {}/{}  {}: loss {:.4f}  accuracy {:.2f} %\n", line_open_ ? "\r\033[K" : "", progress.step, progress.train_steps,
-             progress.phase, progress.loss, 100 * progress.accuracy);
-  std::fflush(stderr);
+  say(fmt::format("{}step {}/{}  {}: loss {:.4f}  accuracy {:.2f} %\n", line_open_ ? "\r\033[K" : "", progress.step, progress.train_steps,
+                  progress.phase, progress.loss, 100 * progress.accuracy));
   line_open_ = false;
 }
 

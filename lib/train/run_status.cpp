@@ -50,7 +50,7 @@ void run_with_status(const RunConfig& config, RunRecord& record, const std::func
 }
 
 void end_if_asked(const TrainConfig& config, double seconds) {
-  if (stop_requested()) throw Ended{"interrupted", "stopped by a signal; run it again to go on"};
+  if (stop_requested()) throw Ended{"interrupted", stop_reason() + "; run it again to go on"};
   if (config.time_limit_minutes > 0 && seconds > 60 * config.time_limit_minutes) {
     throw Ended{"timeout", fmt::format("the limit of {} minutes was reached", config.time_limit_minutes)};
   }

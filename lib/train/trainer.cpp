@@ -13,6 +13,8 @@
 
 #include "core/error.h"
 #include "core/event_file.h"
+#include "core/held_folder.h"
+#include "core/temporary_file.h"
 #include "data/task.h"
 #include "model/classifier.h"
 #include "train/batch_loader.h"
@@ -30,6 +32,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr const char* start_anew = "delete that folder to start anew";
+
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// metrics.jsonl, one JSON object a line, and the same for TensorBoard.
@@ -41,12 +45,13 @@ class MetricsFile {
     std::size_t kept = 0;
     for (std::int64_t line = 0; line < lines; ++line) {
       kept = text.find('\n', kept) + 1;
-      if (kept == 0) throw Error(fmt::format("{}: has fewer lines than its checkpoint says", file_.string()), "delete that folder to start anew");
+      if (kept == 0) throw Error(fmt::format("{}: has fewer lines than its checkpoint says", file_.string()), start_anew);
     }
     text.resize(kept);
     write_file_atomically(file_, text);
     out_.open(file_, std::ios::app | std::ios::binary);
     if (!out_) throw Error(fmt::format("{}: cannot be written", file_.string()));
+    bytes_ = text.size();
     events_ = std::make_unique<EventFile>(folder / "events.out.tfevents.lra", text);
   }
 
@@ -59,8 +64,11 @@ class MetricsFile {
                        {"learning_rate", learning_rate},
                        {"examples_per_second", examples_per_second},
                        {"peak_tensor_bytes", peak_tensor_bytes}};
-    out_ << line.dump() + "\n" << std::flush;
+    const std::string text = line.dump() + "\n";
+    out_ << text << std::flush;
     if (!out_) throw Error(fmt::format("{}: writing failed", file_.string()));
+    bytes_ += text.size();
+    check();
     events_->add(line);
     ++lines_;
   }
@@ -68,8 +76,18 @@ class MetricsFile {
   std::int64_t lines() const { return lines_; }
 
  private:
+  /// What was written must still be found under the file's name.
+  void check() const {
+    std::error_code code;
+    const auto found = fs::file_size(file_, code);
+    if (code) throw Error(fmt::format("{}: was moved or removed while the run wrote to it", file_.string()), start_anew);
+    if (found == bytes_) return;
+    throw Error(fmt::format("{}: has {} bytes, {} were written: something else changed it", file_.string(), found, bytes_), start_anew);
+  }
+
   const fs::path file_;
   std::int64_t lines_;
+  std::uintmax_t bytes_ = 0;
   std::ofstream out_;
   std::unique_ptr<EventFile> events_;
 };
@@ -77,7 +95,8 @@ class MetricsFile {
 class Trainer {
  public:
   Trainer(const RunConfig& config, const fs::path& folder, ProgressSink& progress, RunRecord& record)
-      : config_(config), train_(config.train), folder_(folder), progress_(progress), record_(record), device_(select_device(train_.device)) {}
+      : config_(config), train_(config.train), folder_(folder), progress_(progress), record_(record), device_(select_device(train_.device)),
+        held_(folder) {}
 
   ~Trainer() {
     record_.steps_done = state_.step;
@@ -114,10 +133,12 @@ class Trainer {
       throw;
     }
     test();
+    check_files();
   }
 
  private:
   void save() {
+    held_.check();
     state_.metrics_lines = metrics_->lines();
     save_checkpoint(folder_, config_, *model_, *optimizer_, state_);
     changed_ = false;
@@ -215,6 +236,7 @@ class Trainer {
 
   /// A line of metrics.jsonl; the learning rate is that of the update which ended the step.
   void report(const Progress& progress) {
+    held_.check();
     metrics_->add(progress.step, progress.phase, progress.loss, progress.accuracy, learning_rate_at(train_, progress.step - 1),
                   progress.examples_per_second, progress.peak_tensor_bytes);
     progress_.evaluated(progress);
@@ -257,6 +279,16 @@ class Trainer {
     if (best_valid()) record_.valid_accuracy = state_.valid_accuracy = state_.best_valid_accuracy;
   }
 
+  /// A run that is done has all of its files.
+  void check_files() const {
+    held_.check();
+    for (const char* name : {"checkpoint.safetensors", "metrics.jsonl", "model.safetensors"}) {
+      if (!fs::exists(folder_ / name)) {
+        throw Error(fmt::format("{}: was moved or removed while the run worked in its folder", (folder_ / name).string()), "run the same command again");
+      }
+    }
+  }
+
   bool best_valid() const { return train_.selection == "best_valid"; }
 
   const RunConfig& config_;
@@ -265,6 +297,7 @@ class Trainer {
   ProgressSink& progress_;
   RunRecord& record_;
   const at::Device device_;
+  const HeldFolder held_;
   const Clock::time_point start_ = Clock::now();
 
   std::unique_ptr<Dataset> train_data_, valid_data_, test_data_;

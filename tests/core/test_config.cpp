@@ -142,6 +142,25 @@ TEST_CASE("a suite is the product of tasks, mixers and seeds, then its bench", "
   CHECK(seen == std::set<std::string>{"listops linear 99 3", "listops wide 99 3", "bytes linear 64 0", "bytes wide 64 0", "bytes linear 128 0", "bytes wide 128 0"});
 }
 
+TEST_CASE("the runs of a suite that differ in their seed are layered as each alone would be", "[config]") {
+  setenv("LRA_CONFIGS", LRA_SOURCE_DIR "/configs", 1);
+  const Json suite = Json::parse(R"({"suite": "s", "profile": "small", "tasks": ["listops"], "mixers": ["linear"], "seeds": [4, 0, 9]})");
+  const auto runs = expand_config(suite, "s.json", parse_overrides({"train_steps=8"}));
+  REQUIRE(runs.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const Json run = {{"suite", "s"}, {"profile", "small"}, {"task", "listops"}, {"mixer", "linear"}, {"seed", suite["seeds"][i]}};
+    const auto alone = layer_run(run, "s.json", parse_overrides({"train_steps=8"}));
+    CHECK(canonical(runs[i].json()) == canonical(alone.json()));
+    CHECK(runs[i].origin("/seed") == "s.json");
+    CHECK(runs[i].origin("/train_steps") == "the command line");
+  }
+  for (const auto& run : expand_config(suite, "s.json", parse_overrides({"seed=5"}))) {
+    CHECK(run.json()["seed"] == 5);
+    CHECK(run.origin("/seed") == "the command line");
+  }
+  unsetenv("LRA_CONFIGS");
+}
+
 TEST_CASE("a task of a suite may have mixers of its own; names on the command line choose the suite's entries", "[config]") {
   setenv("LRA_CONFIGS", LRA_SOURCE_DIR "/configs", 1);
   const Json suite = Json::parse(R"({"suite": "s", "profile": "small", "mixers": ["linear", {"mixer": "local", "variant": "wide", "mixer_options": {"window": 9}}],
