@@ -238,8 +238,7 @@ class Suite {
   Suite(const std::vector<RunConfig>& runs, fs::path out) : runs_(runs), out_(std::move(out)) {
     // A mistake in any run's files is said before the first run starts.
     for (const auto& run : runs_) {
-      recorded_status(run, run_folder(out_, run));
-      waiting_.push_back({&run});
+      waiting_.push_back({&run, recorded_status(run, run_folder(out_, run))});
     }
   }
 
@@ -271,6 +270,7 @@ class Suite {
  private:
   struct Waiting {
     const RunConfig* run;
+    std::string first_status;  ///< when the suite began
     bool seen_busy = false;  ///< another process worked on it since this suite began
   };
 
@@ -281,7 +281,8 @@ class Suite {
       const fs::path folder = run_folder(out_, run);
       const std::string title = fmt::format("[{}/{}] {} {} {} n{} seed {}", &run - runs_.data() + 1, runs_.size(), run.kind, run.task.task, run.variant,
                                             run.task.seq_len, run.train.seed);
-      std::string status = recorded_status(run, folder);
+      std::string status = place->first_status;
+      if (!finished(status)) status = recorded_status(run, folder);
       if (!finished(status)) {
         auto lock = FolderLock::try_lock(folder);
         place->seen_busy = place->seen_busy || !lock;
