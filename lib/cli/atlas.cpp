@@ -16,6 +16,7 @@
 #include "mixers/attention_mixer.h"
 #include "mixers/seed.h"
 #include "report/atlas.h"
+#include "train/device.h"
 
 namespace lra {
 namespace {
@@ -295,7 +296,9 @@ ExitCode atlas_command(const AtlasArguments& arguments) {
   }
   const at::Tensor x = arguments.input.empty() ? normal({arguments.n, width}, mixed_seed(static_cast<std::uint64_t>(arguments.seed), 0)) : read_input(arguments.input, arguments.n);
 
+  const int threads = set_threads(1);  // the steps are small
   Json atlas = {{"schema_version", report::atlas_schema_version}, {"n", arguments.n}, {"seed", arguments.seed}, {"d_model", width}, {"num_heads", heads},
+                {"threads", threads},
                 {"input", arguments.input.empty() ? "normal numbers" : arguments.input},
                 {"flops_model", {{"d_model", cost_width}, {"num_heads", cost_heads}}}, {"mixers", Json::array()}};
   for (const auto& name : names) {

@@ -11,6 +11,7 @@
 #include "core/config_files.h"
 #include "core/error.h"
 #include "core/host_info.h"
+#include "core/log.h"
 #include "core/record.h"
 #include "mixers/mixer.h"
 #include "train/device.h"
@@ -40,6 +41,16 @@ class Runs {
   std::vector<RunConfig> runs_;
   std::set<std::string> folders_;
 };
+
+/// The sentence is said once, by the process that the user started.
+void warn_of_threads(const std::vector<RunConfig>& runs) {
+  const std::int64_t cores = usable_cores();
+  for (const auto& run : runs) {
+    if (run.train.threads <= cores) continue;
+    log().warn("threads={} is more than the {} cores that this process may use: threads that wait for each other make it slow", run.train.threads, cores);
+    return;
+  }
+}
 
 void print_estimate(const RunConfig& run) {
   const Estimate e = estimate(run, mean_example_length(run));
@@ -75,6 +86,7 @@ ExitCode run_command(const RunArguments& arguments) {
     return exit_ok;
   }
   if (!arguments.folder.empty()) return run_in_folder(runs.at(0), arguments.folder, suite_child);
+  warn_of_threads(runs);
   if (runs.size() > 1 || file.contains("tasks") || file.contains("bench")) return run_suite(runs, arguments.out);
   return run_in_folder(runs[0], run_folder(arguments.out, runs[0]), false);
 }
@@ -113,6 +125,7 @@ ExitCode bench_command(const BenchArguments& arguments) {
     }
   }
   const auto& runs = resolved.all();
+  warn_of_threads(runs);
   const ExitCode code = run_suite(runs, arguments.out);
 
   // loading x: how many times as fast as it trains one thread reads and packs the examples.

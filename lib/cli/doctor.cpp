@@ -1,4 +1,3 @@
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <torch/version.h>
 
@@ -13,6 +12,7 @@
 #include "mixers/mixer.h"
 #include "train/device.h"
 #include "train/memory.h"
+#include "train/threads.h"
 
 namespace lra {
 namespace fs = std::filesystem;
@@ -33,14 +33,15 @@ ExitCode doctor_command() {
   fact("load", fmt::format("{}", host["load_average"].get<double>()));
   fact("program", fmt::format("revision {}{}, {}, {}", build.revision, build.dirty ? " (dirty)" : "", build.compiler, build.build_type));
   fact("LibTorch", fmt::format("{} (built against {})", TORCH_VERSION, build.libtorch));
-  fact("threads", fmt::format("{} of at::parallel_for", at::get_num_threads()));
+  const int threads = set_threads(most_threads());
+  fact("threads", fmt::format("at most {}, fewer for small steps", threads));
   fact("allocator", memory::allocator_name());
   fact("device", device_name(select_device("auto")));
   fact("configs", config_root().string());
 
   if (host["load_average"].get<double>() > 0.5 * host["cores"].get<double>()) problem("the machine is busy; speeds measured now will be too low");
-  if (at::get_num_threads() < host["cores"].get<std::int64_t>()) {
-    problem(fmt::format("LibTorch uses {} threads for {} cores; look at OMP_NUM_THREADS", at::get_num_threads(), host["cores"].get<std::int64_t>()));
+  if (threads < host["cores"].get<std::int64_t>()) {
+    problem(fmt::format("LibTorch uses {} threads for {} cores; look at OMP_NUM_THREADS and OMP_THREAD_LIMIT", threads, host["cores"].get<std::int64_t>()));
   }
   if (build.build_type != "Release") problem("this is no Release build; its speeds mean nothing");
   for (const auto& name : mixer_registry().names()) {

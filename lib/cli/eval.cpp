@@ -11,6 +11,7 @@
 #include "train/checkpoint.h"
 #include "train/device.h"
 #include "train/evaluator.h"
+#include "train/threads.h"
 
 namespace lra {
 namespace fs = std::filesystem;
@@ -26,10 +27,10 @@ ExitCode eval_command(const EvalArguments& arguments) {
   layers.merge(parse_overrides(arguments.overrides), command_line_origin);
   const RunConfig config = resolve(layers);
   const at::Device device = select_device(config.train.device);
-  set_threads(config.train.threads);
 
   const auto task = task_registry().at(config.task.task).make();
   const auto data = arguments.data.empty() ? task->open(Split::test, config.task) : task->open_file(arguments.data, config.task);
+  const int threads = set_threads(chosen_threads(config, mean_sequence_length(*data, config.model)));
   Classifier model(config.task, config.model, static_cast<std::uint64_t>(config.train.seed));
   load_model(weights, model);
   model.to(device);
@@ -48,7 +49,7 @@ ExitCode eval_command(const EvalArguments& arguments) {
   }
   const Evaluation result = evaluate(model, *data, options);
   if (!arguments.predictions.empty()) write_file_atomically(arguments.predictions, predictions);
-  const Json summary = {{"weights", weights.string()}, {"examples", result.examples}, {"accuracy", result.accuracy()}, {"loss", result.loss()}};
+  const Json summary = {{"weights", weights.string()}, {"examples", result.examples}, {"accuracy", result.accuracy()}, {"loss", result.loss()}, {"threads", threads}};
   fmt::print("{}\n", summary.dump(2));
   return exit_ok;
 }

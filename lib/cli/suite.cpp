@@ -24,6 +24,7 @@
 #include "core/file_lock.h"
 #include "core/held_folder.h"
 #include "core/host_info.h"
+#include "core/load.h"
 #include "core/log.h"
 #include "core/record.h"
 #include "data/task.h"
@@ -45,7 +46,7 @@ namespace {
 /// A child that has not ended this long after its own time limit is killed.
 constexpr double grace_seconds = 60;
 
-bool finished(const std::string& status) { return status == "ok" || status == "oom" || status == "timeout" || status == "nan" || status == "skipped"; }
+bool finished(const std::string& status) { return status == "ok" || status == "oom" || status == "timeout" || status == "nan"; }
 
 Json build_facts() {
   const BuildInfo& info = build_info();
@@ -55,8 +56,7 @@ Json build_facts() {
 /// Fills in what every record has, whatever became of the run.
 void complete(RunRecord& record, const RunConfig& config, double seconds) {
   if (record.host.is_null()) {
-    const auto threads = static_cast<int>(config.train.threads == 0 ? usable_cores() : config.train.threads);
-    describe_run(config, select_device(config.train.device), threads, record);
+    describe_run(config, select_device(config.train.device), record);
   }
   Json host = host_info();
   host.update(record.host);
@@ -105,15 +105,14 @@ pid_t start_process(const fs::path& folder, const FolderLock& lock) {
   return process;
 }
 
-/// Why a bench should not be tried: its estimate is above a limit. Empty if it should.
+/// Why a bench should not be tried: its estimate is above the memory limit. Empty if it should. How long it takes is not guessed: a guess from a busy moment would skip
+/// what fits, and the time limit holds while it runs.
 std::string bench_is_too_much(const RunConfig& config, const Estimate& cost) {
   // The estimate knows this machine's processor only; a device says itself when its memory ends.
   if (config.kind != "bench" || !select_device(config.train.device).is_cpu()) return "";
   const double gib = cost.bytes / (1 << 30);
-  const double minutes = cost.seconds_per_step / 60 * static_cast<double>(config.measure.measure_warmup_steps + config.measure.measure_steps);
-  const double gib_limit = config.train.memory_limit_gb, minutes_limit = config.train.time_limit_minutes;
+  const double gib_limit = config.train.memory_limit_gb;
   if (gib_limit > 0 && gib > gib_limit) return fmt::format("estimated {:.3g} GiB of tensors, above the limit of {:.3g} GiB", gib, gib_limit);
-  if (minutes_limit > 0 && minutes > minutes_limit) return fmt::format("estimated {:.3g} minutes, above the limit of {:.3g}", minutes, minutes_limit);
   return "";
 }
 
@@ -124,8 +123,22 @@ std::string summary(const Json& record) {
   if (metrics.contains("test_accuracy")) text += fmt::format(", test accuracy {:.2f} %", 100 * metrics["test_accuracy"].get<double>());
   const Json& speed = record["speed"];
   if (speed.contains("train_examples_per_second")) text += fmt::format(", {:.4g} examples/s", speed["train_examples_per_second"]["median"].get<double>());
+  if (speed.contains("disturbed")) text += fmt::format(" (disturbed: {})", speed["disturbed"].get<std::string>());
   if (record["memory"].contains("peak_tensor_bytes")) text += fmt::format(", {:.1f} MB", record["memory"]["peak_tensor_bytes"].get<double>() / 1e6);
   return text;
+}
+
+/// Of all runs that this suite did at once, with what to do.
+void warn_of_disturbed(const std::vector<const RunConfig*>& runs, const fs::path& out) {
+  std::size_t benches = 0, trainings = 0;
+  for (const RunConfig* run : runs) {
+    const fs::path file = run_folder(out, *run) / "result.json";
+    if (!fs::exists(file)) continue;
+    const Json record = read_json(file);
+    if (record.contains("speed") && record["speed"].contains("disturbed")) ++(run->kind == "bench" ? benches : trainings);
+  }
+  if (benches > 0) log().warn("the speeds of {} of the measured cells are not to be trusted: {}", benches, disturbance_remedy);
+  if (trainings > 0) log().info("{} runs were disturbed while they trained, by other programs or by other runs of the suite: their scores hold, their speeds do not", trainings);
 }
 
 }  // namespace
@@ -155,7 +168,7 @@ std::string recorded_status(const RunConfig& config, const fs::path& folder) {
   // A run that met a limit is tried again under another one.
   const auto changed = [&](const char* key) { return recorded.contains(key) && recorded[key] != wanted[key]; };
   const auto status = record["status"].get<std::string>();
-  const bool limited = status == "oom" || status == "timeout" || status == "skipped";
+  const bool limited = status == "oom" || status == "timeout";
   return limited && (changed("memory_limit_gb") || changed("time_limit_minutes")) ? "failed" : status;
 }
 
@@ -201,6 +214,7 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool sui
     if (!record.operator_profile.is_null()) write_json(folder / "profile.json", record.operator_profile);
     write_json(folder / "result.json", json);
     log().info(summary(json));
+    if (!record.disturbed.empty() && !suite_child) log().warn("the speeds are not to be trusted ({}): {}", record.disturbed, disturbance_remedy);
     if (record.status == "interrupted") return exit_interrupted;
     return record.status == "ok" ? exit_ok : exit_not_all_ok;
   } catch (const std::exception& error) {
@@ -263,6 +277,7 @@ class Suite {
       std::this_thread::sleep_for(std::chrono::milliseconds(others_only ? 1000 : 20));
       running_.remove_if([this](Child& child) { return has_ended(child); });
     }
+    warn_of_disturbed(done_here_, out_);
     if (cut_off_) return exit_interrupted;
     return all_ok_ ? exit_ok : exit_not_all_ok;
   }
@@ -317,6 +332,7 @@ class Suite {
     if (done == child.process) {
       child.process = 0;
       const std::string status = conclude(child, wait_status);
+      done_here_.push_back(child.run);
       all_ok_ = all_ok_ && status == "ok";
       cut_off_ = cut_off_ || (status == "interrupted" && stop_requested());
       return true;
@@ -362,6 +378,7 @@ class Suite {
   const fs::path out_;
   std::list<Waiting> waiting_;
   std::list<Child> running_;
+  std::vector<const RunConfig*> done_here_;
   bool all_ok_ = true;
   bool cut_off_ = false;  ///< a stop left something to do
 };

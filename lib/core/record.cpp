@@ -60,6 +60,7 @@ Json RunRecord::to_json() const {
   put(json["speed"], "train_examples_per_second", train_examples_per_second);
   put(json["speed"], "inference_examples_per_second", inference_examples_per_second);
   put(json["speed"], "loading_examples_per_second", loading_examples_per_second);
+  if (!disturbed.empty()) json["speed"]["disturbed"] = disturbed;
   json["memory"] = Json::object();
   put(json["memory"], "peak_tensor_bytes", peak_tensor_bytes);
   put(json["memory"], "peak_rss_bytes", peak_rss_bytes);

@@ -36,6 +36,7 @@ struct RunRecord {
   Json reference_levels;                     ///< from the data
   std::optional<Measured> train_steps_per_second, train_examples_per_second, inference_examples_per_second;
   std::optional<Measured> loading_examples_per_second;  ///< bench: reading and packing a batch, one thread
+  std::string disturbed;                        ///< why the speeds are not to be trusted; empty if they are
   std::optional<std::int64_t> sequence_length;  ///< bench: the fixed length of every sequence; train: absent
   std::optional<std::int64_t> peak_tensor_bytes, peak_rss_bytes;
   std::optional<std::int64_t> parameters;

@@ -80,13 +80,16 @@ bool have_kernels(const at::Tensor& sums, const at::Tensor& branch) {
 std::int64_t chunk_rows(std::int64_t rows) { return std::max<std::int64_t>(64, (rows + 63) / 64); }
 std::int64_t chunk_count(std::int64_t rows) { return (rows + chunk_rows(rows) - 1) / chunk_rows(rows); }
 
+// Calls work(chunk, first row, last row, scratch) on all threads; each thread has `scratch_size` numbers of C.
+template <class C, class Work>
+void for_chunks(std::int64_t rows, std::int64_t scratch_size, const Work& work) {
+  const std::int64_t size = chunk_rows(rows);
+  on_threads<C>(chunk_count(rows), scratch_size, [&](std::int64_t chunk, C* scratch) { work(chunk, chunk * size, std::min(rows, (chunk + 1) * size), scratch); });
+}
 // Calls work(chunk, first row, last row) on all threads.
 template <class Work>
-void for_chunks(std::int64_t rows, Work work) {
-  const std::int64_t size = chunk_rows(rows);
-  on_threads(chunk_count(rows), [&](const auto& for_each_chunk) {
-    for_each_chunk([&](std::int64_t chunk) { work(chunk, chunk * size, std::min(rows, (chunk + 1) * size)); });
-  });
+void for_chunks(std::int64_t rows, const Work& work) {
+  for_chunks<float>(rows, 0, [&](std::int64_t chunk, std::int64_t first, std::int64_t last, float*) { work(chunk, first, last); });
 }
 
 // partial (chunks, n, width) → n tensors (width), added up in the order of the chunks.
@@ -280,11 +283,11 @@ C* at_row(const at::Tensor& tensor, std::int64_t row) {
   return tensor.defined() ? mutable_data<C>(tensor) + row * tensor.stride(0) : nullptr;
 }
 
-// Memory for the rows of a block.
+// Hands out a thread's memory for the rows of a block.
 template <class C>
 class Block {
  public:
-  Block(std::int64_t numbers_of_row, const at::TensorOptions& options) : memory_(at::empty({rows_at_once * numbers_of_row}, options)), next_(mutable_data<C>(memory_)) {}
+  explicit Block(C* memory) : next_(memory) {}
   C* take(std::int64_t width) {
     C* const rows = next_;
     next_ += rows_at_once * width;
@@ -292,7 +295,6 @@ class Block {
   }
 
  private:
-  at::Tensor memory_;
   C* next_;
 };
 
@@ -308,10 +310,15 @@ void linear_backward(std::int64_t rows, const C* x, const at::Tensor& weight, co
   cpu::kernels().linear_backward(cpu::LinearMaps<C>{.width = weight.size(1), .last = rows, .x = x, .grad_x = grad_x, .maps = &map, .count = 1});
 }
 
+// Numbers of scratch memory that feed_forward_rows and feed_forward_backward_rows need.
+std::int64_t forward_scratch(const FeedForward& f) { return rows_at_once * (2 * f.width() + 2 * f.inner()); }
+std::int64_t backward_scratch(const FeedForward& f) { return rows_at_once * (4 * f.width() + 5 * f.inner()); }
+
 template <class C>
-void feed_forward_rows(const FeedForward& f, const at::Tensor& x, const at::Tensor& y, const at::Tensor& out_norm, std::int64_t first, std::int64_t last) {
+void feed_forward_rows(const FeedForward& f, const at::Tensor& x, const at::Tensor& y, const at::Tensor& out_norm, C* scratch, std::int64_t first,
+                       std::int64_t last) {
   const std::int64_t width = f.width(), inner = f.inner();
-  Block<C> block(2 * width + 2 * inner, x.options());
+  Block<C> block(scratch);
   C *const norm = block.take(width), *const branch = block.take(width), *const wide = block.take(inner), *const active = block.take(inner);
   for (; first < last; first += rows_at_once) {
     const std::int64_t rows = std::min(rows_at_once, last - first);
@@ -336,9 +343,9 @@ struct FeedForwardSums {
 
 template <class C>
 void feed_forward_backward_rows(const FeedForward& f, const at::Tensor& grad_out, const at::Tensor& grad_norm, const at::Tensor& grad_x, const at::Tensor& grad_y,
-                                const FeedForwardSums<C>& sums, std::int64_t first, std::int64_t last) {
+                                const FeedForwardSums<C>& sums, C* scratch, std::int64_t first, std::int64_t last) {
   const std::int64_t width = f.width(), inner = f.inner();
-  Block<C> block(4 * width + 5 * inner, f.sum.options());
+  Block<C> block(scratch);
   C *const norm = block.take(width), *const grad_sum = block.take(width), *const grad_branch = block.take(width), *const grad_of_norm = block.take(width);
   C *const wide = block.take(inner), *const active = block.take(inner), *const slope = block.take(inner);
   C *const grad_active = block.take(inner), *const grad_wide = block.take(inner);
@@ -392,8 +399,10 @@ struct FeedForwardFunction : torch::autograd::Function<FeedForwardFunction> {
                         .zeros = at::zeros({contract.size(0)}, x.options()),
                         .contract_by_input = contract.t().contiguous()};
     RECORD_FUNCTION("lra::feed_forward", std::vector<c10::IValue>({x, y, 4.0 * static_cast<double>(x.numel()) * static_cast<double>(f.inner())}));
-    for_chunks(rows, [&](std::int64_t, std::int64_t first, std::int64_t last) {
-      x.scalar_type() == at::kDouble ? feed_forward_rows<double>(f, x, y, out_norm, first, last) : feed_forward_rows<float>(f, x, y, out_norm, first, last);
+    with_types(x, x, [&]<class C, class S>(C, S) {
+      for_chunks<C>(rows, forward_scratch(f), [&](std::int64_t, std::int64_t first, std::int64_t last, C* scratch) {
+        feed_forward_rows<C>(f, x, y, out_norm, scratch, first, last);
+      });
     });
     guard.setOutputs(std::vector<c10::IValue>{f.out, out_norm});
     context->save_for_backward(f.tensors());
@@ -409,11 +418,11 @@ struct FeedForwardFunction : torch::autograd::Function<FeedForwardFunction> {
     const at::Tensor grad_x = at::empty_like(f.sum), grad_y = f.dropout > 0 ? at::empty_like(f.sum) : at::Tensor();
     const at::Tensor vectors = at::zeros({chunks, 6, width}, f.sum.options()), inner_vectors = at::zeros({chunks, 1, inner}, f.sum.options());
     const at::Tensor matrices = at::zeros({chunks, 2, width * inner}, f.sum.options());
-    for_chunks(rows, [&](std::int64_t chunk, std::int64_t first, std::int64_t last) {
+    for_chunks<C>(rows, backward_scratch(f), [&](std::int64_t chunk, std::int64_t first, std::int64_t last, C* scratch) {
       C *const v = at_row<C>(vectors, chunk), *const m = at_row<C>(matrices, chunk);
       feed_forward_backward_rows<C>(f, grad_out, grad_norm, grad_x, grad_y,
                                     {v, v + width, v + 2 * width, v + 3 * width, v + 4 * width, v + 5 * width, at_row<C>(inner_vectors, chunk), m, m + width * inner},
-                                    first, last);
+                                    scratch, first, last);
     });
     const auto sums = sum_of_chunks<C>(vectors);
     const at::Tensor of_matrices = matrices.sum(0);

@@ -308,16 +308,17 @@ template <class T, class Work>
 void for_units(const Problem& problem, const Tensors<T>& t, std::int64_t shares, bool backward, const Work& work) {
   const std::int64_t heads = t.q.size(1), apart = problem.classes_apart(), together = problem.stride / apart;
   const std::int64_t tasks = problem.sequences() * heads * apart * shares;
-  on_threads(tasks, [&](const auto& for_each_task) {
-    const std::int64_t d = t.q.size(2);
-    const at::Tensor scratch = at::empty({problem.rounded != nullptr ? problem.rounded->scratch(d) : cpu::kernels().attention_scratch(d)}, t.q.options());
-    MixtureMemory<T> memory(problem, t, backward);
-    for_each_task([&](std::int64_t task) {
-      const std::int64_t unit = task / shares;
-      for (std::int64_t residue = 0; residue < together; ++residue) {
-        work(Unit{unit / heads / apart, unit % heads, unit / heads % apart + residue}, task % shares, memory, scratch.template mutable_data_ptr<T>());
-      }
-    });
+  const std::int64_t d = t.q.size(2), scratch_size = problem.rounded != nullptr ? problem.rounded->scratch(d) : cpu::kernels().attention_scratch(d);
+  struct Memory {
+    at::Tensor scratch;
+    MixtureMemory<T> mixture;
+  };
+  const auto make_memory = [&] { return Memory{at::empty({scratch_size}, t.q.options()), MixtureMemory<T>(problem, t, backward)}; };
+  on_threads_with(tasks, make_memory, [&](std::int64_t task, Memory& memory) {
+    const std::int64_t unit = task / shares;
+    for (std::int64_t residue = 0; residue < together; ++residue) {
+      work(Unit{unit / heads / apart, unit % heads, unit / heads % apart + residue}, task % shares, memory.mixture, memory.scratch.template mutable_data_ptr<T>());
+    }
   });
 }
 

@@ -11,6 +11,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 
 #include "ops/autograd.h"
 #include "ops/cpu/kernels.h"
@@ -53,19 +55,24 @@ std::vector<cpu::LinearMap<T>> maps_of(const std::vector<MapTensors>& tensors) {
   return maps;
 }
 
-// Calls work(share, first row, last row) for as many shares of the rows as there are threads.
+// Calls work(share, first row, last row) on all threads.
 template <class Work>
 void for_shares(std::int64_t rows, std::int64_t shares, const Work& work) {
   at::parallel_for(0, shares, 1, [&](std::int64_t from, std::int64_t to) {
     for (std::int64_t share = from; share < to; ++share) work(share, rows * share / shares, rows * (share + 1) / shares);
   });
 }
-std::int64_t shares_of(std::int64_t rows) { return std::clamp<std::int64_t>(rows / few_rows, 1, at::get_num_threads()); }
+// Of rows that do not depend on each other: as many as there are threads.
+std::int64_t shares_for_threads(std::int64_t rows) { return std::clamp<std::int64_t>(rows / few_rows, 1, at::get_num_threads()); }
+// Of sums over rows: by the rows alone, so that a sum has the same bits with any number of threads. A power of two divides well among threads.
+std::int64_t shares_of_sums(std::int64_t rows) {
+  return static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(std::clamp<std::int64_t>(rows / 256, 1, 64))));
+}
 
 template <class T>
 void kernel_forward(const at::Tensor& x, const std::vector<MapTensors>& tensors) {
   const auto maps = maps_of<T>(tensors);
-  for_shares(x.size(0), shares_of(x.size(0)), [&](std::int64_t, std::int64_t first, std::int64_t last) {
+  for_shares(x.size(0), shares_for_threads(x.size(0)), [&](std::int64_t, std::int64_t first, std::int64_t last) {
     cpu::kernels().linear_forward(cpu::LinearMaps<T>{
         .width = x.size(1), .first = first, .last = last, .x = x.const_data_ptr<T>(), .maps = maps.data(), .count = static_cast<std::int64_t>(maps.size())});
   });
@@ -74,7 +81,7 @@ void kernel_forward(const at::Tensor& x, const std::vector<MapTensors>& tensors)
 // The gradients of weights and biases are sums over shares, added in order.
 template <class T>
 void kernel_backward(const at::Tensor& x, const at::Tensor& grad_x, std::vector<MapTensors>& tensors, bool has_biases) {
-  const std::int64_t shares = shares_of(x.size(0));
+  const std::int64_t shares = shares_of_sums(x.size(0));
   std::vector<std::vector<MapTensors>> of_share;
   for (std::int64_t share = 0; share < shares; ++share) {
     of_share.push_back(tensors);

@@ -290,13 +290,10 @@ void for_heads(const Problem& problem, const Tensors& t, bool backward, const Wo
     longest = std::max(longest, problem.offsets[static_cast<std::size_t>(s) + 1] - problem.offsets[static_cast<std::size_t>(s)]);
   }
   const std::int64_t units = problem.sequences() * t.q.size(1);
-  on_threads(units, [&](const auto& for_each_unit) {
+  on_threads<T>(units, Head<T>::memory(problem, longest, t.q.size(2), backward), [&](std::int64_t unit, T* memory) {
     const at::NoGradGuard guard;
-    const at::Tensor memory = at::empty({Head<T>::memory(problem, longest, t.q.size(2), backward)}, t.q.options());
-    for_each_unit([&](std::int64_t unit) {
-      Head<T> head(problem, t, unit, memory.template mutable_data_ptr<T>());
-      work(head);
-    });
+    Head<T> head(problem, t, unit, memory);
+    work(head);
   });
 }
 

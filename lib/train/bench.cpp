@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/load.h"
 #include "data/random.h"
 #include "data/task.h"
 #include "model/classifier.h"
@@ -18,12 +19,27 @@
 #include "train/optimizer.h"
 #include "train/profile.h"
 #include "train/run_status.h"
+#include "train/threads.h"
 #include "train/train_step.h"
 
 namespace lra {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+/// The load until it is made and from then on; the second goes into the record when it ends, however the run ends.
+class LoadOfRun {
+ public:
+  explicit LoadOfRun(RunRecord& record) : record_(record) {}
+  ~LoadOfRun() { record_.host["load"] = now().to_json(); }
+  LoadOfRun(const LoadOfRun&) = delete;
+  LoadOfRun& operator=(const LoadOfRun&) = delete;
+  Load now() const { return {other_load(cpu_times_at_start(), from_), other_load(from_, cpu_times())}; }
+
+ private:
+  RunRecord& record_;
+  const CpuTimes from_ = cpu_times();
+};
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -48,9 +64,10 @@ void measure(const RunConfig& config, RunRecord& record) {
   const auto start = Clock::now();
   const TrainConfig& train = config.train;
   const at::Device device = select_device(train.device);
-  describe_run(config, device, set_threads(train.threads), record);
+  describe_run(config, device, record);
   const auto task = task_registry().at(config.task.task).make();
   const auto data = task->open(Split::train, config.task);
+  record.host["threads"] = set_threads(chosen_threads(config, mean_sequence_length(*data, config.model)));
   record.data = task->data_info(config.task);
   BatchLoader loader(*data, train.batch_size, train.seed);
 
@@ -62,6 +79,7 @@ void measure(const RunConfig& config, RunRecord& record) {
   record.parameters = model.parameter_count();
   const std::int64_t steps = config.measure.measure_warmup_steps + config.measure.measure_steps;
 
+  const LoadOfRun load(record);
   bool uniform = true;
   std::int64_t length = -1, peak = 0;
   std::vector<double> steps_per_second, examples_per_second, inference;
@@ -113,6 +131,7 @@ void measure(const RunConfig& config, RunRecord& record) {
     if (step >= config.measure.measure_warmup_steps) loading.push_back(static_cast<double>(train.batch_size) / seconds_since(load_start));
   }
   record.loading_examples_per_second = measured(loading);
+  record.disturbed = disturbance(load.now(), *record.train_examples_per_second);
 
   record.peak_rss_bytes = memory::process_peak_bytes();  // without what profiling needs
   if (config.measure.profile_steps > 0) record.operator_profile = profile(config, model, loader, steps, device);

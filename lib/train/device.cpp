@@ -6,13 +6,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <vector>
 
 #include "core/error.h"
-#include "core/host_info.h"
 #include "train/memory.h"
 
 namespace lra {
@@ -90,9 +90,12 @@ std::string device_name(at::Device device) {
   return device.str();
 }
 
-int set_threads(std::int64_t threads) {
-  at::set_num_threads(static_cast<int>(threads == 0 ? usable_cores() : threads));
-  return at::get_num_threads();
+int set_threads(int threads) {
+  at::set_num_threads(threads);
+  std::atomic<int> working{0};
+  at::parallel_for(0, threads, 1, [&](std::int64_t, std::int64_t) { ++working; });
+  if (working < threads) at::set_num_threads(working);
+  return working;
 }
 
 }  // namespace lra

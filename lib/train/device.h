@@ -26,7 +26,7 @@ at::Generator default_generator(at::Device device);
 /// "cpu", "cuda:0 (NVIDIA H200)"; the model where the driver tells it.
 std::string device_name(at::Device device);
 
-/// CPU threads of LibTorch: `threads`, or for 0 as many as the cores this process may use. Returns their number.
-int set_threads(std::int64_t threads);
+/// CPU threads of LibTorch. Returns how many really work: OpenMP may give fewer than asked for (OMP_THREAD_LIMIT).
+int set_threads(int threads);
 
 }  // namespace lra

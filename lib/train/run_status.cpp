@@ -56,9 +56,9 @@ void end_if_asked(const TrainConfig& config, double seconds) {
   }
 }
 
-void describe_run(const RunConfig& config, at::Device device, int threads, RunRecord& record) {
+void describe_run(const RunConfig& config, at::Device device, RunRecord& record) {
   record.config = config.to_json();
-  record.host = {{"device", device_name(device)}, {"threads", threads}, {"allocator", memory::allocator_name()}};
+  record.host = {{"device", device_name(device)}, {"allocator", memory::allocator_name()}};
   record.notes.push_back("sequences are packed: nothing is computed on padding, and padding does not enter attention or pooling as it does in the official code");
   if (config.task.limit > 0) record.notes.push_back(fmt::format("only the first {} examples of each split were used", config.task.limit));
   if (config.model.attention_dropout > 0 && !mixer_registry().at(config.model.mixer).traits(config.model.mixer_options).attention_dropout) {

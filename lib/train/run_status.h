@@ -22,7 +22,7 @@ void run_with_status(const RunConfig& config, RunRecord& record, const std::func
 /// Throws Ended when a stop was asked for (interrupted), or `seconds` are above the time limit (timeout).
 void end_if_asked(const TrainConfig& config, double seconds);
 
-/// Fills in the configuration, {"device", "threads", "allocator"} of the host, and notes on how the configuration was understood.
-void describe_run(const RunConfig& config, at::Device device, int threads, RunRecord& record);
+/// Fills in the configuration, {"device", "allocator"} of the host, and notes on how the configuration was understood.
+void describe_run(const RunConfig& config, at::Device device, RunRecord& record);
 
 }  // namespace lra

@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/event_file.h"
 #include "core/held_folder.h"
+#include "core/load.h"
 #include "core/temporary_file.h"
 #include "data/task.h"
 #include "model/classifier.h"
@@ -24,6 +25,7 @@
 #include "train/lr_schedule.h"
 #include "train/optimizer.h"
 #include "train/run_status.h"
+#include "train/threads.h"
 #include "train/train_step.h"
 
 namespace lra {
@@ -103,7 +105,11 @@ class Trainer {
     if (state_.train_accuracy >= 0) record_.train_accuracy = state_.train_accuracy;
     if (state_.valid_accuracy >= 0) record_.valid_accuracy = state_.valid_accuracy;
     if (state_.peak_tensor_bytes > 0) record_.peak_tensor_bytes = state_.peak_tensor_bytes;
+    const CpuTimes now = cpu_times();
+    const Load load{other_load(cpu_times_at_start(), loop_start_load_), other_load(loop_start_load_, now)};
+    if (!record_.host.is_null()) record_.host["load"] = load.to_json();
     if (steps_per_second_.empty()) return;
+    record_.disturbed = disturbance(load, measured(tokens_per_second_));
     record_.train_steps_per_second = measured(steps_per_second_);
     record_.train_examples_per_second = measured(examples_per_second_);
   }
@@ -112,12 +118,14 @@ class Trainer {
   Trainer& operator=(const Trainer&) = delete;
 
   void run() {
-    describe_run(config_, device_, set_threads(train_.threads), record_);
+    describe_run(config_, device_, record_);
     open_data();
+    record_.host["threads"] = set_threads(chosen_threads(config_, mean_sequence_length(*train_data_, config_.model)));
     make_model();
     start_or_resume();
     first_step_ = state_.step;
     loop_start_ = Clock::now();
+    loop_start_load_ = cpu_times();
     try {
       while (true) {
         const bool last = state_.step == train_.train_steps;
@@ -195,6 +203,7 @@ class Trainer {
     if (state_.step - first_step_ > config_.measure.measure_warmup_steps) {
       steps_per_second_.push_back(1 / result.seconds);
       examples_per_second_.push_back(examples / result.seconds);
+      tokens_per_second_.push_back(static_cast<double>(batch.tokens.size(0)) / result.seconds);
     }
     Progress progress = window_progress();
     const auto done = static_cast<double>(state_.step - first_step_);
@@ -312,8 +321,10 @@ class Trainer {
   // Of this process only: they differ from run to run, so they are not part of the checkpoint.
   std::int64_t first_step_ = 0;
   Clock::time_point loop_start_;
+  CpuTimes loop_start_load_ = cpu_times_at_start();
   double window_seconds_ = 0, window_timed_examples_ = 0;
   std::vector<double> steps_per_second_, examples_per_second_;
+  std::vector<double> tokens_per_second_;  ///< batches differ in length: the speed in tokens spreads less than the others where nothing disturbs it
 };
 
 }  // namespace

@@ -1,0 +1,88 @@
+#include "core/load.h"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <string>
+
+namespace lra {
+namespace {
+
+constexpr double shortest_interval = 0.1, tolerated_cores = 0.5, tolerated_spread = 0.25;
+
+bool usable(int core) {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) != 0 || CPU_ISSET(static_cast<std::size_t>(core), &set);
+}
+
+double used_by(int who) {
+  rusage usage{};
+  getrusage(who, &usage);
+  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec); };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+const CpuTimes start = cpu_times();
+
+}  // namespace
+
+Json Load::to_json() const {
+  Json json = Json::object();
+  const auto rounded = [](double cores) { return std::round(cores * 100) / 100; };
+  if (before) json["before"] = rounded(*before);
+  if (during) json["during"] = rounded(*during);
+  return json;
+}
+
+double busy_seconds(std::string_view stat, double ticks_per_second, bool (*counts)(int core)) {
+  std::istringstream lines{std::string(stat)};
+  double ticks = 0;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream fields(line);
+    std::string name;
+    // Time of virtual machines that run on this one (guest) is in `user` already.
+    double user = 0, nice = 0, system = 0, idle = 0, waiting = 0, interrupts = 0, soft_interrupts = 0, stolen = 0;
+    fields >> name;
+    if (name.rfind("cpu", 0) != 0 || name.size() == 3 || !counts(std::stoi(name.substr(3)))) continue;
+    fields >> user >> nice >> system >> idle >> waiting >> interrupts >> soft_interrupts >> stolen;
+    ticks += user + nice + system + interrupts + soft_interrupts + stolen;
+  }
+  return ticks / ticks_per_second;
+}
+
+CpuTimes cpu_times() {
+  std::ifstream in("/proc/stat");
+  const std::string stat{std::istreambuf_iterator<char>(in), {}};
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return {.moment = std::chrono::duration<double>(now).count(),
+          .all = busy_seconds(stat, static_cast<double>(sysconf(_SC_CLK_TCK)), usable),
+          .own = used_by(RUSAGE_SELF) + used_by(RUSAGE_CHILDREN)};
+}
+
+CpuTimes cpu_times_at_start() { return start; }
+
+std::optional<double> other_load(const CpuTimes& from, const CpuTimes& to) {
+  const double seconds = to.moment - from.moment;
+  if (seconds < shortest_interval || from.all == 0) return std::nullopt;
+  return std::max(0.0, (to.all - from.all - (to.own - from.own)) / seconds);
+}
+
+std::string disturbance(const Load& load, const Measured& speed) {
+  std::string text;
+  const double cores = load.during.value_or(load.before.value_or(0));
+  if (cores > tolerated_cores) text = fmt::format("other programs used {:.1f} cores", cores);
+  if (speed.spread > tolerated_spread * speed.median) {
+    text += fmt::format("{}spread is {:.0f} % of the median", text.empty() ? "" : ", ", 100 * speed.spread / speed.median);
+  }
+  return text;
+}
+
+}  // namespace lra

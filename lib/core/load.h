@@ -1,0 +1,45 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/json_file.h"
+#include "core/record.h"
+
+namespace lra {
+
+/// What other processes compute while this one measures.
+struct Load {
+  std::optional<double> before, during;  ///< CPU use by others, in cores; absent where it is not known
+
+  Json to_json() const;
+};
+
+/// A moment, and the CPU time used until then, in seconds.
+struct CpuTimes {
+  double moment = 0;
+  double all = 0;  ///< by all programs on the cores that this process may use, and by other virtual machines in their place
+  double own = 0;  ///< by this process and its children that have ended
+};
+
+/// Now, from /proc/stat; in a container that is often the host's. All is 0 where the file cannot be read.
+CpuTimes cpu_times();
+
+/// When this program was started.
+CpuTimes cpu_times_at_start();
+
+/// CPU use by other processes between two moments, in cores. Absent when they are less than a tenth of a second apart, since the system counts in hundredths, or when
+/// the times are not known.
+std::optional<double> other_load(const CpuTimes& from, const CpuTimes& to);
+
+/// CPU time of all programs in the text of a /proc/stat, in seconds, on the cores that `counts` says.
+double busy_seconds(std::string_view stat, double ticks_per_second, bool (*counts)(int core));
+
+/// Why a speed is not to be trusted: other programs used more than half a core, or its interquartile range is above a quarter of its median. Empty if it is to be.
+std::string disturbance(const Load& load, const Measured& speed);
+
+/// What to do then, for the console.
+inline constexpr const char* disturbance_remedy = "close other programs or use threads=1, raise measure_steps, and measure again with another --out";
+
+}  // namespace lra
