@@ -10,9 +10,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "model/embedding.h"
 #include "model/encoder.h"
+#include "ops/linear_in_order.h"
 #include "ops/projections.h"
 
 namespace lra {
@@ -90,7 +92,7 @@ at::Tensor Classifier::score(const at::Tensor& tokens, SequenceLayout layout) {
     for (std::int64_t b = 0; b < layout.batch(); ++b) rows.push_back(layout.offset(b));
     first = at::tensor(rows, at::kLong).to(tokens.device());
   }
-  x = pool(encoder_->forward(x, layout, first), layout);
+  x = pool(encoder_->forward(std::move(x), layout, first), layout);
   if (pairs()) {
     TORCH_CHECK(layout.batch() % 2 == 0, "pairs need an even number of sequences, found ", layout.batch());
     const at::Tensor two = x.view({layout.batch() / 2, 2, x.size(1)});
@@ -100,7 +102,7 @@ at::Tensor Classifier::score(const at::Tensor& tokens, SequenceLayout layout) {
   }
   x = at::relu(hidden_->forward(x));
   if (pair_hidden_) x = at::relu(pair_hidden_->forward(x));
-  return logits_->forward(x);
+  return model_.kernels == "fused" ? ops::linear_in_order(x, logits_->weight, logits_->bias) : logits_->forward(x);
 }
 
 std::int64_t Classifier::parameter_count() const {

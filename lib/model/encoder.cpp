@@ -87,12 +87,13 @@ Encoder::Encoder(const ModelConfig& model, std::int64_t max_length, std::int64_t
   norm_ = register_module("norm", layer_norm(model));
 }
 
-at::Tensor Encoder::forward(const at::Tensor& x, const SequenceLayout& layout, const at::Tensor& rows) {
+at::Tensor Encoder::forward(at::Tensor x, const SequenceLayout& layout, const at::Tensor& rows) {
   torch::nn::LayerNorm first_norm = blocks_.front()->mixer_norm();
   const double dropout = is_training() ? dropout_ : 0.0;
   ops::SumAndNorm out;
-  if (dropout > 0 && fused_ && x.is_cpu()) {
+  if (fused_ && x.is_cpu()) {
     out = ops::residual_norm({}, x, {}, parameters_of(first_norm), dropout);
+    x.reset();  // nothing keeps it
   } else {
     out.sum = dropout > 0 ? at::dropout(x, dropout, true) : x;
     out.norm = first_norm->forward(out.sum);

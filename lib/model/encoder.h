@@ -44,7 +44,7 @@ class Encoder : public torch::nn::Module {
 
   /// x (T, d_model) packed → (T, d_model); or only the tokens at `rows` if it is defined: what follows the last mixer is then computed
   /// for them alone.
-  at::Tensor forward(const at::Tensor& x, const SequenceLayout& layout, const at::Tensor& rows);
+  at::Tensor forward(at::Tensor x, const SequenceLayout& layout, const at::Tensor& rows);
 
   const std::vector<std::shared_ptr<Mixer>>& mixers() const { return mixers_; }
 
