@@ -5,7 +5,9 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 #include <random>
 #include <string>
 #include <thread>
@@ -14,6 +16,19 @@
 #include "train/memory.h"
 
 namespace memory = lra::memory;
+
+namespace {
+thread_local bool nothing_left = false;
+}
+
+// For all of this program.
+void* operator new(std::size_t bytes) {
+  void* const memory = nothing_left ? nullptr : std::malloc(bytes == 0 ? 1 : bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 TEST_CASE("the allocator counts what live tensors asked for, to the byte", "[train][memory]") {
   memory::install();
@@ -86,6 +101,47 @@ TEST_CASE("the cache is bounded by what tensors once took together", "[train][me
   // Many sizes one after another, each too large for the blocks before it.
   for (std::int64_t size = 1 << 20; size < 80 << 20; size += size / 2) at::empty({size}, at::kByte);
   CHECK(memory::cached_bytes() <= std::max(bound, 2 * memory::peak_bytes() + (64 << 20)));
+  memory::release_cached();
+}
+
+TEST_CASE("tensors and what is kept for their reuse stay below the limit together", "[train][memory]") {
+  memory::install();
+  memory::release_cached();
+  const auto before = memory::limit();
+  const std::int64_t limit = memory::current_bytes() + (100 << 20);
+  memory::set_limit(limit);
+  const auto together = [] { return memory::current_bytes() + memory::cached_bytes(); };
+  at::empty({60 << 20}, at::kByte);  // freed at once
+  at::Tensor large = at::empty({90 << 20}, at::kByte);
+  CHECK(together() <= limit);
+  std::vector<at::Tensor> small;
+  for (int i = 0; i < 300; ++i) small.push_back(at::empty({30000}, at::kByte));  // such small ones are never kept
+  CHECK(together() <= limit);
+  small.clear();
+  large.reset();
+  CHECK(together() <= limit);
+  // Freeing a block that is larger than what was asked for must not bring both above it.
+  at::empty({96 << 20}, at::kByte);
+  large = at::empty({97 << 20}, at::kByte);
+  large.reset();
+  CHECK(together() <= limit);
+  // What is refused leaves nothing in the cache: the program may need it for something else.
+  at::empty({20 << 20}, at::kByte);
+  CHECK_THROWS_AS(at::empty({101 << 20}, at::kByte), c10::OutOfMemoryError);
+  CHECK(memory::cached_bytes() == 0);
+  memory::set_limit(before);
+}
+
+TEST_CASE("tensors are freed where no memory is left for anything", "[train][memory]") {
+  memory::install();
+  memory::release_cached();
+  std::vector<at::Tensor> tensors;
+  for (std::int64_t i = 0; i < 5000; ++i) tensors.push_back(at::empty({40000 + 10 * i}, at::kByte));
+  const auto before = memory::current_bytes();
+  nothing_left = true;  // operator new throws: a deleter that needed it would end the program
+  for (auto& tensor : tensors) tensor.reset();
+  nothing_left = false;
+  CHECK(memory::current_bytes() < before);
   memory::release_cached();
 }
 

@@ -53,13 +53,14 @@ void warn_of_threads(const std::vector<RunConfig>& runs) {
 }
 
 void print_estimate(const RunConfig& run) {
-  const Estimate e = estimate(run, mean_example_length(run));
+  const Estimate e = estimate(run, example_sizes(run));
   fmt::print(stderr, "{} {} {}: {} parameters ({:+.1f} % against full attention), {:.4g} tokens and {:.4g} FLOPs per step,\n", run.kind, run.task.task,
              run.variant, e.parameters, 100.0 * static_cast<double>(e.parameters) / static_cast<double>(e.softmax_parameters) - 100, e.tokens_per_step,
              e.flops_per_step);
   const auto steps = static_cast<double>(run.kind == "bench" ? run.measure.measure_warmup_steps + run.measure.measure_steps : run.train.train_steps);
   fmt::print(stderr, "  estimated roughly: {:.0f} MB of tensors, {:.3g} s per step, {:.3g} minutes for {:.0f} steps without evaluation\n", e.bytes / 1e6,
              e.seconds_per_step, e.seconds_per_step * steps / 60, steps);
+  if (const std::string excess = too_large(run, e); !excess.empty()) fmt::print(stderr, "  {}\n", excess);
 }
 
 }  // namespace
@@ -107,8 +108,7 @@ ExitCode bench_command(const BenchArguments& arguments) {
   if (batches.empty() && !own_lengths) batches = {paper || !on_cpu ? 32 : 1};
   auto lengths = arguments.lengths;
   if (lengths.empty() && !own_lengths) lengths = {1024, 2048, 3072, 4096};
-  const double limit_gb = arguments.memory_limit_gb > 0 ? arguments.memory_limit_gb
-                                                        : 0.75 * host_info()["memory_bytes"].get<double>() / double(1 << 30);
+  const double limit_gb = arguments.memory_limit_gb > 0 ? arguments.memory_limit_gb : 0.75 * static_cast<double>(usable_machine().memory_bytes) / double(1 << 30);
 
   Runs resolved;
   for (const auto& mixer : arguments.mixers.empty() ? mixer_registry().names() : arguments.mixers) {

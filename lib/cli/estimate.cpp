@@ -3,13 +3,20 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/rand.h>
 
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <limits>
 
+#include "cli/meta_device.h"
 #include "core/error.h"
 #include "data/task.h"
 #include "model/classifier.h"
 #include "train/device.h"
+#include "train/run_status.h"
 
 namespace lra {
 namespace {
@@ -35,6 +42,45 @@ double matrix_rate() {
 /// Bytes/s at which activations are written and read again; between fresh and reused memory.
 constexpr double memory_rate = 8e9;
 
+/// What a block's modules take beside their numbers, measured with d_model 1.
+constexpr double bytes_per_layer = 24 << 10;
+
+struct ModelSize {
+  double parameters = 0, buffer_bytes = 0;
+  ModelCost cost;
+};
+
+ModelSize size_of_built(const TaskConfig& task, const ModelConfig& config, std::int64_t length) {
+  const MetaDevice no_memory;
+  const Classifier model(task, config, 0);
+  ModelSize size{.cost = model.cost(length)};
+  for (const auto& parameter : model.parameters()) size.parameters += static_cast<double>(parameter.numel());
+  for (const auto& buffer : model.buffers()) size.buffer_bytes += static_cast<double>(buffer.numel()) * static_cast<double>(buffer.element_size());
+  if (config.positions == "sinusoid") size.buffer_bytes += 4.0 * static_cast<double>(task.seq_len) * static_cast<double>(config.d_model);
+  return size;
+}
+
+/// Layers repeat: one by one, or all parts of `mixed` in turn. Two small models say what one more of them costs.
+ModelSize size_of(const TaskConfig& task, ModelConfig config, std::int64_t length) {
+  const bool turns = config.mixer_options.is_object() && config.mixer_options.value("by", "") == "layers";
+  const std::int64_t cycle = turns ? static_cast<std::int64_t>(config.mixer_options.at("parts").size()) : 1, layers = config.num_layers;
+  if (layers <= 4 * cycle) return size_of_built(task, config, length);
+  config.num_layers = cycle + layers % cycle;
+  const double repeats = static_cast<double>(layers - config.num_layers) / static_cast<double>(cycle);
+  const ModelSize few = size_of_built(task, config, length);
+  config.num_layers += cycle;
+  ModelSize size = size_of_built(task, config, length);
+  const auto extend = [&](double& with_one_more, double without) { with_one_more = without + repeats * (with_one_more - without); };
+  extend(size.parameters, few.parameters);
+  extend(size.buffer_bytes, few.buffer_bytes);
+  extend(size.cost.flops, few.cost.flops);
+  extend(size.cost.saved_values, few.cost.saved_values);
+  extend(size.cost.peak_values, few.cost.peak_values);
+  return size;
+}
+
+std::int64_t whole_number(double value) { return value < 9e18 ? static_cast<std::int64_t>(value) : std::numeric_limits<std::int64_t>::max(); }
+
 }  // namespace
 
 Json Estimate::to_json() const {
@@ -45,41 +91,71 @@ Json Estimate::to_json() const {
           {"estimated_seconds_per_step", seconds_per_step}};
 }
 
-double mean_example_length(const RunConfig& config) {
+ExampleSizes example_sizes(const RunConfig& config) {
   try {
     const auto data = task_registry().at(config.task.task).make()->open(Split::train, config.task);
     double sum = 0;
     for (std::size_t i = 0; i < data->size(); ++i) sum += static_cast<double>(data->length(i));
-    return sum / static_cast<double>(data->size() * (config.model.pair_head == "none" ? 1 : 2));
+    return {sum / static_cast<double>(data->size() * (config.model.pair_head == "none" ? 1 : 2)), static_cast<std::int64_t>(data->size())};
   } catch (const Error&) {
-    return static_cast<double>(config.task.seq_len);
+    return {static_cast<double>(config.task.seq_len), std::numeric_limits<std::int64_t>::max()};
   }
 }
 
-Estimate estimate(const RunConfig& config, double mean_length) {
+Estimate estimate(const RunConfig& config, const ExampleSizes& examples) {
   // The device of the configuration need not be here.
   const bool on_cpu = config.train.device == "cpu" || (config.train.device == "auto" && select_device("auto").is_cpu());
+  const TrainConfig& train = config.train;
   ModelConfig computed = config.model;
   if (!on_cpu) computed.kernels = "reference";  // there are no others
-  Classifier model(config.task, computed, 0);
+  const auto length = static_cast<std::int64_t>(examples.mean_length + 0.5);
+  const auto layers = static_cast<double>(config.model.num_layers);
   Estimate result;
-  result.parameters = model.parameter_count();
-  result.softmax_parameters = result.parameters;
-  if (config.model.mixer != "softmax") {
-    ModelConfig full = computed;
-    full.mixer = "softmax";
-    full.mixer_options = mixer_registry().at("softmax").resolve(LayeredJson(), "");
-    result.softmax_parameters = Classifier(config.task, full, 0).parameter_count();
+  ModelSize model;
+  try {
+    model = size_of(config.task, computed, length);
+    result.softmax_parameters = whole_number(model.parameters);
+    if (config.model.mixer != "softmax") {
+      ModelConfig full = computed;
+      full.mixer = "softmax";
+      full.mixer_options = mixer_registry().at("softmax").resolve(LayeredJson(), "");
+      result.softmax_parameters = whole_number(size_of(config.task, full, length).parameters);
+    }
+  } catch (const c10::Error& error) {
+    // Sizes of tensors are 64-bit numbers: so large a tensor cannot even be described.
+    if (std::string(error.what_without_backtrace()).find("overflow") == std::string::npos) throw;
+    model.parameters = std::numeric_limits<double>::infinity();
   }
-  const double sequences = static_cast<double>(config.train.batch_size) * (config.model.pair_head == "none" ? 1 : 2);
-  const double micro = config.train.micro_batch_size == 0 ? 1.0 : static_cast<double>(config.train.micro_batch_size) / static_cast<double>(config.train.batch_size);
-  const MixerCost cost = model.cost(static_cast<std::int64_t>(mean_length + 0.5));
-  result.tokens_per_step = sequences * mean_length;
-  result.flops_per_step = (config.model.checkpoint_layers ? 4 : 3) * sequences * cost.flops;
-  constexpr double copies_of_weights = 4;  // weights, gradients, Adam's two moments
-  result.bytes = 4 * (copies_of_weights * static_cast<double>(result.parameters) + micro * sequences * cost.saved_values);
-  result.seconds_per_step = result.flops_per_step / matrix_rate() + 3 * 4 * sequences * cost.saved_values / memory_rate;
+  const double pair = config.model.pair_head == "none" ? 1 : 2, batch = static_cast<double>(std::min(train.batch_size, examples.count));
+  const double at_once = train.micro_batch_size == 0 ? batch : std::min(batch, static_cast<double>(train.micro_batch_size));
+  const double evaluated = static_cast<double>(std::min(train.eval_batch_size == 0 ? train.batch_size : train.eval_batch_size, examples.count));
+  const double sequences = pair * batch;
+  result.parameters = whole_number(model.parameters);
+  result.tokens_per_step = sequences * examples.mean_length;
+  result.flops_per_step = (config.model.checkpoint_layers ? 4 : 3) * sequences * model.cost.flops;
+  // Weights and Adam's two moments, and gradients. These come one after another: only at the end, when little is kept for them, are all of them there.
+  const double state = 3 * model.parameters, gradients = at_once < batch ? model.parameters : 0;
+  const double peak = state + gradients + pair * at_once * model.cost.peak_values + model.cost.batch_values;
+  const double last = state + model.parameters + pair * at_once * model.cost.last_values;
+  result.bytes = 4 * std::max(peak, last) + model.buffer_bytes;
+  const double evaluation = config.kind == "bench" ? 0 : 4 * (state + pair * evaluated * model.cost.forward_values) + model.buffer_bytes;
+  // Examples of this step and the next, 32 bits a token.
+  const double read = 2 * static_cast<double>(train.batch_size) * (64 + 4 * pair * examples.mean_length);
+  result.process_bytes = std::max(result.bytes, evaluation) + read + layers * bytes_per_layer;
+  result.seconds_per_step = result.flops_per_step / matrix_rate() + 3 * 4 * sequences * model.cost.saved_values / memory_rate;
   return result;
+}
+
+std::string too_large(const RunConfig& config, const Estimate& estimate) {
+  if (!select_device(config.train.device).is_cpu()) return "";
+  constexpr double gibibyte = 1 << 30, margin = 1.25;
+  const double allowed = static_cast<double>(memory_limit_bytes(config.train));
+  const bool asked = config.train.memory_limit_gb > 0 && allowed >= config.train.memory_limit_gb * gibibyte * 0.99;
+  if (estimate.process_bytes <= margin * allowed) return "";
+  const std::string needed = std::isfinite(estimate.process_bytes) ? fmt::format("an estimated {:.3g} GiB", estimate.process_bytes / gibibyte) : "more than can be counted";
+  return fmt::format("not begun: it would take {} of memory, and {} {:.3g} GiB; make batch_size, seq_len, the model or the mixer's options smaller, or set "
+                     "micro_batch_size or checkpoint_layers",
+                     needed, asked ? "memory_limit_gb allows" : "this process may use", allowed / gibibyte);
 }
 
 }  // namespace lra

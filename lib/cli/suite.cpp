@@ -189,12 +189,17 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool sui
   const auto start = Clock::now();
   const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
   try {
-    const Estimate cost = estimate(config, config.kind == "bench" ? mean_example_length(config) : static_cast<double>(config.task.seq_len));
+    const Estimate cost = estimate(config, example_sizes(config));
+    const std::string excess = too_large(config, cost);
+    if (!excess.empty() && !suite_child) throw Error(excess);
     TerminalProgress progress;
     RunRecord record;
     if (const std::string reason = bench_is_too_much(config, cost); !reason.empty()) {
       record.status = "skipped";
       record.message = reason;
+    } else if (!excess.empty()) {
+      record.status = "oom";
+      record.message = excess;
     } else {
       record = config.kind == "bench" ? bench(config) : train(config, folder, progress);
     }

@@ -141,24 +141,25 @@ MixerCost AttentionMixer::pair_cost(const ops::PairCount& pairs, std::int64_t he
   const auto copies = static_cast<double>(heads);
   return {.flops = 4 * pairs.computed * d * copies,
           .masked_flops = 4 * (pairs.computed - pairs.seen) * d * copies,
-          .saved_values = (pairs.computed + 2 * gathered * d) * copies};
-}
-
-MixerCost AttentionMixer::pattern_cost(std::int64_t n, const ops::BlockPattern& pattern, std::int64_t heads) const {
-  const ops::PairCount pairs = ops::count_pairs(pattern, n, n);
-  return pair_cost(pairs, heads, pairs.computed / static_cast<double>(pattern.query_block));
+          .saved_values = (pairs.computed + 2 * gathered * d) * copies,
+          .transient_values = (2 * pairs.computed + 2 * gathered * d) * copies};
 }
 
 MixerCost AttentionMixer::residue_cost(std::int64_t n, std::int64_t stride, std::int64_t window, std::int64_t heads) const {
   stride = std::min(stride, n);
   const std::int64_t rows = (n + stride - 1) / stride;
   const std::int64_t long_classes = (n - 1) % stride + 1;  // the others have a place less
-  const ops::BlockPattern pattern = ops::window_pattern(rows, window, at::kCPU);
-  const ops::PairCount whole = ops::count_pairs(pattern, rows, rows);
-  const double shorter = rows > 1 ? ops::count_pairs(pattern, rows - 1, rows - 1).seen : 0;
-  const ops::PairCount pairs{.computed = static_cast<double>(stride) * whole.computed,
-                             .seen = static_cast<double>(long_classes) * whole.seen + static_cast<double>(stride - long_classes) * shorter};
-  return pair_cost(pairs, heads, pairs.computed / static_cast<double>(pattern.query_block));
+  const ops::PairCount whole = ops::window_pairs(rows, window);
+  const double shorter = rows > 1 ? ops::window_pairs(rows - 1, window).seen : 0;
+  return pattern_cost({.computed = static_cast<double>(stride) * whole.computed,
+                       .seen = static_cast<double>(long_classes) * whole.seen + static_cast<double>(stride - long_classes) * shorter,
+                       .query_block = whole.query_block},
+                      heads);
+}
+
+MixerCost AttentionMixer::feature_memory(std::int64_t features) const {
+  const auto count = static_cast<double>(features), d = static_cast<double>(spec_.d_head()), heads = static_cast<double>(spec_.num_heads);
+  return {.saved_values = count * (2 * d + heads * (d + 2)), .transient_values = count * (3 * heads * (d + 2) + 256)};
 }
 
 at::Tensor AttentionMixer::real_places(const AttentionContext& context, const at::Tensor& q) {
@@ -185,8 +186,13 @@ MixerCost AttentionMixer::cost(std::int64_t n) const {
   const auto values = static_cast<double>(n) * static_cast<double>(spec_.d_qkv);
   const double projections = 2.0 + (query ? 1.0 : 0.0) + (key ? 1.0 : 0.0);
   cost.flops += 2.0 * projections * values * static_cast<double>(spec_.d_model);
-  if (runs_on_kernel()) cost.saved_values = static_cast<double>(n * spec_.num_heads);  // kernels compute weights and features again, from one sum for each row
+  if (runs_on_kernel()) {  // kernels compute weights and features again, from one sum for each row
+    const MixerCost memory = kernel_memory(n);
+    cost.saved_values = memory.saved_values + static_cast<double>(n) * static_cast<double>(spec_.num_heads);
+    cost.transient_values = memory.transient_values;
+  }
   cost.saved_values += projections * values + static_cast<double>(n) * static_cast<double>(spec_.d_model);
+  cost.transient_values += projections * values;  // gradients
   return cost;
 }
 

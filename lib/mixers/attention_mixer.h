@@ -57,11 +57,16 @@ class AttentionMixer : public Mixer {
   bool runs_on_kernel() const { return has_kernel() && spec_.fused && spec_.layout == "auto"; }
   /// Cost of `attend` on one sequence, all heads.
   virtual MixerCost attend_cost(std::int64_t n) const = 0;
+  /// What `attend_packed` saves and holds beside queries, keys, values, outputs, one number for each query and head, and their gradients: no FLOPs.
+  virtual MixerCost kernel_memory(std::int64_t /*n*/) const { return {}; }
 
   /// Cost of attention over these pairs, in `heads` of the heads, for one sequence; `gathered` keys (and as many values) are copied.
   MixerCost pair_cost(const ops::PairCount& pairs, std::int64_t heads, double gathered = 0) const;
-  /// Cost of ops::block_sparse_attention with this pattern, for one sequence of n tokens that are the keys as well.
-  MixerCost pattern_cost(std::int64_t n, const ops::BlockPattern& pattern, std::int64_t heads) const;
+  /// Cost of ops::block_sparse_attention with a pattern of these pairs.
+  MixerCost pattern_cost(const ops::PairCount& pairs, std::int64_t heads) const { return pair_cost(pairs, heads, pairs.computed / pairs.query_block); }
+
+  /// What ops::feature_attention saves and holds for so many features, beside its inputs and outputs: directions, sums of values, a block of features.
+  MixerCost feature_memory(std::int64_t features) const;
 
   /// The same for a window in each class of places mod stride, in `heads` of the heads (see ops::split_residues).
   MixerCost residue_cost(std::int64_t n, std::int64_t stride, std::int64_t window, std::int64_t heads) const;

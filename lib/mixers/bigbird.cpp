@@ -38,12 +38,14 @@ class BigBird : public AttentionMixer {
   // The key blocks of query block b in head h, in a sequence of `blocks` blocks.
   std::vector<std::int64_t> key_blocks(const at::TensorAccessor<std::int64_t, 3>& order, std::int64_t h, std::int64_t b, std::int64_t blocks) const {
     std::vector<std::int64_t> list;
+    std::vector<bool> listed(static_cast<std::size_t>(blocks), false);
     const auto add = [&](std::int64_t block) {
-      const bool is_new = block < blocks && std::find(list.begin(), list.end(), block) == list.end();
-      if (is_new) list.push_back(block);
-      return is_new;
+      if (block >= blocks || listed[static_cast<std::size_t>(block)]) return false;
+      listed[static_cast<std::size_t>(block)] = true;
+      list.push_back(block);
+      return true;
     };
-    for (std::int64_t global = 0; global < options_.global_blocks; ++global) add(global);
+    for (std::int64_t global = 0; global < std::min(options_.global_blocks, blocks); ++global) add(global);
     for (std::int64_t near = std::max<std::int64_t>(b - 1, 0); near <= b + 1; ++near) add(near);
     std::int64_t missing = options_.random_blocks;
     for (std::int64_t i = 0; i < order.size(2) && missing > 0; ++i) missing -= add(order[h][b][i]) ? 1 : 0;
@@ -100,11 +102,40 @@ class BigBird : public AttentionMixer {
     const std::int64_t global = std::min(options_.global_blocks * options_.block, n);
     const double rows = static_cast<double>(global) * static_cast<double>(n);
     MixerCost cost = pair_cost({.computed = rows, .seen = rows}, spec_.num_heads);
-    if (global < n) {
-      const ops::PairCount pairs = ops::count_pairs(pattern({n}, n, at::kCPU, options_.global_blocks), n - global, n);
-      cost += pair_cost(pairs, spec_.num_heads, pairs.computed / static_cast<double>(std::min(options_.block, n)));
-    }
+    if (global < n) cost += pattern_cost(listed_pairs(n), spec_.num_heads);
     return cost;
+  }
+
+  // The lists and what is made of them; the outputs again, with those of the global tokens, and these tokens' gradients of all keys and values.
+  MixerCost kernel_memory(std::int64_t n) const override {
+    const double blocks = static_cast<double>(blocks_in(n)), values = static_cast<double>(n) * static_cast<double>(spec_.d_qkv);
+    const double lists = static_cast<double>(spec_.num_heads) * blocks * std::min(static_cast<double>(3 + options_.global_blocks + options_.random_blocks), blocks);
+    const double global = options_.global_blocks > 0 ? values : 0;
+    return {.saved_values = 2 * lists + global, .transient_values = 8 * lists + 2 * global};
+  }
+
+  // Of the queries behind the global blocks, in a sequence that is longer than these: the mean over the drawings.
+  ops::PairCount listed_pairs(std::int64_t n) const {
+    const std::int64_t size = std::min(options_.block, n), blocks = blocks_in(n), global = options_.global_blocks, last_size = n - (blocks - 1) * size;
+    const std::int64_t most = std::min(3 + global + options_.random_blocks, blocks);
+    const auto block = static_cast<double>(size), missing = static_cast<double>(size - last_size);  // of the last block
+    double seen = 0;
+    const auto count = [&](double queries, bool before, bool after, double has_last) {  // of blocks with a new block before and behind them
+      const auto known = static_cast<double>(global + 1 + (before ? 1 : 0) + (after ? 1 : 0)), all = static_cast<double>(blocks);
+      const double drawn = std::min(static_cast<double>(options_.random_blocks), all - known);
+      if (has_last == 0 && drawn > 0) has_last = drawn / (all - known);
+      seen += queries * ((known + drawn) * block - has_last * missing);
+    };
+    const std::int64_t inner = blocks - global;
+    if (inner == 1) {
+      count(static_cast<double>(last_size), false, false, 1);
+    } else {
+      count(block, false, true, inner == 2 ? 1 : 0);
+      if (inner > 3) count(static_cast<double>(inner - 3) * block, true, true, 0);
+      if (inner > 2) count(block, true, true, 1);
+      count(static_cast<double>(last_size), true, false, 1);
+    }
+    return {.computed = static_cast<double>(inner) * block * static_cast<double>(most) * block, .seen = seen, .query_block = block};
   }
 
   const BigBirdOptions options_;

@@ -86,6 +86,12 @@ class CompressedAttention : public AttentionMixer {
             .saved_values = 2 * unfolded + 2 * compressed * width + tokens * compressed * static_cast<double>(spec_.num_heads) + tokens * width};
   }
 
+  // The shorter keys and values, with and without bias, and their gradients.
+  MixerCost kernel_memory(std::int64_t n) const override {
+    const double shortened = static_cast<double>(slots(n)) * static_cast<double>(spec_.d_qkv);
+    return {.saved_values = 4 * shortened, .transient_values = 2 * shortened};
+  }
+
   const std::int64_t stride_, kernel_;
   torch::nn::Conv1d compress_key_{nullptr}, compress_value_{nullptr};
 };

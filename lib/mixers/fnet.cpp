@@ -20,7 +20,8 @@ class FourierMixer : public Mixer {
   // No matrix multiplications: 2.5 N log2 N for each real transform of N values, declared.
   MixerCost cost(std::int64_t) const override {
     const auto values = static_cast<double>(spec_.max_length) * static_cast<double>(spec_.d_model);
-    return {.flops = 2.5 * values * std::log2(values), .saved_values = 0};
+    return {.flops = 2.5 * values * std::log2(values), .saved_values = 0,
+            .transient_values = 2 * values};
   }
 
  private:

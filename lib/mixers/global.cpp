@@ -137,6 +137,14 @@ class GlobalAttention : public AttentionMixer {
     return cost;
   }
 
+  // Existing ones: the outputs again, with those of the special tokens, and these tokens' gradients of all keys and values.
+  MixerCost kernel_memory(std::int64_t n) const override {
+    const double values = static_cast<double>(n) * static_cast<double>(spec_.d_qkv);
+    if (!added()) return {.saved_values = values, .transient_values = 2 * values};
+    const double states = static_cast<double>(options_.count) * static_cast<double>(spec_.d_model + 4 * spec_.d_qkv);
+    return {.saved_values = states, .transient_values = states};
+  }
+
   const GlobalOptions options_;
   at::Tensor tokens_;
 };

@@ -50,7 +50,8 @@ class GatedMlp : public Mixer {
     const auto width = static_cast<double>(spec_.d_qkv);
     const auto d_model = static_cast<double>(spec_.d_model);
     // Saved: the input, both halves before and after the activation, the normalised half, its transpose, the gate, the product.
-    return {.flops = 3 * tokens * d_model * width + tokens * tokens * width, .saved_values = tokens * (d_model + 4 * width)};
+    return {.flops = 3 * tokens * d_model * width + tokens * tokens * width, .saved_values = tokens * (d_model + 4 * width),
+            .transient_values = 3 * tokens * width};
   }
 
  private:

@@ -81,6 +81,12 @@ class Linformer : public AttentionMixer {
             .saved_values = tokens * k * static_cast<double>(spec_.num_heads) + tokens * static_cast<double>(spec_.d_qkv)};
   }
 
+  // The k keys and values, and their gradients.
+  MixerCost kernel_memory(std::int64_t) const override {
+    const double shortened = static_cast<double>(options_.k) * static_cast<double>(spec_.d_qkv);
+    return {.saved_values = 2 * shortened, .transient_values = 2 * shortened};
+  }
+
   const LinformerOptions options_;
   at::Tensor key_matrix_, value_matrix_;
 };

@@ -37,7 +37,9 @@ class LocalAttention : public AttentionMixer {
     return ops::packed_attention(q, context.layout.offsets(), {{k, v, {}, context.visible, keys}}, attention_dropout()).out;
   }
 
-  MixerCost attend_cost(std::int64_t n) const override { return pattern_cost(n, pattern(n, at::kCPU), spec_.num_heads); }
+  MixerCost attend_cost(std::int64_t n) const override { 
+    return pattern_cost(options_.blocked ? ops::diagonal_pairs(n, options_.block) : ops::window_pairs(n, options_.window), spec_.num_heads);
+  }
 
   const LocalOptions options_;
 };

@@ -154,6 +154,15 @@ class Longformer : public AttentionMixer {
     return cost;
   }
 
+  // The outputs again, with those of the global tokens: their logits on all tokens, and gradients of these.
+  MixerCost kernel_memory(std::int64_t n) const override {
+    const auto tokens = static_cast<double>(n), heads = static_cast<double>(spec_.num_heads);
+    const double values = tokens * static_cast<double>(spec_.d_qkv), logits = static_cast<double>(std::min(options_.global_tokens, n)) * tokens * heads;
+    const double parts = options_.dilated_heads > 0 ? values : 0;
+    if (options_.global_tokens == 0) return {.saved_values = parts};
+    return {.saved_values = parts + values + 2 * logits, .transient_values = 2 * logits + tokens * static_cast<double>(spec_.d_model)};
+  }
+
   const LongformerOptions options_;
   torch::nn::Linear query_global_{nullptr}, key_global_{nullptr}, value_global_{nullptr};
 };

@@ -37,12 +37,15 @@ struct MixerSpec {
 struct MixerCost {
   double flops = 0;         ///< matrix multiplications of the mathematics, projections included, 2 per multiply-add; blocks are counted whole
   double masked_flops = 0;  ///< those of `flops` whose result a mask hides: the rest of partly masked blocks
-  double saved_values = 0;   ///< numbers kept for the backward pass, where the mixer runs with its kernel if it has one: for the memory estimate
+  // For the memory estimate, where the mixer runs with its kernel if it has one:
+  double saved_values = 0;      ///< numbers kept for the backward pass
+  double transient_values = 0;  ///< the most that there are beside these at one time: gradients on their way, and scratch of either pass
 
   MixerCost& operator+=(const MixerCost& other) {
     flops += other.flops;
     masked_flops += other.masked_flops;
     saved_values += other.saved_values;
+    transient_values = transient_values > other.transient_values ? transient_values : other.transient_values;
     return *this;
   }
 };

@@ -53,7 +53,8 @@ class MlpMixer : public Mixer {
     const auto tokens = static_cast<double>(n);
     const auto hidden = static_cast<double>(hidden_);
     const auto d_model = static_cast<double>(spec_.d_model);
-    return {.flops = 4 * tokens * hidden * d_model, .saved_values = tokens * d_model + 2 * hidden * d_model};
+    return {.flops = 4 * tokens * hidden * d_model, .saved_values = tokens * d_model + 2 * hidden * d_model,
+            .transient_values = 2 * tokens * d_model + 2 * hidden * d_model};
   }
 
  private:

@@ -18,7 +18,7 @@ class NoMixing : public Mixer {
     const auto tokens = static_cast<double>(n);
     const auto d_model = static_cast<double>(value->options.in_features());
     const auto d_qkv = static_cast<double>(value->options.out_features());
-    return {.flops = 4 * tokens * d_model * d_qkv, .saved_values = tokens * (d_model + d_qkv)};
+    return {.flops = 4 * tokens * d_model * d_qkv, .saved_values = tokens * (d_model + d_qkv), .transient_values = tokens * (d_model + d_qkv)};
   }
 
  private:

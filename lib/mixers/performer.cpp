@@ -1,6 +1,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/linalg_qr.h>
 #include <ATen/ops/linalg_vector_norm.h>
@@ -38,6 +39,8 @@ struct PerformerOptions {
 
 // (features, d): blocks of d orthogonal directions, each row as long as a normal vector (χ with d degrees of freedom).
 at::Tensor orthogonal_directions(std::int64_t features, std::int64_t d, std::uint64_t seed) {
+  const at::Tensor sizes = at::empty({features, d}, at::kDouble);
+  if (sizes.is_meta()) return sizes;  // an estimate asks for no more
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
   std::vector<at::Tensor> blocks;
   for (std::int64_t done = 0; done < features; done += d) {
@@ -118,6 +121,8 @@ class Performer : public AttentionMixer {
     const auto heads = static_cast<double>(spec_.num_heads);
     return {.flops = tokens * features * (8 * width + 2 * heads), .saved_values = 2 * tokens * features * heads + 2 * tokens * width};
   }
+
+  MixerCost kernel_memory(std::int64_t) const override { return feature_memory(options_.features); }
 
   const PerformerOptions options_;
   at::Tensor directions_;

@@ -233,15 +233,33 @@ class Reformer : public AttentionMixer {
     }
   }
 
+  // Of own and previous chunk.
+  ops::PairCount chunk_pairs(std::int64_t n) const {
+    const std::int64_t size = std::min(options_.chunk, n), chunks = (n + size - 1) / size;
+    ops::PairCount pairs = ops::diagonal_pairs(n, size);
+    if (chunks == 1) return pairs;
+    pairs.computed *= 2;
+    const auto chunk = static_cast<double>(size), last = static_cast<double>(n - (chunks - 1) * size);
+    pairs.seen += (static_cast<double>(n) - chunk) * chunk + chunk * last;  // the first sees the last
+    return pairs;
+  }
+
   // Which pairs share a bucket depends on the tokens: all pairs of the chunks count as seen.
   MixerCost attend_cost(std::int64_t n) const override {
     const std::int64_t columns = hash_columns(n);
     const double rounds = columns > 0 ? static_cast<double>(options_.rounds) : 1.0;
     const double values = static_cast<double>(n) * static_cast<double>(spec_.d_qkv);
-    const MixerCost round = pattern_cost(n, pattern(n, at::full({1, 1, 1, 1}, n, at::kLong)), spec_.num_heads);
+    const MixerCost round = pattern_cost(chunk_pairs(n), spec_.num_heads);
     return {.flops = rounds * (round.flops + 2 * values * static_cast<double>(columns)),
             .masked_flops = rounds * round.masked_flops,
             .saved_values = rounds * (round.saved_values + 3 * values)};
+  }
+
+  // Order, bucket and the bucket before of each token and round; while they are found, all products with the rotations.
+  MixerCost kernel_memory(std::int64_t n) const override {
+    const auto columns = static_cast<double>(hash_columns(n)), tokens = static_cast<double>(n) * static_cast<double>(spec_.num_heads);
+    const double rounds = columns > 0 ? static_cast<double>(options_.rounds) : 1.0;
+    return {.saved_values = 4 * rounds * tokens, .transient_values = rounds * tokens * columns};
   }
 
   const ReformerOptions options_;

@@ -59,6 +59,8 @@ class RandomFeatureAttention : public AttentionMixer {
     return {.flops = angles * (12 * width + 4 * heads), .saved_values = 6 * angles * heads + 3 * static_cast<double>(n) * width};
   }
 
+  MixerCost kernel_memory(std::int64_t) const override { return feature_memory(2 * options_.features); }
+
   const RfaOptions options_;
   at::Tensor directions_, sigma_;
 };

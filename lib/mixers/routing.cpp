@@ -123,10 +123,17 @@ class Routing : public AttentionMixer {
     const std::int64_t taken = std::min(options_.window, n);
     const auto tokens = static_cast<double>(n), window = static_cast<double>(taken), clusters = static_cast<double>(options_.clusters);
     const auto width = static_cast<double>(spec_.d_qkv), heads = static_cast<double>(spec_.num_heads);
-    MixerCost cost = taken == n ? MixerCost{} : pattern_cost(n, ops::window_pattern(n, options_.fallback_window, at::kCPU), spec_.num_heads);
+    MixerCost cost = taken == n ? MixerCost{} : pattern_cost(ops::window_pairs(n, options_.fallback_window), spec_.num_heads);
     cost.flops += 4 * clusters * width * (tokens + window * window);
     cost.saved_values += clusters * window * (window * heads + 4 * width) + 3 * tokens * width;
     return cost;
+  }
+
+  // Products with the centroids; outputs of the clusters beside those of the window.
+  MixerCost kernel_memory(std::int64_t n) const override {
+    const double window = static_cast<double>(std::min(options_.window, n)), clusters = static_cast<double>(options_.clusters);
+    const double taken = clusters * window * static_cast<double>(spec_.d_qkv);
+    return {.saved_values = taken, .transient_values = 2 * taken + 2 * clusters * static_cast<double>(n) * static_cast<double>(spec_.num_heads)};
   }
 
   const RoutingOptions options_;

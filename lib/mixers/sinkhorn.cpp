@@ -147,15 +147,29 @@ class Sinkhorn : public AttentionMixer {
 
   MixerCost attend_cost(std::int64_t n) const override {
     const std::int64_t size = block_size(n), blocks = (n + size - 1) / size;
-    const at::Tensor own = at::arange(blocks).view({1, 1, blocks, 1});
-    const auto [computed, seen] = ops::count_pairs({size, size, at::cat({own, own + blocks}, 3), std::nullopt}, n, n + blocks * size);
+    const ops::PairCount own = ops::diagonal_pairs(n, size);
+    const double computed = 2 * own.computed, seen = static_cast<double>(n) * static_cast<double>(size) + own.seen;
     const auto width = static_cast<double>(spec_.d_qkv), heads = static_cast<double>(spec_.num_heads);
     const auto all = static_cast<double>(blocks), slots = static_cast<double>(blocks * size);
     const double sorter = 4 * all * width * static_cast<double>(spec_.d_model) + 2 * all * all * width;
     const double matching = all * slots * (4 * width + 2 * heads);
     return {.flops = 4 * computed * width + sorter + matching,
             .masked_flops = 4 * (computed - seen) * width,
-            .saved_values = computed * heads + 8 * slots * width + static_cast<double>(2 * options_.iterations) * all * all * heads};
+            .saved_values = computed * heads + 8 * slots * width + matching_values(n),
+            .transient_values = 2 * computed * heads + 4 * slots * width};
+  }
+
+  // Of the blocks' scores all normalisations are kept; with each goes a node of the graph, some 250 numbers' worth.
+  double matching_values(std::int64_t n) const {
+    const std::int64_t size = block_size(n), blocks = (n + size - 1) / size;
+    const double scores = static_cast<double>(blocks) * static_cast<double>(blocks) * static_cast<double>(spec_.num_heads);
+    return static_cast<double>(2 * options_.iterations) * (scores + 250) + 4 * scores;
+  }
+  // Mixed keys and values of one head at a time.
+  MixerCost kernel_memory(std::int64_t n) const override {
+    const double matching = matching_values(n), blocks = static_cast<double>((n - 1) / block_size(n) + 1);
+    return {.saved_values = matching + 3 * blocks * static_cast<double>(spec_.d_model + spec_.d_qkv),
+            .transient_values = 4 * static_cast<double>(n) * static_cast<double>(spec_.d_head()) + 4 * blocks * blocks * static_cast<double>(spec_.num_heads)};
   }
 
   const SinkhornOptions options_;

@@ -27,7 +27,8 @@ class SoftmaxAttention : public AttentionMixer {
     const auto tokens = static_cast<double>(n);
     const double copies = spec_.attention_dropout > 0 ? 3 : 1;  // weights; with dropout also its noise and the product
     return {.flops = 4 * tokens * tokens * static_cast<double>(spec_.d_qkv),
-            .saved_values = copies * tokens * tokens * static_cast<double>(spec_.num_heads) + tokens * static_cast<double>(spec_.d_qkv)};
+            .saved_values = copies * tokens * tokens * static_cast<double>(spec_.num_heads) + tokens * static_cast<double>(spec_.d_qkv),
+            .transient_values = 2 * tokens * tokens * static_cast<double>(spec_.num_heads)};  // gradients of the weights and of the logits
   }
 };
 

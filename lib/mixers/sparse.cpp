@@ -119,16 +119,15 @@ class SparseAttention : public AttentionMixer {
   }
 
   MixerCost attend_cost(std::int64_t n) const override {
-    MixerCost cost = pattern_cost(n, near_pattern(n, at::kCPU), near_heads());
+    MixerCost cost = pattern_cost(fixed() ? ops::diagonal_pairs(n, options_.block) : ops::window_pairs(n, options_.block), near_heads());
     const auto tokens = static_cast<double>(n);
     const auto l = static_cast<double>(options_.block);
     ops::PairCount pairs;
     double twice = 0;  // far pairs that the near part has
     if (fixed()) {
-      const auto columns = static_cast<double>(column_places(n, at::kCPU).numel());
-      pairs.computed = pairs.seen = tokens * columns;
       const auto rest = static_cast<double>(n % options_.block);
       const auto last = std::max(0.0, rest - (l - static_cast<double>(options_.columns)));
+      pairs.computed = pairs.seen = tokens * (static_cast<double>(n / options_.block) * static_cast<double>(options_.columns) + last);
       twice = (tokens - rest) * static_cast<double>(options_.columns) + rest * last;
     } else {
       const std::int64_t stride = std::min(options_.block, n);
@@ -141,6 +140,12 @@ class SparseAttention : public AttentionMixer {
     if (options_.merged) pairs.seen -= twice;
     cost += pair_cost(pairs, far_heads(), tokens);
     return cost;
+  }
+
+  // The outputs of both halves of the heads, then side by side.
+  MixerCost kernel_memory(std::int64_t n) const override {
+    const double values = static_cast<double>(n) * static_cast<double>(spec_.d_qkv);
+    return {.saved_values = options_.merged ? 0 : values, .transient_values = values};
   }
 
   const SparseOptions options_;

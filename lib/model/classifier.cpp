@@ -1,7 +1,6 @@
 #include "model/classifier.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/ne.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/stack.h>
@@ -111,33 +110,41 @@ std::int64_t Classifier::parameter_count() const {
   return count;
 }
 
-MixerCost Classifier::cost(std::int64_t n) const {
+ModelCost Classifier::cost(std::int64_t n) const {
   const std::int64_t length = n + (has_cls() ? 1 : 0);
   const auto tokens = static_cast<double>(length);
   const auto d_model = static_cast<double>(model_.d_model);
   const auto d_ff = static_cast<double>(model_.d_ff);
+  const double values = tokens * d_model;
   const bool fused = model_.kernels == "fused", drops = model_.dropout > 0 && !fused;  // kernels keep no noise
-  const auto matrix = [](std::int64_t rows, std::int64_t columns) { return at::empty({rows, columns}); };
-  const bool by_blocks =
-      fused && ops::projections_have_kernel(matrix(length, model_.d_model), {matrix(model_.d_ff, model_.d_model), matrix(model_.d_model, model_.d_ff)});
-  MixerCost total;
-  double largest_layer = 0;
+  const bool by_blocks = fused && ops::projections_have_kernel(length, {model_.d_model, model_.d_ff});
+  const double noise = model_.dropout > 0 ? 1 : 0;  // a branch's gradient is then another than the sum's
+  ModelCost total;
+  if (by_blocks) total.batch_values = std::min(tokens / 64, 64.0) * 2 * d_model * d_ff + 192 * (4 * d_model + 5 * d_ff);
+  // Numbers and places of the tokens (int64), statistics of the norms.
+  double kept = tokens * (12 + 4 * static_cast<double>(model_.num_layers)) + (drops ? values : 0), forward = 0;
   for (const auto& mixer : mixers()) {
+    const bool last = mixer == mixers().back();
     // Of the last block's feed-forward only what pooling reads is computed.
-    const double kept = reads_first() && mixer == mixers().back() ? 1.0 : tokens;
-    MixerCost layer = mixer->cost(length);
-    layer.flops += 4 * kept * d_model * d_ff;
-    // Mixer: norm's input and dropout noise (the mixer counts its own input). Feed-forward: norm's input and output, values before and after
-    // the activation; with dropout two noises and the dropped values. By blocks of rows: its input alone.
-    layer.saved_values += tokens * d_model * (drops ? 2 : 1) + kept * (by_blocks ? d_model : 2 * d_model + 2 * d_ff);
-    if (drops) layer.saved_values += kept * (d_model + 2 * d_ff);
-    largest_layer = std::max(largest_layer, layer.saved_values);
-    if (model_.checkpoint_layers) layer.saved_values = 2 * tokens * d_model;
-    total += layer;
+    const double rows = reads_first() && last ? 1.0 : tokens;
+    const MixerCost mixing = mixer->cost(length);
+    total.flops += mixing.flops + 4 * rows * d_model * d_ff;
+    // The first norm's input and dropout noise (the mixer counts its own input). By blocks of rows: the sum behind the mixer. Else also that norm's output, and
+    // values before and after the activation; with dropout two noises and the dropped values.
+    const double before = values * (drops ? 2 : 1);
+    const double feed_forward = rows * (by_blocks ? d_model : 2 * d_model + 2 * d_ff + (drops ? d_model + 2 * d_ff : 0)) + (last ? rows * d_model : 0);
+    const double layer = before + mixing.saved_values + feed_forward;
+    const double here = kept + layer;
+    kept += model_.checkpoint_layers ? 2 * values : layer;
+    // Gradients of a sum, of its norm, and of the two branches' sum and branch; while the mixer's are made, that of the sum beside it.
+    const double in_feed_forward = here + rows * ((last ? 2 : 3) + noise) * d_model + (by_blocks ? 0 : 2 * rows * d_ff);
+    const double in_mixer = here - feed_forward + values + mixing.transient_values;
+    total.peak_values = std::max({total.peak_values, in_feed_forward, in_mixer});
+    if (mixer == mixers().front()) total.last_values = in_mixer;
+    forward = std::max(forward, 3 * values + mixing.saved_values + mixing.transient_values / 2 + rows * 2 * d_ff);
   }
-  if (model_.checkpoint_layers) total.saved_values += largest_layer;  // one at a time in the backward pass
-  // Final norm, noise of the embedding's dropout; a sum's and a branch's gradients on their way.
-  total.saved_values += tokens * d_model * (drops ? 4 : 3);
+  total.saved_values = kept;
+  total.forward_values = forward;
   double head = 0;
   for (const auto& linear : {hidden_, pair_hidden_, logits_}) {
     if (linear) head += 2.0 * static_cast<double>(linear->weight.numel());

@@ -14,6 +14,16 @@ namespace lra {
 class Embedding;
 class Encoder;
 
+/// Cost of a training step on one sequence, where it runs on the CPU with the kernels that the configuration allows.
+struct ModelCost {
+  double flops = 0;         ///< of the forward pass: matrix multiplications, 2 per multiply-add
+  double saved_values = 0;  ///< numbers kept for the backward pass
+  double peak_values = 0;   ///< the most numbers at one time, but for weights and their gradients
+  double last_values = 0;   ///< the most while the first layer's gradients are made, the last to come: all weights have theirs then
+  double forward_values = 0;  ///< the most in a forward pass of which nothing is kept
+  double batch_values = 0;  ///< scratch, once for a batch of any size
+};
+
 /// Embedding → encoder → pooling → head. Parameter and buffer names are those of the checkpoint. All but what a mixer does inside runs on packed
 /// tokens: there is no work on padding.
 class Classifier : public torch::nn::Module {
@@ -26,9 +36,8 @@ class Classifier : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& tokens, const SequenceLayout& layout);
 
   std::int64_t parameter_count() const;
-  /// Forward pass over one sequence of n tokens (CLS added inside; of a pair: one sequence, and half of the head): matrix multiplications, 2 per
-  /// multiply-add; values saved for backward.
-  MixerCost cost(std::int64_t n) const;
+  /// For one sequence of n tokens (CLS added inside; of a pair: one sequence, and half of the head).
+  ModelCost cost(std::int64_t n) const;
   /// Calls Mixer::begin_training_step on every mixer. What mixers draw is a function of their seed and the step: there are no generators to save.
   void begin_training_step(std::int64_t step);
   /// Calls Mixer::end_training_step on every mixer.

@@ -125,13 +125,23 @@ PartialAttention merge(const std::vector<PartialAttention>& parts) {
   return {out, at::logsumexp(log_sums, at::IntArrayRef({-1}))};
 }
 
+namespace {
+
+// Small blocks waste little beyond the band, large ones give fewer and larger products.
+struct WindowBlocks {
+  std::int64_t block, reach, blocks;  // size, how many on each side, how many in all
+  WindowBlocks(std::int64_t n, std::int64_t window)
+      : block(std::clamp<std::int64_t>(window / 2, 16, 128)), reach(divide_up(window, block)), blocks(divide_up(n, block)) {}
+  bool all() const { return 2 * reach + 1 >= blocks; }
+};
+
+}  // namespace
+
 BlockPattern window_pattern(std::int64_t n, std::int64_t window, const at::Device& device) {
-  // Small blocks waste little beyond the band, large ones give fewer and larger products.
-  const std::int64_t block = std::clamp<std::int64_t>(window / 2, 16, 128);
-  const std::int64_t reach = divide_up(window, block);
-  const std::int64_t blocks = divide_up(n, block);
+  const WindowBlocks sizes(n, window);
+  const auto [block, reach, blocks] = sizes;
   const auto places = at::TensorOptions(device).dtype(at::kLong);
-  if (2 * reach + 1 >= blocks) return {n, n, at::zeros({1, 1, 1, 1}, places), window};
+  if (sizes.all()) return {n, n, at::zeros({1, 1, 1, 1}, places), window};
   const at::Tensor lists = at::arange(blocks, places).unsqueeze(1) + at::arange(-reach, reach + 1, places);
   return {block, block, at::where(lists.lt(blocks), lists, -1).clamp_min(-1).view({1, 1, blocks, -1}), window};
 }
@@ -143,14 +153,18 @@ BlockPattern diagonal_pattern(std::int64_t n, std::int64_t block, const at::Devi
   return {block, block, at::arange(divide_up(n, block), at::TensorOptions(device).dtype(at::kLong)).view({1, 1, -1, 1}), std::nullopt};
 }
 
-PairCount count_pairs(const BlockPattern& pattern, std::int64_t n, std::int64_t keys) {
-  const at::Tensor& lists = pattern.key_blocks;
-  const auto patterns = static_cast<double>(lists.size(0) * lists.size(1));
-  const auto rows = static_cast<double>(lists.size(2) * pattern.query_block);
-  // Queries beyond n, in the last block, see nothing.
-  const at::Tensor real = at::arange(lists.size(2) * pattern.query_block, lists.options()).lt(n).view({1, 1, lists.size(2), pattern.query_block, 1});
-  const at::Tensor seen = places_of(pattern, keys).seen.logical_and(real);
-  return {.computed = rows * static_cast<double>(lists.size(3) * pattern.key_block), .seen = static_cast<double>(seen.sum().item<std::int64_t>()) / patterns};
+PairCount window_pairs(std::int64_t n, std::int64_t window) {
+  const WindowBlocks sizes(n, window);
+  const auto places = static_cast<double>(n), block = static_cast<double>(sizes.block), near = static_cast<double>(std::min(window, n - 1));
+  const double seen = places * (2 * near + 1) - near * (near + 1);
+  if (sizes.all()) return {.computed = places * places, .seen = seen, .query_block = places};
+  return {.computed = static_cast<double>(sizes.blocks) * block * static_cast<double>(2 * sizes.reach + 1) * block, .seen = seen, .query_block = block};
+}
+
+PairCount diagonal_pairs(std::int64_t n, std::int64_t block) {
+  block = std::min(block, n);
+  const auto size = static_cast<double>(block), rest = static_cast<double>(n % block);
+  return {.computed = static_cast<double>(divide_up(n, block)) * size * size, .seen = static_cast<double>(n / block) * size * size + rest * rest, .query_block = size};
 }
 
 }  // namespace lra::ops

@@ -48,11 +48,14 @@ BlockPattern dense_pattern(std::int64_t n, std::int64_t keys, std::optional<std:
 /// Keys in the query's own block: non-overlapping contiguous blocks of `block` places.
 BlockPattern diagonal_pattern(std::int64_t n, std::int64_t block, const at::Device& device);
 
-/// Pairs of query and key of one sequence of n places and `keys` keys, the mean over the pattern's heads.
+/// Pairs of query and key of one sequence of n places.
 struct PairCount {
-  double computed = 0;  ///< logits that are computed: whole blocks
-  double seen = 0;      ///< those that the pattern lets through
+  double computed = 0;     ///< logits that are computed: whole blocks
+  double seen = 0;         ///< those that the pattern lets through
+  double query_block = 1;  ///< queries that share a block's keys
 };
-PairCount count_pairs(const BlockPattern& pattern, std::int64_t n, std::int64_t keys);
+/// Those of window_pattern and diagonal_pattern, which are not made: the count costs the same for any n.
+PairCount window_pairs(std::int64_t n, std::int64_t window);
+PairCount diagonal_pairs(std::int64_t n, std::int64_t block);
 
 }  // namespace lra::ops

@@ -185,10 +185,15 @@ struct Projections : torch::autograd::Function<Projections> {
 }  // namespace
 
 bool projections_have_kernel(const at::Tensor& x, at::TensorList weights) {
-  const auto fits = [](std::int64_t width) { return width % multiple == 0 && width <= narrow; };
   const auto type = x.scalar_type();
-  return x.is_cpu() && (type == at::kFloat || type == at::kDouble) && x.size(0) >= few_rows && fits(x.size(1)) &&
-         std::all_of(weights.begin(), weights.end(), [&](const at::Tensor& weight) { return fits(weight.size(0)) && weight.scalar_type() == type; });
+  return x.is_cpu() && (type == at::kFloat || type == at::kDouble) && projections_have_kernel(x.size(0), {x.size(1)}) &&
+         std::all_of(weights.begin(), weights.end(), [&](const at::Tensor& weight) {
+           return projections_have_kernel(x.size(0), {weight.size(0)}) && weight.scalar_type() == type;
+         });
+}
+
+bool projections_have_kernel(std::int64_t rows, at::IntArrayRef widths) {
+  return rows >= few_rows && std::all_of(widths.begin(), widths.end(), [](std::int64_t width) { return width % multiple == 0 && width <= narrow; });
 }
 
 std::vector<at::Tensor> projections(const at::Tensor& x, const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& biases) {

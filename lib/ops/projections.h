@@ -12,5 +12,7 @@ std::vector<at::Tensor> projections(const at::Tensor& x, const std::vector<at::T
 
 /// True where it runs on kernels of our own (lib/ops/cpu/linear.h): float32 or float64 on the CPU, widths that are multiples of 16 and small.
 bool projections_have_kernel(const at::Tensor& x, at::TensorList weights);
+/// What of that depends on sizes: rows of x, and all widths.
+bool projections_have_kernel(std::int64_t rows, at::IntArrayRef widths);
 
 }  // namespace lra::ops

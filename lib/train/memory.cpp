@@ -5,17 +5,16 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
-#include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdlib>
-#include <deque>
 #include <fstream>
 #include <mutex>
-#include <vector>
 
 #include "core/error.h"
+#include "core/host_info.h"
 
 namespace lra::memory {
 namespace {
@@ -32,6 +31,24 @@ struct alignas(alignment) Block {
   std::size_t requested;
   std::size_t capacity;  // header included
   std::uint64_t freed_at;
+  Block *newer, *older;  // its neighbours in a list of free blocks
+};
+static_assert(sizeof(Block) == alignment);
+
+/// Free blocks of one size class, in the order in which they were freed. The links are inside the blocks: freeing a tensor allocates nothing.
+struct FreeList {
+  Block *newest = nullptr, *oldest = nullptr;
+
+  void add(Block* block) {
+    block->newer = nullptr;
+    block->older = newest;
+    (newest == nullptr ? oldest : newest->newer) = block;
+    newest = block;
+  }
+  void remove(Block* block) {
+    (block->newer == nullptr ? newest : block->newer->older) = block->older;
+    (block->older == nullptr ? oldest : block->older->newer) = block->newer;
+  }
 };
 
 /// Index of the smallest class that holds `bytes`, and its size: octaves divided into equal parts.
@@ -63,7 +80,7 @@ void* system_allocate(std::size_t capacity, bool caching) {
   return start + skipped;
 }
 
-void system_free(void* block, std::size_t capacity, bool caching) {
+void system_free(void* block, std::size_t capacity, bool caching) noexcept {
   if (is_mapped(capacity, caching)) {
     ::munmap(block, capacity);
   } else {
@@ -75,7 +92,7 @@ std::string mebibytes(std::size_t bytes) { return fmt::format("{:.1f} MiB", stat
 
 class CountingAllocator final : public c10::Allocator {
  public:
-  explicit CountingAllocator(bool caching) : caching_(caching), free_(64 * classes_per_octave) {}
+  explicit CountingAllocator(bool caching) : caching_(caching) {}
 
   c10::DataPtr allocate(std::size_t bytes) override {
     if (bytes == 0) return {nullptr, nullptr, raw_deleter(), c10::Device(c10::DeviceType::CPU)};
@@ -94,7 +111,7 @@ class CountingAllocator final : public c10::Allocator {
   c10::DeleterFnPtr raw_deleter() const override { return &deallocate; }
   void copy_data(void* to, const void* from, std::size_t bytes) const override { default_copy_data(to, from, bytes); }
 
-  void release_cached() {
+  void release_cached() noexcept {
     const std::lock_guard lock(mutex_);
     while (cached_ > 0) evict_oldest();
   }
@@ -103,13 +120,14 @@ class CountingAllocator final : public c10::Allocator {
   std::atomic<std::size_t> current_{0}, peak_{0}, limit_{0}, cached_{0};
 
  private:
-  static void deallocate(void* data);
+  static void deallocate(void* data) noexcept;
 
   void count(std::size_t bytes) {
     const std::size_t limit = limit_.load(std::memory_order_relaxed);
     const std::size_t now = current_.fetch_add(bytes) + bytes;
     if (limit != 0 && now > limit) {
       current_.fetch_sub(bytes);
+      release_cached();
       TORCH_CHECK_WITH(OutOfMemoryError, false, "a tensor of ", mebibytes(bytes), " was asked for while tensors hold ", mebibytes(now - bytes),
                        ", above the memory limit of ", mebibytes(limit));
     }
@@ -126,12 +144,16 @@ class CountingAllocator final : public c10::Allocator {
       capacity = class_size(wanted);
       const std::lock_guard lock(mutex_);
       for (std::size_t index = wanted; index < wanted + classes_searched; ++index) {
-        if (free_[index].empty()) continue;
-        Block* block = free_[index].back();  // the last one freed: the warmest
-        free_[index].pop_back();
+        Block* block = free_[index].newest;  // the warmest
+        if (block == nullptr) continue;
+        free_[index].remove(block);
         cached_ -= block->capacity;
         return block;
       }
+    }
+    if (above_limit()) {
+      const std::lock_guard lock(mutex_);
+      while (cached_ > 0 && above_limit()) evict_oldest();
     }
     void* fresh = system_allocate(capacity, caching_);
     if (fresh == nullptr && cached_ > 0) {
@@ -142,37 +164,43 @@ class CountingAllocator final : public c10::Allocator {
     return static_cast<Block*>(fresh);
   }
 
-  void give(Block* block) {
+  /// Are tensors and cache together above the limit?
+  bool above_limit() const noexcept {
+    const std::size_t limit = limit_.load(std::memory_order_relaxed);
+    return limit != 0 && current_.load() + cached_.load() > limit;
+  }
+
+  void give(Block* block) noexcept {
     current_.fetch_sub(block->requested);
     if (!caching_ || block->capacity < smallest_cached) return system_free(block, block->capacity, caching_);
     const std::lock_guard lock(mutex_);
     block->freed_at = ++clock_;
-    free_[class_of(block->capacity)].push_back(block);
+    free_[class_of(block->capacity)].add(block);
     cached_ += block->capacity;
     // Twice a step's worth of tensors: lengths vary, and what the last batch leaves does not all fit the next one.
-    while (cached_ > 2 * most_.load() + cache_floor) evict_oldest();
+    while (cached_ > 2 * most_.load() + cache_floor || (cached_ > 0 && above_limit())) evict_oldest();
   }
 
-  void evict_oldest() {
-    std::deque<Block*>* oldest = nullptr;
-    for (auto& blocks : free_) {
-      if (!blocks.empty() && (oldest == nullptr || blocks.front()->freed_at < oldest->front()->freed_at)) oldest = &blocks;
+  void evict_oldest() noexcept {
+    FreeList* oldest = nullptr;
+    for (auto& list : free_) {
+      if (list.oldest != nullptr && (oldest == nullptr || list.oldest->freed_at < oldest->oldest->freed_at)) oldest = &list;
     }
-    Block* block = oldest->front();
-    oldest->pop_front();
+    Block* block = oldest->oldest;
+    oldest->remove(block);
     cached_ -= block->capacity;
     system_free(block, block->capacity, caching_);
   }
 
   std::atomic<std::size_t> most_{0};  // like peak_, never reset
   std::mutex mutex_;                  // guards what follows
-  std::vector<std::deque<Block*>> free_;  // by size class, the oldest in front
+  std::array<FreeList, 64 * classes_per_octave> free_;  // by size class
   std::uint64_t clock_ = 0;
 };
 
 CountingAllocator* installed = nullptr;  // never destroyed: tensors of static lifetime are freed through it
 
-void CountingAllocator::deallocate(void* data) {
+void CountingAllocator::deallocate(void* data) noexcept {
   if (data != nullptr) installed->give(static_cast<Block*>(data) - 1);
 }
 
@@ -185,7 +213,10 @@ void install() {
   if (name != "caching" && name != "system") throw Error(fmt::format("LRA_ALLOCATOR: expected caching or system, found \"{}\"", name));
   installed = new CountingAllocator(name == "caching");
   c10::SetCPUAllocator(installed);
+  set_limit(machine_limit());
 }
+
+std::int64_t machine_limit() { return usable_machine().memory_bytes / 10 * 9; }
 
 std::string allocator_name() { return installed == nullptr ? "torch" : installed->caching_ ? "caching" : "system"; }
 
@@ -198,6 +229,7 @@ void set_limit(std::int64_t bytes) {
   install();
   installed->limit_ = static_cast<std::size_t>(bytes);
 }
+std::int64_t limit() { return installed == nullptr ? 0 : static_cast<std::int64_t>(installed->limit_.load()); }
 std::int64_t cached_bytes() { return installed == nullptr ? 0 : static_cast<std::int64_t>(installed->cached_.load()); }
 void release_cached() {
   if (installed != nullptr) installed->release_cached();

@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <new>
@@ -17,11 +18,21 @@ namespace lra {
 namespace {
 
 struct MemoryLimit {
-  explicit MemoryLimit(double gibibytes) { memory::set_limit(static_cast<std::int64_t>(gibibytes * 1073741824.0)); }
-  ~MemoryLimit() { memory::set_limit(0); }
+  explicit MemoryLimit(std::int64_t bytes) : before(memory::limit()) { memory::set_limit(bytes); }
+  ~MemoryLimit() { memory::set_limit(before); }
+  const std::int64_t before;
 };
 
+// LibTorch's messages go on with where in its code they come from.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
 }  // namespace
+
+std::int64_t memory_limit_bytes(const TrainConfig& config) {
+  const std::int64_t machine = memory::machine_limit();
+  const double asked = config.memory_limit_gb * 1073741824.0;
+  return asked > 0 && asked < static_cast<double>(machine) ? std::max<std::int64_t>(static_cast<std::int64_t>(asked), 1) : machine;
+}
 
 void run_with_status(const RunConfig& config, RunRecord& record, const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -30,20 +41,20 @@ void run_with_status(const RunConfig& config, RunRecord& record, const std::func
     record.message = message;
   };
   try {
-    const MemoryLimit limit(config.train.memory_limit_gb);
+    const MemoryLimit limit(memory_limit_bytes(config.train));
     work();
   } catch (const Ended& end) {
     ended(end.status.c_str(), end.message);
   } catch (const Error&) {
     throw;
   } catch (const c10::OutOfMemoryError& error) {
-    ended("oom", error.what_without_backtrace());
+    ended("oom", first_line(error.what_without_backtrace()));
   } catch (const std::bad_alloc&) {
     ended("oom", "the system has no memory left");
   } catch (const c10::Error& error) {
-    ended("failed", error.what_without_backtrace());
+    ended("failed", first_line(error.what_without_backtrace()));
   } catch (const std::exception& error) {
-    ended("failed", error.what());
+    ended("failed", first_line(error.what()));
   }
   if (!record.peak_rss_bytes) record.peak_rss_bytes = memory::process_peak_bytes();
   record.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -19,6 +19,9 @@ struct Ended {
 /// everything else into failed. An Error (a user's mistake) passes through. Sets `wall_seconds` and `peak_rss_bytes`.
 void run_with_status(const RunConfig& config, RunRecord& record, const std::function<void()>& work);
 
+/// Bytes that tensors and what is kept for their reuse may take: `memory_limit_gb`, or what the machine allows where that is less or none is given.
+std::int64_t memory_limit_bytes(const TrainConfig& config);
+
 /// Throws Ended when a stop was asked for (interrupted), or `seconds` are above the time limit (timeout).
 void end_if_asked(const TrainConfig& config, double seconds);
 
