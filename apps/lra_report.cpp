@@ -6,6 +6,9 @@
 
 #include "core/build_info.h"
 #include "core/error.h"
+#include "core/log.h"
+#include "core/program.h"
+#include "core/text.h"
 #include "report/check.h"
 #include "report/diff.h"
 #include "report/report.h"
@@ -42,9 +45,9 @@ int run(int argc, char** argv) {
   bool all = false;
   diff->add_option("A", a, "folder with the records to compare with")->required();
   diff->add_option("B", b, "folder with the new records")->required();
-  diff->add_option("--max-score-drop", tolerance.max_score_drop, "points of accuracy; a larger drop counts where p < 0.05")->check(CLI::NonNegativeNumber)->capture_default_str();
-  diff->add_option("--min-speed", tolerance.min_speed, "examples per second, B / A")->check(CLI::NonNegativeNumber)->capture_default_str();
-  diff->add_option("--max-memory", tolerance.max_memory, "peak bytes of tensors, B / A")->check(CLI::PositiveNumber)->capture_default_str();
+  diff->add_option("--max-score-drop", tolerance.max_score_drop, "points of accuracy; a larger drop counts where p < 0.05")->check(lra::not_negative_number_problem)->capture_default_str();
+  diff->add_option("--min-speed", tolerance.min_speed, "examples per second, B / A")->check(lra::not_negative_number_problem)->capture_default_str();
+  diff->add_option("--max-memory", tolerance.max_memory, "peak bytes of tensors, B / A")->check(lra::not_negative_number_problem)->capture_default_str();
   diff->add_flag("--allow-missing", tolerance.allow_missing, "runs of A may be missing in B");
   diff->add_flag("--allow-incomparable", tolerance.allow_incomparable, "what other data, hosts, devices or threads made incomparable does not count");
   diff->add_option("--ignore", tolerance.ignored, "a key in which the runs of a pair may differ, for example kernels; may be given again");
@@ -82,25 +85,11 @@ int run(int argc, char** argv) {
   }
   if (options.folders.empty()) throw lra::Error("DIR is missing: a folder with records", "lra-report --help");
   if (options.out.empty()) throw lra::Error("--out is missing: a folder to write the report to", "lra-report --help");
-  for (const std::string& missing : lra::report::write_report(options)) fmt::print(stderr, "note: {}\n", missing);
+  for (const std::string& missing : lra::report::write_report(options)) lra::say("note: " + lra::printable(missing) + "\n");
   fmt::print("{}\n", (options.out / "index.html").string());
   return 0;
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const lra::Error& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
-    if (!error.hint().empty()) fmt::print(stderr, "hint: {}\n", error.hint());
-    return 2;
-  } catch (const std::filesystem::filesystem_error& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
-    return 2;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return lra::run_program("lra-report", argc, argv, run); }

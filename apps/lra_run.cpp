@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "core/build_info.h"
 #include "core/error.h"
+#include "core/program.h"
 #include "core/suggest.h"
 #include "train/memory.h"
 #include "train/stop_signals.h"
@@ -23,6 +24,7 @@ std::string version() {
 }
 
 int run(int argc, char** argv) {
+  lra::memory::install();
   CLI::App app{"Trains, evaluates and measures transformer encoders with pluggable token mixers on the Long Range Arena."};
   app.footer("Exit codes: 0 all runs ok, 1 fault of the program, 2 wrong input (one line `error: ...`), 3 a run ended with another status than ok,\n"
              "130 interrupted: INT, TERM, HUP, USR1, USR2 and XCPU stop a run, which saves what it has; QUIT (Ctrl-\\) ends it at once.");
@@ -51,11 +53,11 @@ int run(int argc, char** argv) {
   for (auto* command : {prepare, verify, data_status, show}) {
     command->add_option("--data-dir", show_arguments.data_dir, "folder of the data (LRA_DATA)")->capture_default_str();
   }
-  show->add_option("index", show_arguments.index, "number of the example, from 0")->required();
+  show->add_option("index", show_arguments.index, "number of the example, from 0")->check(lra::integer_problem)->required();
   show->add_option("--split", show_arguments.split)->check(CLI::IsMember({"train", "valid", "test"}))->capture_default_str();
   show->add_option("--png", show_arguments.png, "write the picture to this file");
   prepare->add_option("--from", prepare_options.from, "folder or archive with the official files; without it the data are generated");
-  prepare->add_option("--threads", prepare_options.threads, "0: all cores; the data do not depend on it")->capture_default_str();
+  prepare->add_option("--threads", prepare_options.threads, "0: all cores; the data do not depend on it")->check(lra::integer_problem)->capture_default_str();
   // What a task's generator knows of these it reads; the others it refuses.
   const std::pair<const char*, const char*> numbers[] = {
       {"seed", "of the generator, or of Pathfinder's random split"}, {"train", "training examples"}, {"valid", "validation examples"}, {"test", "test examples"},
@@ -64,20 +66,21 @@ int run(int argc, char** argv) {
   for (const auto& [key, text] : numbers) {
     std::string option = std::string("--") + key;
     std::replace(option.begin(), option.end(), '_', '-');
-    prepare->add_option_function<std::int64_t>(option, [&options = prepare_options.generator, key](std::int64_t value) { options[key] = value; }, text);
+    const auto set = [&options = prepare_options.generator, key](std::int64_t value) { options[key] = value; };
+    prepare->add_option_function<std::int64_t>(option, set, text)->check(lra::integer_problem);
   }
 
   auto* bench = app.add_subcommand("bench", "measure speed and memory of mixers x lengths x batch sizes");
   lra::BenchArguments bench_arguments;
   bench->add_option("--mixers", bench_arguments.mixers, "default: all")->delimiter(',')->allow_extra_args(false);
-  bench->add_option("--lengths", bench_arguments.lengths, "default: 1024,2048,3072,4096")->delimiter(',')->allow_extra_args(false);
-  bench->add_option("--batch", bench_arguments.batch_sizes, "default: 1 on a CPU, 32 on a device")->delimiter(',')->allow_extra_args(false);
+  bench->add_option("--lengths", bench_arguments.lengths, "default: 1024,2048,3072,4096")->delimiter(',')->allow_extra_args(false)->check(lra::integer_problem);
+  bench->add_option("--batch", bench_arguments.batch_sizes, "default: 1 on a CPU, 32 on a device")->delimiter(',')->allow_extra_args(false)->check(lra::integer_problem);
   bench->add_option("--task", bench_arguments.task, "bytes, or a task whose own examples are timed")->capture_default_str();
   bench->add_option("--profile", bench_arguments.profile)->capture_default_str();
   bench->add_option("--protocol", bench_arguments.protocol, "paper: LRA's Text model, batch 32")->check(CLI::IsMember({"paper"}));
   bench->add_option("--out", bench_arguments.out)->capture_default_str();
-  bench->add_option("--memory-limit-gb", bench_arguments.memory_limit_gb, "default: three quarters of the machine's");
-  bench->add_option("--time-limit-minutes", bench_arguments.time_limit_minutes, "per cell")->capture_default_str();
+  bench->add_option("--memory-limit-gb", bench_arguments.memory_limit_gb, "default: three quarters of the machine's")->check(lra::not_negative_number_problem);
+  bench->add_option("--time-limit-minutes", bench_arguments.time_limit_minutes, "per cell")->check(lra::not_negative_number_problem)->capture_default_str();
   bench->add_option("overrides", bench_arguments.overrides, "key=value");
 
   auto* eval = app.add_subcommand("eval", "score a file with trained weights");
@@ -90,8 +93,8 @@ int run(int argc, char** argv) {
   auto* atlas = app.add_subcommand("atlas", "draw who reads whom: each mixer's mixing matrix, layers until all is seen, cost against length");
   lra::AtlasArguments atlas_arguments;
   atlas->add_option("--mixer,--mixers", atlas_arguments.mixers, "default: all")->allow_extra_args(false)->delimiter(',');
-  atlas->add_option("--n", atlas_arguments.n, "tokens, 2 to 512")->capture_default_str();
-  atlas->add_option("--seed", atlas_arguments.seed, "of weights, random patterns and input")->capture_default_str();
+  atlas->add_option("--n", atlas_arguments.n, "tokens, 2 to 512")->check(lra::integer_problem)->capture_default_str();
+  atlas->add_option("--seed", atlas_arguments.seed, "of weights, random patterns and input")->check(lra::integer_problem)->capture_default_str();
   atlas->add_option("--input", atlas_arguments.input, "JSON: n rows of 64 numbers; default: normal numbers");
   atlas->add_option("--out", atlas_arguments.out)->capture_default_str();
   atlas->add_option("overrides", atlas_arguments.overrides, "mixer_options.KEY=VALUE");
@@ -142,22 +145,4 @@ __attribute__((section(".preinit_array"), used)) void (*const before_libraries)(
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  try {
-    lra::memory::install();
-    return run(argc, argv);
-  } catch (const lra::Error& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
-    if (!error.hint().empty()) fmt::print(stderr, "hint: {}\n", error.hint());
-    return lra::exit_user;
-  } catch (const std::filesystem::filesystem_error& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
-    return lra::exit_user;
-  } catch (const nlohmann::json::exception& error) {
-    fmt::print(stderr, "error: a JSON file of the configuration or a record has a value of the wrong kind: {}\n", error.what());
-    return lra::exit_user;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "error: this is a fault of lra-run, please report it: {}\n", error.what());
-    return lra::exit_internal;
-  }
-}
+int main(int argc, char** argv) { return lra::run_program("lra-run", argc, argv, run); }

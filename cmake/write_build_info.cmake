@@ -9,7 +9,10 @@ if(GIT)
     set(LRA_GIT_REVISION "${revision}")
     execute_process(COMMAND "${GIT}" -C "${SOURCE_DIR}" --no-optional-locks status --porcelain --untracked-files=no
                     OUTPUT_VARIABLE changes ERROR_QUIET)
-    if(NOT changes STREQUAL "")
+    # A new file in these folders is built or read too, before git knows it.
+    execute_process(COMMAND "${GIT}" -C "${SOURCE_DIR}" ls-files --others --exclude-standard -- lib apps configs cmake
+                    OUTPUT_VARIABLE unknown_files ERROR_QUIET)
+    if(NOT "${changes}${unknown_files}" STREQUAL "")
       set(LRA_GIT_DIRTY "true")
     endif()
   endif()

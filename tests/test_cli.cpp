@@ -37,8 +37,8 @@ const fs::path& workspace() {
 
 Output lra_run(const std::string& arguments) {
   const auto out = workspace() / "stdout", err = workspace() / "stderr";
-  const std::string command = "cd " LRA_SOURCE_DIR " && " LRA_BIN_DIR "/lra-run " + arguments + " >" + out.string() + " 2>" + err.string();
-  const int status = std::system(command.c_str());
+  lra::write_file_atomically(workspace() / "command", "cd " LRA_SOURCE_DIR " && " LRA_BIN_DIR "/lra-run " + arguments + " >" + out.string() + " 2>" + err.string());
+  const int status = std::system(("bash " + (workspace() / "command").string()).c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, lra::read_file(out), lra::read_file(err)};
 }
 
@@ -202,6 +202,78 @@ TEST_CASE("a suite goes on past runs that fail, records why, and starts again wh
   CHECK_THAT(second.err, ContainsSubstring("done before (oom)"));
   CHECK(fs::last_write_time(out / "listops/small/none/n64/seed0/result.json") == written);
   check_user_error(lra_run("--config " + small_run("other").string() + " --out " + out.string() + " mixer=none train_steps=7"), "train_steps");
+}
+
+TEST_CASE("a name that a user gives is written through, and what a run writes follows the umask", "[cli]") {
+  const fs::path out = workspace() / "umask", folder = out / "listops/small/linear/n64/seed0";
+  const std::string program = LRA_BIN_DIR "/lra-run";
+  const auto shell = [](const std::string& command) { return WEXITSTATUS(std::system(("cd " LRA_SOURCE_DIR " && { " + command + "; } 2>/dev/null").c_str())); };
+  REQUIRE(shell("umask 002 && " + program + " --config " + small_run("umask").string() + " --out " + out.string()) == 0);
+  int files = 0;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    INFO(entry.path());
+    CHECK(entry.status().permissions() == fs::perms(0664));
+    ++files;
+  }
+  CHECK(files >= 6);
+
+  const std::string eval = program + " eval --checkpoint " + folder.string() + " --predictions ", got = (workspace() / "got").string();
+  REQUIRE(shell(eval + got + ".plain >" + got + ".summary") == 0);
+  const std::string plain = lra::read_file(got + ".plain");
+  CHECK(std::count(plain.begin(), plain.end(), '\n') == 50);
+  REQUIRE(shell("mkfifo " + got + ".pipe && { cat " + got + ".pipe >" + got + " & " + eval + got + ".pipe >/dev/null; wait; }") == 0);
+  CHECK(lra::read_file(got) == plain);
+  REQUIRE(shell("ln -s got.plain " + got + ".link && " + eval + got + ".link >/dev/null && test -L " + got + ".link") == 0);
+  REQUIRE(shell(eval + "/dev/stdout >" + got) == 0);
+  CHECK(lra::read_file(got) == plain + lra::read_file(got + ".summary"));
+  REQUIRE(shell(eval + got + ".closed <&- >&- 2>&-") == 2);  // its summary went nowhere
+  CHECK(lra::read_file(got + ".closed") == plain);
+  for (const char* command : {" ls mixers", " schema", " doctor", " --help", " --version"}) CHECK(shell(program + command + " >/dev/full") == 2);
+  CHECK(shell(program + " --config " + small_run("closed").string() + " --out " + got + ".closed_run <&- >&- 2>&-") == 0);
+  CHECK(result_in(got + ".closed_run")["status"] == "ok");
+  CHECK(shell(program + " --config " + small_run("full").string() + " --out " + got + ".full_run 2>/dev/full") == 0);
+}
+
+TEST_CASE("names that are numbers or not UTF-8 work to the end", "[cli]") {
+  const fs::path data = workspace() / "data\xff", out = workspace() / "out\xfe", file = workspace() / "file\xfd.json";
+  fs::copy(data_dir(), data, fs::copy_options::recursive);
+  fs::copy(small_run("names", {{"suite", "names"}, {"tasks", {"listops"}}, {"mixers", {"linear"}}, {"task", nullptr}, {"mixer", nullptr}, {"seed", nullptr}}), file);
+  const auto suite = lra_run("--config '" + file.string() + "' --out '" + out.string() + "' 'data_dir=" + data.string() + "' variant=123 display_name=1e5");
+  INFO(suite.err);
+  REQUIRE(suite.code == 0);
+  const fs::path folder = out / "listops/small/123/n64/seed0";
+  const Json record = lra::read_json(folder / "result.json");
+  CHECK(record["status"] == "ok");
+  CHECK(record["variant"] == "123");
+  CHECK(record["display_name"] == "1e5");
+  CHECK(record["config"]["data_dir"] == (workspace() / "data\\xff").string());
+  const auto eval = lra_run("eval --checkpoint '" + folder.string() + "' 'data_dir=" + data.string() + "'");
+  INFO(eval.err);
+  CHECK(eval.code == 0);
+  CHECK(Json::parse(eval.out)["accuracy"] == record["metrics"]["test_accuracy"]);
+  check_user_error(lra_run("--config '" + file.string() + "' seed=x"), "file\\xfd.json");
+  check_user_error(lra_run("--config " + small_run("names").string() + " 'variant=a\033[31m\xff'"), "expected a name that can be a folder's");
+  check_user_error(lra_run("--config " + small_run("names").string() + " variant="), "/variant: expected a name that can be a folder's, without slashes and spaces, found \"\"");
+}
+
+TEST_CASE("a configuration may come from a pipe, and what is none is said", "[cli]") {
+  const std::string run = small_run("pipe").string();
+  CHECK(lra_run("--dry-run --config /dev/stdin <" + run).code == 0);
+  CHECK(lra_run("--dry-run --config <(cat " + run + ")").code == 0);
+  check_user_error(lra_run("--config " + workspace().string()), "expected a file, found a folder");
+  check_user_error(lra_run("--config /dev/null"), "there is nothing in it");
+  std::ofstream(workspace() / "number.json") << "5";
+  check_user_error(lra_run("--config " + (workspace() / "number.json").string()), "expected an object, found 5");
+  std::ofstream(workspace() / "key.json") << R"({"task": "listops", "mixer": "linear", "profile": "small", "a\nb\u001b[31m": 1})";
+  check_user_error(lra_run("--config " + (workspace() / "key.json").string()), "/a\\nb\\x1b[31m: unknown key");
+  check_user_error(lra_run("--config " + run + " --out " + run), "Not a directory");
+  for (const char* bad : {"--memory-limit-gb nan", "--memory-limit-gb -1", "--time-limit-minutes inf", "--time-limit-minutes -0.5"}) {
+    check_user_error(lra_run("bench " + std::string(bad)), "expected a number of at least 0, found '");
+  }
+  check_user_error(lra_run("bench --mixers none --lengths 0"), "/seq_len: expected an integer between 1 and");
+  check_user_error(lra_run("bench --mixers none --batch -3"), "/batch_size: expected an integer between 1 and");
+  check_user_error(lra_run("bench --mixers none,linear,none"), "--mixers: none is given twice");
+  check_user_error(lra_run("bench --mixers nome"), "unknown mixer 'nome'");
 }
 
 TEST_CASE("two processes on one folder: the second leaves the run alone", "[cli]") {

@@ -13,6 +13,8 @@
 
 #include "core/config_files.h"
 #include "core/error.h"
+#include "core/log.h"
+#include "core/text.h"
 #include "mixers/attention_mixer.h"
 #include "mixers/seed.h"
 #include "report/atlas.h"
@@ -302,7 +304,7 @@ ExitCode atlas_command(const AtlasArguments& arguments) {
                 {"input", arguments.input.empty() ? "normal numbers" : arguments.input},
                 {"flops_model", {{"d_model", cost_width}, {"num_heads", cost_heads}}}, {"mixers", Json::array()}};
   for (const auto& name : names) {
-    fmt::print(stderr, "{}\n", name);
+    say(name + "\n");
     atlas["mixers"].push_back(atlas_entry(name, arguments.n, arguments.seed, x, overrides));
     if (!overrides.empty()) continue;
     const Json config = named_config("mixers", name);
@@ -311,8 +313,8 @@ ExitCode atlas_command(const AtlasArguments& arguments) {
     }
   }
   const std::filesystem::path out = arguments.out;
-  write_file_atomically(out / "atlas.json", atlas.dump() + "\n");
-  for (const std::string& missing : report::write_atlas(report::parse_atlas(atlas, out / "atlas.json"), out)) fmt::print(stderr, "note: {}\n", missing);
+  write_file_atomically(out / "atlas.json", json_text(atlas) + "\n");
+  for (const std::string& missing : report::write_atlas(report::parse_atlas(atlas, out / "atlas.json"), out)) say("note: " + printable(missing) + "\n");
   fmt::print("{}\n", (out / "atlas.html").string());
   return exit_ok;
 }

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <set>
 
 #include "cli/estimate.h"
@@ -13,6 +12,7 @@
 #include "core/host_info.h"
 #include "core/log.h"
 #include "core/record.h"
+#include "core/text.h"
 #include "mixers/mixer.h"
 #include "train/device.h"
 #include "train/profile.h"
@@ -54,13 +54,27 @@ void warn_of_threads(const std::vector<RunConfig>& runs) {
 
 void print_estimate(const RunConfig& run) {
   const Estimate e = estimate(run, example_sizes(run));
-  fmt::print(stderr, "{} {} {}: {} parameters ({:+.1f} % against full attention), {:.4g} tokens and {:.4g} FLOPs per step,\n", run.kind, run.task.task,
-             run.variant, e.parameters, 100.0 * static_cast<double>(e.parameters) / static_cast<double>(e.softmax_parameters) - 100, e.tokens_per_step,
-             e.flops_per_step);
+  say(fmt::format("{} {} {}: {} parameters ({:+.1f} % against full attention), {:.4g} tokens and {:.4g} FLOPs per step,\n", run.kind, run.task.task,
+                  run.variant, e.parameters, 100.0 * static_cast<double>(e.parameters) / static_cast<double>(e.softmax_parameters) - 100,
+                  e.tokens_per_step, e.flops_per_step));
   const auto steps = static_cast<double>(run.kind == "bench" ? run.measure.measure_warmup_steps + run.measure.measure_steps : run.train.train_steps);
-  fmt::print(stderr, "  estimated roughly: {:.0f} MB of tensors, {:.3g} s per step, {:.3g} minutes for {:.0f} steps without evaluation\n", e.bytes / 1e6,
-             e.seconds_per_step, e.seconds_per_step * steps / 60, steps);
-  if (const std::string excess = too_large(run, e); !excess.empty()) fmt::print(stderr, "  {}\n", excess);
+  say(fmt::format("  estimated roughly: {:.0f} MB of tensors, {:.3g} s per step, {:.3g} minutes for {:.0f} steps without evaluation\n", e.bytes / 1e6,
+                  e.seconds_per_step, e.seconds_per_step * steps / 60, steps));
+  if (const std::string excess = too_large(run, e); !excess.empty()) say(fmt::format("  {}\n", excess));
+}
+
+template <class T>
+void check_distinct(const char* option, const std::vector<T>& values) {
+  std::set<T> seen;
+  for (const T& value : values) {
+    if (!seen.insert(value).second) throw Error(fmt::format("lra-run bench: {}: {} is given twice", option, value));
+  }
+}
+
+/// A text of a file under configs, "" where there is none.
+std::string text_of(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 }  // namespace
@@ -81,9 +95,11 @@ ExitCode run_command(const RunArguments& arguments) {
       settings.erase("seed");  // it costs nothing
       if (settings != estimated) print_estimate(run);
       estimated = std::move(settings);
-      if (runs.size() == 1) fmt::print("{}\n", run.to_json().dump(2));
+      if (runs.size() == 1) fmt::print("{}\n", json_text(run.to_json(), 2));
     }
-    if (runs.size() > 1) fmt::print(stderr, "{} runs; for the resolved configuration of one, take one task, mixer and seed: mixers=NAME seeds=[0] ...\n", runs.size());
+    if (runs.size() > 1) {
+      say(fmt::format("{} runs; for the resolved configuration of one, take one task, mixer and seed: mixers=NAME seeds=[0] ...\n", runs.size()));
+    }
     return exit_ok;
   }
   if (!arguments.folder.empty()) return run_in_folder(runs.at(0), arguments.folder, suite_child);
@@ -100,9 +116,10 @@ ExitCode bench_command(const BenchArguments& arguments) {
   const std::string profile = paper ? "lra-config" : arguments.profile;
   const std::string origin = "lra-run bench";
   const Json overrides = parse_overrides(arguments.overrides);
-  const Json device = overrides.contains("device") ? overrides["device"] : Json("auto");
-  if (!device.is_string()) throw Error(fmt::format("{}: /device: expected a text, found {}", command_line_origin, device.dump()));
-  const bool on_cpu = select_device(device.get<std::string>()).is_cpu();
+  check_distinct("--mixers", arguments.mixers);
+  check_distinct("--lengths", arguments.lengths);
+  check_distinct("--batch", arguments.batch_sizes);
+  const bool on_cpu = select_device(overrides.value("device", "auto")).is_cpu();
   auto batches = arguments.batch_sizes;
   const bool own_lengths = arguments.task != "bytes" && arguments.lengths.empty();
   if (batches.empty() && !own_lengths) batches = {paper || !on_cpu ? 32 : 1};
@@ -129,7 +146,9 @@ ExitCode bench_command(const BenchArguments& arguments) {
   const ExitCode code = run_suite(runs, arguments.out);
 
   // loading x: how many times as fast as it trains one thread reads and packs the examples.
-  fmt::print("{:<18} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", "mixer", "length", "batch", "steps/s", "examples/s", "spread %", "peak MB", "loading x", "status");
+  std::size_t widest = 18;
+  for (const auto& run : runs) widest = std::max(widest, run.variant.size());
+  fmt::print("{:<{}} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", "mixer", widest, "length", "batch", "steps/s", "examples/s", "spread %", "peak MB", "loading x", "status");
   for (const auto& run : runs) {
     const fs::path file = run_folder(arguments.out, run) / "result.json";
     if (!fs::exists(file)) continue;
@@ -146,29 +165,29 @@ ExitCode bench_command(const BenchArguments& arguments) {
       }
     }
     if (record["memory"].contains("peak_tensor_bytes")) peak = fmt::format("{:.1f}", record["memory"]["peak_tensor_bytes"].get<double>() / 1e6);
-    fmt::print("{:<18} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", run.variant, run.task.seq_len, run.train.batch_size, steps, examples, spread, peak, loading,
-               record.value("status", "?"));
+    fmt::print("{:<{}} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", run.variant, widest, run.task.seq_len, run.train.batch_size, steps, examples, spread, peak, loading,
+               printable(record.value("status", "?")));
   }
   for (const auto& run : runs) {
     const fs::path file = run_folder(arguments.out, run) / "profile.json";
     if (run.measure.profile_steps > 0 && fs::exists(file)) fmt::print("\n{}, length {}: {}", run.variant, run.task.seq_len, profile_table(read_json(file)));
   }
-  fmt::print("records: {}\n", fs::absolute(arguments.out).string());
+  fmt::print("records: {}\n", printable(fs::absolute(arguments.out).string()));
   return code;
 }
 
 ExitCode list_command(const std::string& kind) {
   for (const auto& name : config_names(kind)) {
     const Json config = named_config(kind, name);
-    std::string text = config.value("summary", config.value("display_name", ""));
+    std::string text = text_of(config, config.contains("summary") ? "summary" : "display_name");
     if (kind == "mixers") {
       const MixerEntry& entry = mixer_registry().at(name);
-      text = config.value("display_name", name);
-      if (config.contains("family")) text += fmt::format(" ({})", config["family"].get<std::string>());
-      if (config.contains("paper") && config["paper"].contains("arxiv")) text += fmt::format(", arXiv {}", config["paper"]["arxiv"].get<std::string>());
+      text = config.contains("display_name") ? text_of(config, "display_name") : name;
+      if (config.contains("family")) text += fmt::format(" ({})", text_of(config, "family"));
+      if (config.contains("paper") && config["paper"].contains("arxiv")) text += fmt::format(", arXiv {}", text_of(config["paper"], "arxiv"));
       if (entry.traits(entry.resolve(LayeredJson(), "")).fixed_length) text += ", tied to the length";
     }
-    fmt::print("{:<16} {}\n", name, text);
+    fmt::print("{:<16} {}\n", printable(name), printable(text));
   }
   return exit_ok;
 }

@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "core/config_files.h"
 #include "core/error.h"
+#include "core/text.h"
 #include "data/manifest.h"
 #include "data/png.h"
 #include "data/task.h"
@@ -51,13 +52,13 @@ std::string data_state(const std::string& task, const fs::path& folder) {
 
 ExitCode prepare_command(const std::string& task, const PrepareOptions& options) {
   const Json manifest = task_registry().at(task).make()->prepare(options);
-  fmt::print("{}\n", manifest.dump(2));
+  fmt::print("{}\n", json_text(manifest, 2));
   return exit_ok;
 }
 
 ExitCode verify_command(const std::string& task, const std::string& data_dir) {
   const Json summary = task_registry().at(task).make()->verify(data_dir);
-  fmt::print("{}\n", summary.dump(2));
+  fmt::print("{}\n", json_text(summary, 2));
   return exit_ok;
 }
 
@@ -70,7 +71,7 @@ ExitCode data_status_command(const std::string& data_dir) {
     } catch (const Error& error) {
       state = error.what();
     }
-    fmt::print("{:<22} {}\n", task, state);
+    fmt::print("{:<22} {}\n", task, printable(state));
   }
   return exit_ok;
 }
@@ -94,7 +95,7 @@ ExitCode show_command(const ShowArguments& arguments) {
   if (side == 0) throw Error(fmt::format("--png: the examples of the task '{}' are no pictures", arguments.task), "leave it out to read the example in the terminal");
   const std::vector<std::uint8_t> pixels(example.tokens.begin(), example.tokens.end());
   write_file_atomically(arguments.png, png_grey(pixels.data(), side, side));
-  fmt::print("label {}: {}\n", example.label, arguments.png);
+  fmt::print("label {}: {}\n", example.label, printable(arguments.png));
   return exit_ok;
 }
 

@@ -9,6 +9,7 @@
 #include "core/config_files.h"
 #include "core/error.h"
 #include "core/host_info.h"
+#include "core/text.h"
 #include "mixers/mixer.h"
 #include "train/device.h"
 #include "train/memory.h"
@@ -21,7 +22,7 @@ ExitCode doctor_command() {
   const Json host = host_info();
   const BuildInfo& build = build_info();
   int problems = 0;
-  const auto fact = [](const char* name, const std::string& value) { fmt::print("{:<12} {}\n", name, value); };
+  const auto fact = [](const char* name, const std::string& value) { fmt::print("{:<12} {}\n", name, printable(value)); };
   const auto problem = [&](const std::string& text) {
     fmt::print("{:<12} {}\n", "problem", text);
     ++problems;

@@ -36,7 +36,7 @@ ExitCode eval_command(const EvalArguments& arguments) {
   model.to(device);
 
   std::string predictions;
-  if (!arguments.predictions.empty()) write_file_atomically(arguments.predictions, "");  // what cannot be written is said before the work
+  if (!arguments.predictions.empty()) check_writable(arguments.predictions);  // what cannot be written is said before the work
   EvaluateOptions options;
   options.batch_size = config.train.eval_batch_size > 0 ? config.train.eval_batch_size : config.train.batch_size;
   options.device = device;
@@ -50,7 +50,7 @@ ExitCode eval_command(const EvalArguments& arguments) {
   const Evaluation result = evaluate(model, *data, options);
   if (!arguments.predictions.empty()) write_file_atomically(arguments.predictions, predictions);
   const Json summary = {{"weights", weights.string()}, {"examples", result.examples}, {"accuracy", result.accuracy()}, {"loss", result.loss()}, {"threads", threads}};
-  fmt::print("{}\n", summary.dump(2));
+  fmt::print("{}\n", json_text(summary, 2));
   return exit_ok;
 }
 

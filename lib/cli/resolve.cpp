@@ -6,6 +6,7 @@
 
 #include "core/config_files.h"
 #include "core/error.h"
+#include "core/text.h"
 #include "data/task.h"
 #include "mixers/mixer.h"
 
@@ -47,16 +48,17 @@ RunConfig resolve(const LayeredJson& layers) {
   require(model.black_pixels == "tokens" || (pixels && hides_keys), "black_pixels",
           fmt::format("{}; use tokens", pixels ? fmt::format("the mixer '{}' cannot hide tokens", model.mixer) : fmt::format("the tokens of the task '{}' are no pixels", config.task.task)));
   require((model.pair_head != "none") == made->pairs(), "pair_head",
-          fmt::format("the examples of the task '{}' are {}", config.task.task, made->pairs() ? "pairs: expected concat or nli" : "single sequences: expected none"));
+          fmt::format("the examples of the task '{}' are {}", config.task.task, made->pairs() ? "pairs: expected concat or nli, found none" : "single sequences: expected none, found " + model.pair_head));
   require(model.pixels == "discrete" || pixels, "pixels", fmt::format("the tokens of the task '{}' are no pixels; use discrete", config.task.task));
-  require(train.micro_batch_size <= train.batch_size, "micro_batch_size", fmt::format("expected at most batch_size, which is {}", train.batch_size));
+  require(train.micro_batch_size <= train.batch_size, "micro_batch_size", fmt::format("expected at most batch_size, which is {}, found {}", train.batch_size, train.micro_batch_size));
   require(train.schedule != "one_cycle" || train.warmup_steps < train.train_steps, "warmup_steps",
-          fmt::format("expected fewer than train_steps, which is {}, for a one_cycle schedule", train.train_steps));
-  require(train.schedule != "rsqrt" || train.warmup_steps > 0, "warmup_steps", "expected at least 1 for an rsqrt schedule");
+          fmt::format("expected fewer than train_steps, which is {}, for a one_cycle schedule, found {}", train.train_steps, train.warmup_steps));
+  require(train.schedule != "rsqrt" || train.warmup_steps > 0, "warmup_steps", "expected at least 1 for an rsqrt schedule, found 0");
   for (const char* key : {"variant", "suite"}) {
     const std::string& name = key == std::string("variant") ? config.variant : config.suite;
-    require(name.find_first_of("/\\ \t\n") == std::string::npos && name != "." && name != "..", key,
-            "expected a name that can be a folder's, without slashes and spaces");
+    const bool missing = name.empty() && key == std::string("variant");
+    const bool good = !missing && name.find_first_of("/\\ ") == std::string::npos && name != "." && name != ".." && printable(name) == name;
+    require(good, key, fmt::format("expected a name that can be a folder's, without slashes and spaces, found \"{}\"", name));
   }
   return config;
 }

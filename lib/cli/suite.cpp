@@ -86,10 +86,12 @@ std::int64_t kernel_oom_kills() {
 }
 
 /// Starts a process for the run in `folder`, which holds the lock on it too. Stop signals wait until it is ready for them.
-pid_t start_process(const fs::path& folder, const FolderLock& lock) {
+/// The folder of the data is an argument too: config.json cannot hold a name that is not UTF-8.
+pid_t start_process(const RunConfig& run, const fs::path& folder, const FolderLock& lock) {
   const std::string program = "/proc/self/exe";  // also when the file was replaced by a new build
   const std::string config = (folder / "config.json").string();
-  std::string arguments[] = {program, "--config", config, "--folder", folder.string(), "--suite-process", std::to_string(::getpid())};
+  std::string arguments[] = {program, "--config", config, "--folder", folder.string(), "--suite-process", std::to_string(::getpid()),
+                             "data_dir=" + run.task.data_dir};
   std::vector<char*> argv;
   for (auto& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
@@ -311,12 +313,12 @@ class Suite {
           continue;
         }
         status = recorded_status(run, folder);  // it may have been written since the look above
-        if (!finished(status) && !(status == "failed" && place->seen_busy)) {
+        if (!finished(status) && !(place->seen_busy && (status == "failed" || status == "skipped"))) {
           fs::remove(folder / "result.json");
           write_json(folder / "config.json", run.to_json());
           log().info(title);
           Child child{&run, title, folder, std::move(*lock), HeldFolder(folder)};
-          child.process = start_process(folder, child.lock);
+          child.process = start_process(run, folder, child.lock);
           running_.push_back(std::move(child));
           status = "";
         }

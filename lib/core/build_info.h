@@ -7,7 +7,8 @@ namespace lra {
 /// What this program was built from and with.
 struct BuildInfo {
   std::string revision;    ///< git commit, 40 hex digits; "unknown" outside a git checkout
-  bool dirty;              ///< tracked files differed from that commit when the program was built
+  bool dirty;              ///< when the program was built, tracked files differed from that commit, or lib, apps,
+                           ///< configs or cmake had files that git does not know
   std::string compiler;    ///< e.g. "GNU 12.2.0"
   std::string build_type;  ///< e.g. "Release"
   std::string libtorch;    ///< version of the LibTorch that the build was configured with, e.g. "2.13.0+cpu"

@@ -6,7 +6,7 @@ namespace lra {
 
 std::string default_data_dir() {
   const char* folder = std::getenv("LRA_DATA");
-  return folder == nullptr ? "data" : folder;
+  return folder == nullptr || *folder == '\0' ? "data" : folder;
 }
 
 void TaskConfig::describe(FieldVisitor& fields) {
@@ -84,7 +84,7 @@ const std::set<std::string>& keys_without_effect() {
 }
 
 Json RunConfig::to_json() const {
-  Json json = {{"kind", kind}, {"task", task.task}, {"mixer", model.mixer}, {"variant", variant}, {"display_name", display_name}, {"profile", profile}};
+  Json json = {{"kind", kind}, {"task", task.task}, {"mixer", model.mixer}, {"variant", variant}, {"display_name", valid_utf8(display_name)}, {"profile", profile}};
   if (!suite.empty()) json["suite"] = suite;
   ConfigWriter writer(json);
   RunConfig copy = *this;

@@ -18,7 +18,8 @@ std::vector<std::string> config_names(const std::string& kind);
 /// configs/<kind>/<name>.json. Throws Error with a suggestion for an unknown name.
 Json named_config(const std::string& kind, const std::string& name);
 
-/// `key=value` arguments as one JSON object: dots go down ("mixer_options.k=64"); a value that is no JSON is a text.
+/// `key=value` arguments as one JSON object: dots go down ("mixer_options.k=64"). A value that is no JSON is a text, and so is every value of a key that
+/// is a text ("variant=123"). A key may be given once.
 Json parse_overrides(const std::vector<std::string>& arguments);
 
 /// The origin of overrides in messages.

@@ -33,18 +33,15 @@ std::string LayeredJson::origin(const std::string& pointer) const {
   return "the configuration";
 }
 
-namespace {
-
-const char* kind_of(const Json& value) {
-  if (value.is_number_integer()) return "an integer";
-  if (value.is_number()) return "a number";
-  return value.is_object() ? "an object" : value.is_array() ? "a list" : value.is_string() ? "a text" : value.is_boolean() ? "true or false" : "null";
-}
-
 std::string shortened(const Json& value) {
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  return text.size() <= 40 ? text : text.substr(0, 37) + "...";
+  const std::string text = json_text(value);
+  if (text.size() <= 40) return text;
+  std::size_t end = 37;
+  while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // in the middle of a UTF-8 character
+  return text.substr(0, end) + "...";
 }
+
+namespace {
 
 template <class T>
 std::string interval(Range<T> range) {
@@ -61,7 +58,7 @@ ConfigReader::ConfigReader(const LayeredJson& source, std::string pointer) : sou
   const Json::json_pointer place(pointer_);
   object_ = source.json().contains(place) ? source.json().at(place) : Json::object();
   if (!object_.is_object()) {
-    throw Error(fmt::format("{}: {}: expected an object, found {}", source_.origin(pointer_), pointer_, kind_of(object_)));
+    throw Error(fmt::format("{}: {}: expected an object, found {}", source_.origin(pointer_), pointer_, shortened(object_)));
   }
 }
 
@@ -84,9 +81,10 @@ Json ConfigReader::raw(const char* key) {
 void ConfigReader::integer(const char* key, std::int64_t& value, Range<std::int64_t> range, const char*) {
   const Json* found = find(key);
   if (found == nullptr) return;
-  if (!found->is_number_integer()) fail(key, fmt::format("expected an integer, found {}", shortened(*found)));
-  const auto number = found->get<std::int64_t>();
-  const bool overflow = found->is_number_unsigned() && found->get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX);
+  const Json whole = canonical(*found);  // 1e3 is an integer
+  if (!whole.is_number_integer()) fail(key, fmt::format("expected an integer, found {}", shortened(*found)));
+  const auto number = whole.get<std::int64_t>();
+  const bool overflow = whole.is_number_unsigned();
   if (overflow || number < range.low || number > range.high) {
     fail(key, fmt::format("expected an integer{}, found {}", interval(range), shortened(*found)));
   }
@@ -122,10 +120,11 @@ void ConfigReader::integers(const char* key, std::vector<std::int64_t>& values, 
   const Json* found = find(key);
   if (found == nullptr) return;
   const auto good = [&](const Json& item) { return item.is_number_integer() && item >= range.low && item <= range.high; };
-  if (!found->is_array() || !std::all_of(found->begin(), found->end(), good)) {
+  const Json list = canonical(*found);
+  if (!list.is_array() || !std::all_of(list.begin(), list.end(), good)) {
     fail(key, fmt::format("expected a list of integers{}, found {}", interval(range), shortened(*found)));
   }
-  values = found->get<std::vector<std::int64_t>>();
+  values = list.get<std::vector<std::int64_t>>();
 }
 
 void ConfigReader::choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) {

@@ -6,8 +6,12 @@
 
 #include "core/fields.h"
 #include "core/json_file.h"
+#include "core/text.h"
 
 namespace lra {
+
+/// A value as messages show it: its JSON, cut after 40 bytes.
+std::string shortened(const Json& value);
 
 /// A JSON object assembled from layers, that knows which file (or "the command line") each value came from.
 class LayeredJson {
@@ -65,7 +69,7 @@ class ConfigWriter : public FieldVisitor {
   void integer(const char* key, std::int64_t& value, Range<std::int64_t>, const char*) override { object_[key] = value; }
   void number(const char* key, double& value, Range<double>, const char*) override { object_[key] = value; }
   void boolean(const char* key, bool& value, const char*) override { object_[key] = value; }
-  void text(const char* key, std::string& value, const char*) override { object_[key] = value; }
+  void text(const char* key, std::string& value, const char*) override { object_[key] = valid_utf8(value); }
   void integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t>, const char*) override { object_[key] = values; }
   void choice(const char* key, std::string& value, const std::vector<std::string>&, const char*) override { object_[key] = value; }
 

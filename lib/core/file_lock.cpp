@@ -19,7 +19,7 @@ std::optional<FolderLock> FolderLock::try_lock(const std::filesystem::path& fold
     throw Error(fmt::format("{}: cannot be written ({})", folder.string(), std::strerror(number)), "choose another folder with --out");
   };
   if (code) fail(code.value());
-  const int descriptor = ::open((folder / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  const int descriptor = ::open((folder / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (descriptor < 0) fail(errno);
   while (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
     const int number = errno;

@@ -21,8 +21,18 @@ Json parse_json(std::string_view text, const std::string& origin);
 /// mean the same have equal canonical forms, whoever wrote their text.
 Json canonical(const Json& json);
 
-/// Writes `text` to a temporary name beside `file`, syncs it and renames it over `file`. Makes the folder. Throws Error.
+/// `json` as text on one line, or with `indent` spaces for each level. Bytes that are not UTF-8 become U+FFFD.
+std::string json_text(const Json& json, int indent = -1);
+
+/// Writes `text` to a temporary name beside `file`, syncs it, renames it over `file` and syncs the folder. Makes the folder. Follows links: what
+/// they lead to is replaced. An existing file keeps its mode. What is no regular file (a device, a pipe, /dev/stdout) is written through. Throws Error.
 void write_file_atomically(const std::filesystem::path& file, std::string_view text);
+
+/// Throws Error if write_file_atomically could not write `file`, as far as that can be known before. Makes the folder, writes nothing into `file`.
+void check_writable(const std::filesystem::path& file);
+
+/// After a rename: what the folder lists is on the disk.
+void sync_folder(const std::filesystem::path& folder);
 
 /// The same for JSON, indented by two spaces, with a final newline.
 void write_json(const std::filesystem::path& file, const Json& json);

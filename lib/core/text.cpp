@@ -34,18 +34,17 @@ bool is_control(std::string_view character) {
   return (character[1] == '\x80' && third >= 0xAA && third <= 0xAE) || (character[1] == '\x81' && third >= 0xA6 && third <= 0xA9);
 }
 
-}  // namespace
-
-std::string printable(std::string_view text) {
+/// `text` with every byte as \xNN that is part of no UTF-8, or of a control character if they are to be escaped.
+std::string escaped(std::string_view text, bool controls_too) {
   std::string shown;
   while (!text.empty()) {
     const std::size_t length = utf8_length(text);
     const std::string_view character = text.substr(0, length == 0 ? 1 : length);
-    if (character == "\n") {
+    if (controls_too && character == "\n") {
       shown += "\\n";
-    } else if (character == "\t") {
+    } else if (controls_too && character == "\t") {
       shown += "\\t";
-    } else if (length == 0 || is_control(character)) {
+    } else if (length == 0 || (controls_too && is_control(character))) {
       for (const char byte : character) shown += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
     } else {
       shown += character;
@@ -54,6 +53,12 @@ std::string printable(std::string_view text) {
   }
   return shown;
 }
+
+}  // namespace
+
+std::string printable(std::string_view text) { return escaped(text, true); }
+
+std::string valid_utf8(std::string_view text) { return escaped(text, false); }
 
 std::string shell_word(const std::string& text) {
   constexpr const char* plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=,:";

@@ -9,6 +9,9 @@ namespace lra {
 /// are not UTF-8. Text from files and from the command line passes through here before it is shown.
 std::string printable(std::string_view text);
 
+/// `text` with bytes that are not UTF-8 written as \xNN, for JSON, which can hold nothing else.
+std::string valid_utf8(std::string_view text);
+
 /// `text` as one word of a POSIX shell, quoted where it needs it.
 std::string shell_word(const std::string& text);
 

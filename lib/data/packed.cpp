@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/json_file.h"
 #include "core/temporary_file.h"
 #include "data/random.h"
 
@@ -88,6 +89,7 @@ Json PackedWriter::finish(std::uint64_t seed) {
   if (descriptor >= 0) ::close(descriptor);
   if (!synced) throw Error(fmt::format("{}: writing failed ({})", temporary_name(file_).string(), std::strerror(errno)), "is the disk full?");
   fs::rename(temporary_name(file_), file_);
+  sync_folder(file_.parent_path());
   return {{"file", file_.filename().string()}, {"bytes", written_}, {"sha256", hash_.hex()}, {"examples", labels.size()}};
 }
 

@@ -53,6 +53,9 @@ TEST_CASE("options are read, and every wrong value names its file and place", "[
   CHECK((options.width == 4 && options.rate == 1.0 && options.wide && options.form == "square"));
   CHECK(error_of(R"({"widht": 4})") == "file.json: /widht: unknown key | did you mean 'width'?");
   CHECK(error_of(R"({"width": "4"})") == "file.json: /width: expected an integer, found \"4\" | ");
+  CHECK(from_json_object<Options>(Json::parse(R"({"width": 4.0})"), "f").width == 4);
+  CHECK(error_of(R"({"width": 1e300})") == "file.json: /width: expected an integer, found 1e+300 | ");
+  CHECK(error_of(R"({"wide": "éééééééééééééééééééééééé"})") == "file.json: /wide: expected true or false, found \"éééééééééééééééééé... | ");
   CHECK(error_of(R"({"width": 2.5})") == "file.json: /width: expected an integer, found 2.5 | ");
   CHECK(error_of(R"({"width": 10})") == "file.json: /width: expected an integer between 1 and 9, found 10 | ");
   CHECK(error_of(R"({"width": 18446744073709551615})") == "file.json: /width: expected an integer between 1 and 9, found 18446744073709551615 | ");
@@ -87,13 +90,69 @@ TEST_CASE("overrides go down by dots, and are JSON or text", "[config]") {
   CHECK_THAT(message_of([] { parse_overrides({"a=1", "a.b=2"}); }), ContainsSubstring("expected a key"));
 }
 
+TEST_CASE("a key that is a text takes its override as it is", "[config]") {
+  const auto value = [](const std::string& argument) { return parse_overrides({argument}).begin().value(); };
+  CHECK(value("variant=123") == "123");
+  CHECK(value("data_dir=2024") == "2024");
+  CHECK(value("display_name=1e5") == "1e5");
+  CHECK(value("suite=null") == "null");
+  CHECK(value("device=[1]") == "[1]");
+  CHECK(value("precision=5") == "5");
+  CHECK(value("task=1.50") == "1.50");
+  CHECK(value("data_dir=a=b") == "a=b");
+  CHECK(value("data_dir=\xff") == "\xff");
+  CHECK(value("variant=\"123\"") == "123");
+  CHECK(value("variant=\"x") == "\"x");
+  CHECK(value("variant=") == "");
+  CHECK(value("seed=123") == 123);
+  CHECK(value("learning_rate=nan") == "nan");  // which no number accepts
+}
+
+TEST_CASE("what a person mistypes on the command line is said", "[config]") {
+  const auto problem = [](const std::vector<std::string>& arguments) { return message_of([&] { parse_overrides(arguments); }); };
+  CHECK(problem({"seed=1", "seed=2"}) == "the command line: the key seed is given twice | ");
+  CHECK(problem({"mixer_options.k=1", "mixer_options={\"k\": 2}"}) == "the command line: the key mixer_options is given twice | ");
+  CHECK(problem({"mixer_options={\"k\": 2}", "mixer_options.k=1"}) == "the command line: the key mixer_options.k is given twice | ");
+  CHECK_THAT(problem({"mixer_options={\"k\": 2"}), ContainsSubstring("the command line: mixer_options:1:8: broken JSON"));
+  CHECK_THAT(problem({"seeds=" + std::string(100'000, '[')}), ContainsSubstring("nested more than 100 deep"));
+  for (const char* key : {"a..b", ".a", "a.", "."}) CHECK_THAT(problem({std::string(key) + "=1"}), ContainsSubstring("expected a key of letters"));
+  CHECK(parse_overrides({"a/b=1", "c~d=2", "e.0=3"}) == Json::parse(R"({"a/b": 1, "c~d": 2, "e": {"0": 3}})"));  // unknown keys, said later as they are
+}
+
+TEST_CASE("names that are not UTF-8 are written so that they can be read", "[config]") {
+  RunConfig config;
+  config.task.data_dir = "data\xff";
+  config.display_name = "\xc3(";
+  const Json json = config.to_json();
+  CHECK(json["data_dir"] == "data\\xff");
+  CHECK(json["display_name"] == "\\xc3(");
+  CHECK_NOTHROW(json.dump());
+}
+
 TEST_CASE("broken JSON is said with line and column", "[config]") {
   CHECK(message_of([] { parse_json("{\n  \"a\": 1,\n  \"b\" 2\n}", "f.json"); }).rfind("f.json:3:7: broken JSON", 0) == 0);
-  CHECK(message_of([] { parse_json("", "f.json"); }).rfind("f.json:1:1: broken JSON", 0) == 0);
+  CHECK(message_of([] { parse_json("", "f.json"); }) == "f.json:1:1: broken JSON: unexpected end of input; expected '[', '{', or a literal | there is nothing in it");
   CHECK(message_of([] { parse_json("{\"a\": 1, \"a\": 2}", "f.json"); }).rfind("f.json: the key \"a\" is given twice", 0) == 0);
   CHECK(message_of([] { parse_json(std::string(1'000'000, '['), "f.json"); }) == "f.json: objects and lists are nested more than 100 deep | ");
   CHECK(parse_json(std::string(99, '[') + "{\"a\": 1}" + std::string(99, ']'), "f.json").dump().size() == 205);
   CHECK_THAT(message_of([] { read_json("/nowhere/f.json"); }), ContainsSubstring("/nowhere/f.json: cannot be read"));
+}
+
+TEST_CASE("broken JSON is said with what was found, and what to do", "[config]") {
+  const auto problem = [](std::string_view text) { return message_of([&] { parse_json(text, "f"); }); };
+  CHECK(problem("{\"a\": 1,}") == "f:1:9: broken JSON: unexpected '}'; expected string literal | remove the comma before it");
+  CHECK_THAT(problem("[1,\n 2,\n]"), ContainsSubstring("f:3:1: broken JSON: unexpected ']'") && ContainsSubstring("remove the comma before it"));
+  for (const char* text : {"// a\n{}", "{ # a\n}", "{\"a\": 1 /* b */}"}) CHECK_THAT(problem(text), ContainsSubstring("JSON has no comments"));
+  for (const std::string_view text : {std::string_view("\xff\xfe{\0}\0", 6), std::string_view("\xfe\xff\0{\0}", 6), std::string_view("{\0}\0", 4), std::string_view("\0{\0}", 4)}) {
+    CHECK_THAT(problem(text), ContainsSubstring("the text is UTF-16; save it as UTF-8"));
+  }
+  for (const char* text : {"{\"a\": True}", "{\"a\": None}", "[NaN]", "[nan]", "[-Infinity]"}) CHECK_THAT(problem(text), ContainsSubstring("JSON knows true, false, null"));
+  CHECK_THAT(problem("{'a': 1}"), ContainsSubstring("double quotes"));
+  CHECK_THAT(problem("{\"a\": [1, 2"), ContainsSubstring("it ends too early"));
+  CHECK_THAT(problem(" \n"), ContainsSubstring("there is nothing in it"));
+  CHECK_THAT(problem("{\"a\": \"\xff\"}"), ContainsSubstring("ill-formed UTF-8 byte"));
+  CHECK(problem("[\"" + std::string(100'000, 'x')).size() < 400);
+  CHECK(parse_json("\xef\xbb\xbf{}", "f").empty());  // the mark of UTF-8
 }
 
 TEST_CASE("precedence of the layers of a run", "[config]") {

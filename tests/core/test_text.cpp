@@ -15,6 +15,11 @@ TEST_CASE("Text from files cannot drive the terminal") {
   CHECK(printable(std::string_view("a\0b", 3)) == "a\\x00b");
 }
 
+TEST_CASE("Text for JSON is UTF-8 and otherwise as it was") {
+  CHECK(valid_utf8("Gr\xfc\xdf" "e\n\x1b[0m") == "Gr\\xfc\\xdf" "e\n\x1b[0m");
+  CHECK(valid_utf8("Grüße") == "Grüße");
+}
+
 TEST_CASE("A shell reads a quoted word as it was") {
   CHECK(shell_word("runs/a-b_c.json") == "runs/a-b_c.json");
   CHECK(shell_word("") == "''");
