@@ -35,9 +35,9 @@ const fs::path& workspace() {
   return folder;
 }
 
-Output lra_run(const std::string& arguments) {
+Output lra_run(const std::string& arguments, const fs::path& folder = LRA_SOURCE_DIR) {
   const auto out = workspace() / "stdout", err = workspace() / "stderr";
-  lra::write_file_atomically(workspace() / "command", "cd " LRA_SOURCE_DIR " && " LRA_BIN_DIR "/lra-run " + arguments + " >" + out.string() + " 2>" + err.string());
+  lra::write_file_atomically(workspace() / "command", "cd " + folder.string() + " && " LRA_BIN_DIR "/lra-run " + arguments + " >" + out.string() + " 2>" + err.string());
   const int status = std::system(("bash " + (workspace() / "command").string()).c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, lra::read_file(out), lra::read_file(err)};
 }
@@ -104,6 +104,7 @@ TEST_CASE("every mistake is one clear line and exit code 2", "[cli]") {
   check_user_error(lra_run("--config " + small_run("errors").string() + " --out /dev/null/x"), "/dev/null/x");
 
   fs::copy(data_dir(), workspace() / "bad", fs::copy_options::recursive);
+  fs::remove(workspace() / "bad/listops/manifest.json");  // which would say already that the file is another one
   std::ofstream(workspace() / "bad/listops/basic_train.tsv", std::ios::app) << "( ( [MAX 1 ) ] )\tten\r\n";
   check_user_error(lra_run(run + "data_dir=" + (workspace() / "bad").string()), "basic_train.tsv:202: ");
 
@@ -170,6 +171,29 @@ TEST_CASE("a run is evaluated again from its folder with the same accuracy, and 
   CHECK(correct / 50.0 == Json::parse(eval.out)["accuracy"].get<double>());
   const auto file = lra_run("eval --checkpoint " + folder.string() + " --data " + data_dir() + "/listops/basic_test.tsv");
   CHECK(Json::parse(file.out)["accuracy"] == record["metrics"]["test_accuracy"]);
+  const auto whole = lra_run("eval --checkpoint " + folder.string() + " --data " + data_dir() + "/listops/basic_test.tsv limit=7");
+  CHECK(Json::parse(whole.out)["examples"] == 50);
+}
+
+TEST_CASE("a record with a relative data_dir is repeated from another folder, and says what its data are", "[cli]") {
+  const fs::path here = workspace() / "here";
+  fs::create_directories(here / "below");
+  fs::copy(data_dir(), here / "my_data", fs::copy_options::recursive);
+  const fs::path config = small_run("relative", {{"data_dir", "my_data"}, {"seq_len", 20}, {"batch_size", 300}});
+  const auto first = lra_run("--config " + config.string() + " --out a", here);
+  REQUIRE(first.code == 0);
+  const Json record = lra::read_json(here / "a/listops/small/linear/n20/seed0/result.json");
+  CHECK(record["config"]["data_dir"] == "my_data");
+  CHECK(lra_run("--config ../a/listops/small/linear/n20/seed0/result.json --out b", here / "below").code == 0);
+  CHECK(lra::read_json(here / "below/b/listops/small/linear/n20/seed0/result.json")["metrics"] == record["metrics"]);
+
+  const std::string incomplete = record["data"]["incomplete"];
+  CHECK_THAT(incomplete, ContainsSubstring("train has 200 examples, the official task has 96,000"));
+  const double cut = record["data"]["train"]["cut_share"];
+  CHECK((cut > 0 && cut < 1));
+  CHECK(record["data"]["examples_per_step"] == 200);
+  CHECK_THAT(first.err, ContainsSubstring(incomplete) && ContainsSubstring("seq_len 20 cuts ") &&
+                            ContainsSubstring("batch_size is 300, but the train split has 200 examples: each step takes all of them"));
 }
 
 TEST_CASE("a suite goes on past runs that fail, records why, and starts again where it stopped", "[cli]") {

@@ -677,3 +677,25 @@ TEST_CASE("a run on a CUDA device that is interrupted ends as an undisturbed one
   REQUIRE(train(config, workspace.path / "pieces").status == "ok");
   check_same_run(workspace.path / "whole", workspace.path / "pieces");
 }
+
+TEST_CASE("a cache that is cut short while a run reads it ends the run with the status failed", "[train]") {
+  const Workspace workspace;
+  lra::task_registry().at("text_standin").make()->prepare(
+      {.data_dir = (workspace.path / "data").string(), .from = "", .threads = 1, .generator = {{"train", 40}, {"valid", 8}, {"test", 8}}});
+  lra::RunConfig config = small_run(workspace);
+  config.task.task = "text_standin";
+  config.task.vocab_size = 257;
+  config.task.num_classes = 2;
+  config.task.task_options = lra::Json::object();
+  struct Cutting : Silent {
+    explicit Cutting(fs::path data) : file(std::move(data)) {}
+    void update(const lra::Progress& progress) override {
+      if (progress.step == 3) fs::resize_file(file, 100);
+    }
+    const fs::path file;
+  } cutting(workspace.path / "data/text_standin/train.packed");
+  const lra::RunRecord record = lra::train(config, workspace.path / "run", cutting);
+  CHECK(record.status == "failed");
+  CHECK_THAT(record.message, ContainsSubstring("train.packed: was changed while it was read"));
+  CHECK(*record.steps_done >= 3);
+}

@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "core/config_files.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "core/text.h"
 #include "data/manifest.h"
 #include "data/png.h"
@@ -31,6 +32,20 @@ TaskConfig whole_sequences(const std::string& task, const std::string& data_dir)
   return config;
 }
 
+/// How the data that are there differ from the official ones, also where their manifest is too old to say so; empty where they do not.
+std::string incomplete_data(const std::string& task, const fs::path& data_dir) {
+  TaskConfig config;
+  config.data_dir = data_dir.string();
+  return task_registry().at(task).make()->data_info(config).value("incomplete", "");
+}
+
+/// For a terminal: no byte of a file's name or text may move its cursor or end its line.
+void print_json(const Json& json) { fmt::print("{}\n", json.dump(2, ' ', true, Json::error_handler_t::replace)); }
+
+void warn_if_incomplete(const std::string& task, const Json& facts) {
+  if (facts.contains("incomplete")) log().warn("{}: not the official task: {}", task, facts["incomplete"].get<std::string>());
+}
+
 /// "ready: 60/20/20 examples, ..." or what is missing.
 std::string data_state(const std::string& task, const fs::path& folder) {
   const std::string how = task_registry().at(task).make()->how_to_prepare();
@@ -45,20 +60,24 @@ std::string data_state(const std::string& task, const fs::path& folder) {
   std::string origin = "from official files";
   if (request.contains("generator")) origin = fmt::format("generated, seed {}", request["generator"].value("seed", std::int64_t{0}));
   if (manifest.contains("stand_in_for")) origin += fmt::format(", a stand-in for {}", manifest["stand_in_for"].get<std::string>());
-  return fmt::format("ready: {} ({})", counts, origin);
+  std::string state = fmt::format("ready: {} ({})", counts, origin);
+  if (const std::string incomplete = incomplete_data(task, folder.parent_path()); !incomplete.empty()) state += "; not the official task: " + incomplete;
+  return state;
 }
 
 }  // namespace
 
 ExitCode prepare_command(const std::string& task, const PrepareOptions& options) {
   const Json manifest = task_registry().at(task).make()->prepare(options);
-  fmt::print("{}\n", json_text(manifest, 2));
+  print_json(manifest);
+  warn_if_incomplete(task, manifest);
   return exit_ok;
 }
 
 ExitCode verify_command(const std::string& task, const std::string& data_dir) {
   const Json summary = task_registry().at(task).make()->verify(data_dir);
-  fmt::print("{}\n", json_text(summary, 2));
+  print_json(summary);
+  warn_if_incomplete(task, summary);
   return exit_ok;
 }
 
@@ -68,7 +87,7 @@ ExitCode data_status_command(const std::string& data_dir) {
     std::string state;
     try {
       state = data_state(task, fs::path(data_dir) / task);
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {
       state = error.what();
     }
     fmt::print("{:<22} {}\n", task, printable(state));

@@ -31,8 +31,7 @@ std::int32_t parse_label(std::string_view text, const LineReader& reader) {
 }  // namespace
 
 fs::path find_aan(const fs::path& from) {
-  return find_folder(from, {"lra_release/lra_release/tsv_data", "lra_release/tsv_data", "tsv_data", ""},
-                     {"new_aan_pairs.train.tsv", "new_aan_pairs.eval.tsv", "new_aan_pairs.test.tsv"},
+  return find_folder(from, {"new_aan_pairs.train.tsv", "new_aan_pairs.eval.tsv", "new_aan_pairs.test.tsv"},
                      "they are in the folder tsv_data of https://storage.googleapis.com/long-range-arena/lra_release.gz");
 }
 

@@ -7,8 +7,7 @@
 /// Pairs of papers of the ACL Anthology Network (Radev et al. 2013) in the form of the Long Range Arena: does one cite the other?
 namespace lra {
 
-/// The folder with new_aan_pairs.train.tsv, new_aan_pairs.eval.tsv and new_aan_pairs.test.tsv: `from`, its tsv_data, or that of
-/// lra_release or lra_release/lra_release in it, the innermost of these. Throws Error that names what is missing.
+/// The folder with new_aan_pairs.train.tsv, new_aan_pairs.eval.tsv and new_aan_pairs.test.tsv, as find_folder() finds it: the release's tsv_data, S4's aan.
 std::filesystem::path find_aan(const std::filesystem::path& from);
 
 /// Reads lines of five tab-separated columns: label, two ids, two texts; no header, and a double quote is a character as any other; LF or

@@ -4,11 +4,15 @@
 #include <archive_entry.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -46,18 +50,156 @@ bool begins_like_zip(const fs::path& file) {
   return in.get() == 'P' && in.get() == 'K';
 }
 
-void write_entry(archive* handle, const fs::path& file, std::vector<char>& buffer, const std::function<void()>& fail_to_read) {
-  std::error_code code;
-  fs::create_directories(file.parent_path(), code);
-  std::ofstream out(file, std::ios::binary);
-  la_ssize_t count = 0;
-  while (out && (count = archive_read_data(handle, buffer.data(), buffer.size())) > 0) out.write(buffer.data(), count);
-  if (count < 0) fail_to_read();
-  out.close();
-  if (!out) {
-    throw Error(fmt::format("{}: cannot be written ({})", file.string(), std::strerror(errno)), "check the permissions and the free space there");
+/// What unpacking may write: no more than the disk has free, and no more than compression can have saved (deflate: a factor of 1,032), so that an archive
+/// of 1 kB that claims 8 GB, a sparse file say, is refused before anything of that size is made.
+class Budget {
+ public:
+  Budget(const fs::path& archive, const fs::path& into) : archive_(printable(archive.string())) {
+    std::error_code code;
+    const std::uintmax_t size = fs::file_size(archive, code);
+    if (!code) most_ = 1100 * size + (16 << 20);
+    why_ = fmt::format("an archive of {} bytes can't hold that", size);
+    fs::path there = into;
+    while (!there.empty() && !fs::exists(there, code)) there = there.parent_path();
+    const fs::space_info space = fs::space(there.empty() ? "." : there, code);
+    if (code || space.available >= most_) return;
+    most_ = space.available;
+    why_ = fmt::format("only {} bytes are free in {}", space.available, there.string());
   }
-}
+
+  /// Throws Error if `bytes` more are too many.
+  void spend(std::uintmax_t bytes, const std::string& member) {
+    if (bytes > most_ - spent_) {
+      throw Error(fmt::format("{}: refused, because unpacking its member {} would take {} bytes: {}", archive_, printable(member), spent_ + bytes, why_));
+    }
+    spent_ += bytes;
+  }
+  void give_back(std::uintmax_t bytes) { spent_ -= bytes; }
+
+ private:
+  std::string archive_, why_;
+  std::uintmax_t most_ = std::numeric_limits<std::uintmax_t>::max(), spent_ = 0;
+};
+
+/// The first of the two texts of libarchive that is there: one in the bytes of the archive, one in UTF-8, where a name is not of the locale's characters.
+std::string text_of(const char* plain, const char* utf8) { return plain != nullptr ? plain : utf8 != nullptr ? utf8 : ""; }
+
+class Extraction {
+ public:
+  Extraction(const fs::path& archive_file, const fs::path& into, const std::function<bool(const std::string&)>& wanted)
+      : archive_file_(archive_file), into_(into), wanted_(wanted), source_{.file = GzipFile(archive_file), .buffer = std::vector<char>(buffer_size), .error = {}},
+        budget_(archive_file, into) {}
+
+  Extracted run() {
+    archive_read_support_format_tar(handle_.get());
+    archive_read_support_format_zip_seekable(handle_.get());
+    // The list of contents of a zip is at its end, so it is read by name; without that list it was cut short.
+    const bool zip = begins_like_zip(archive_file_);
+    const int opened = zip ? archive_read_open_filename(handle_.get(), archive_file_.c_str(), buffer_size)
+                           : archive_read_open(handle_.get(), &source_, nullptr, Source::read, nullptr);
+    if (opened != ARCHIVE_OK) fail();
+    while (true) {
+      archive_entry* entry = nullptr;
+      const int result = archive_read_next_header(handle_.get(), &entry);
+      if (result == ARCHIVE_EOF) break;
+      if (result < ARCHIVE_WARN) fail();
+      take(entry);
+    }
+    // On to the checksum behind the last file; zip has one for each file, and libarchive does check those.
+    while (!zip && source_.file.read(buffer_.data(), buffer_.size()) == buffer_.size()) {
+    }
+    resolve_links();
+    return result_;
+  }
+
+ private:
+  [[noreturn]] void fail() const {
+    if (source_.error) throw *source_.error;
+    const char* reason = archive_error_string(handle_.get());
+    throw Error(fmt::format("{}: is damaged, cut short or no .tar.gz, .tar or .zip archive ({})", archive_file_.string(),
+                            printable(reason == nullptr ? "no reason known" : reason)),
+                "fetch it again");
+  }
+
+  static bool leads_out(const fs::path& path) { return path.is_absolute() || path.empty() || *path.begin() == ".."; }
+
+  void take(archive_entry* entry) {
+    const auto type = archive_entry_filetype(entry);
+    const std::string name = text_of(archive_entry_pathname(entry), archive_entry_pathname_utf8(entry));
+    const std::string hard = text_of(archive_entry_hardlink(entry), archive_entry_hardlink_utf8(entry));
+    if (type == AE_IFDIR && hard.empty()) return;
+    if (name.empty()) return result_.unreadable.add("(a member without a name)");
+    const fs::path path = fs::path(name).lexically_normal();
+    const bool link = !hard.empty() || type == AE_IFLNK;
+    if (!link && type != AE_IFREG) return result_.unreadable.add(name + " (a device or another special file)");
+    if (leads_out(path)) {
+      throw Error(fmt::format("{}: refused, because its file {} would be written outside the folder it is unpacked into", archive_file_.string(), printable(name)));
+    }
+    if (!wanted_(path.generic_string())) return result_.unwanted.add(name);
+    if (!names_.insert(path.generic_string()).second) result_.unreadable.add(name + " (twice in the archive; the later one counts)");
+    if (link) {
+      const fs::path target = text_of(archive_entry_symlink(entry), archive_entry_symlink_utf8(entry));
+      links_.emplace_back(path, hard.empty() ? (target.is_absolute() ? target : (path.parent_path() / target).lexically_normal()) : fs::path(hard).lexically_normal());
+      return;
+    }
+    write(entry, into_ / path, name);
+    ++result_.files;
+  }
+
+  void write(archive_entry* entry, const fs::path& file, const std::string& name) {
+    const auto declared = static_cast<std::uintmax_t>(std::max<la_int64_t>(0, archive_entry_size(entry)));
+    budget_.spend(declared, name);
+    budget_.give_back(declared);
+    std::error_code code;
+    fs::create_directories(file.parent_path(), code);
+    std::ofstream out(file, std::ios::binary);
+    la_ssize_t count = 0;
+    while (out && (count = archive_read_data(handle_.get(), buffer_.data(), buffer_.size())) > 0) {
+      budget_.spend(static_cast<std::uintmax_t>(count), name);
+      out.write(buffer_.data(), count);
+    }
+    if (count < 0) fail();
+    out.close();
+    if (!out) {
+      throw Error(fmt::format("{}: cannot be written ({})", printable(file.string()), std::strerror(errno)), "check the permissions and the free space there");
+    }
+  }
+
+  /// A link may lead to another one, whichever of them comes first.
+  void resolve_links() {
+    for (bool again = true; again;) {
+      again = false;
+      for (auto& [path, target] : links_) {
+        std::error_code code;
+        if (path.empty() || target == path || leads_out(target) || !fs::is_regular_file(into_ / target, code)) continue;
+        fs::create_directories((into_ / path).parent_path(), code);
+        fs::remove(into_ / path, code);
+        fs::create_hard_link(into_ / target, into_ / path, code);  // read only: one file under two names will do
+        if (code) {
+          budget_.spend(fs::file_size(into_ / target), path.string());
+          fs::copy_file(into_ / target, into_ / path);
+        }
+        ++result_.files;
+        path.clear();
+        again = true;
+      }
+    }
+    for (const auto& [path, target] : links_) {
+      if (!path.empty()) result_.unreadable.add(fmt::format("{} (a link to {}, which was not unpacked)", path.generic_string(), target.generic_string()));
+    }
+  }
+
+  const fs::path& archive_file_;
+  const fs::path& into_;
+  const std::function<bool(const std::string&)>& wanted_;
+  Source source_;
+  Budget budget_;
+  const std::unique_ptr<archive, decltype(&archive_read_free)> handle_{archive_read_new(), archive_read_free};
+  std::vector<char> buffer_ = std::vector<char>(buffer_size);
+  std::vector<std::pair<fs::path, fs::path>> links_;  // path, target, both within the archive
+  std::set<std::string> names_;
+  Extracted result_;
+};
 
 }  // namespace
 
@@ -66,50 +208,11 @@ bool is_archive(const fs::path& path) {
   return fs::is_regular_file(path, unknown);
 }
 
-std::size_t extract_archive(const fs::path& archive_file, const fs::path& into,
-                            const std::function<bool(const std::string& entry_path)>& wanted) {
+Extracted extract_archive(const fs::path& archive_file, const fs::path& into, const std::function<bool(const std::string& entry_path)>& wanted) {
   if (!is_archive(archive_file)) {
     throw Error(fmt::format("{}: expected an archive (.tar.gz, .tar or .zip), found no such file", archive_file.string()));
   }
-  Source source{.file = GzipFile(archive_file), .buffer = std::vector<char>(buffer_size), .error = {}};
-  const std::unique_ptr<archive, decltype(&archive_read_free)> handle(archive_read_new(), archive_read_free);
-  archive_read_support_format_tar(handle.get());
-  archive_read_support_format_zip_seekable(handle.get());
-  const auto fail = [&] {
-    if (source.error) throw *source.error;
-    const char* reason = archive_error_string(handle.get());
-    throw Error(fmt::format("{}: is damaged, cut short or no .tar.gz, .tar or .zip archive ({})", archive_file.string(),
-                            printable(reason == nullptr ? "no reason known" : reason)),
-                "fetch it again");
-  };
-
-  // The list of contents of a zip is at its end, so it is read by name; without that list it was cut short.
-  const bool zip = begins_like_zip(archive_file);
-  const int opened = zip ? archive_read_open_filename(handle.get(), archive_file.c_str(), buffer_size)
-                         : archive_read_open(handle.get(), &source, nullptr, Source::read, nullptr);
-  if (opened != ARCHIVE_OK) fail();
-  std::vector<char> buffer(buffer_size);
-  std::size_t written = 0;
-  while (true) {
-    archive_entry* entry = nullptr;
-    const int result = archive_read_next_header(handle.get(), &entry);
-    if (result == ARCHIVE_EOF) break;
-    if (result < ARCHIVE_WARN) fail();
-    const char* name = archive_entry_pathname(entry);
-    if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) != nullptr || name == nullptr) continue;
-    const fs::path path = fs::path(name).lexically_normal();
-    if (path.is_absolute() || *path.begin() == "..") {
-      throw Error(fmt::format("{}: refused, because its file {} would be written outside the folder it is unpacked into", archive_file.string(),
-                              printable(name)));
-    }
-    if (!wanted(path.generic_string())) continue;
-    write_entry(handle.get(), into / path, buffer, fail);
-    ++written;
-  }
-  // On to the checksum behind the last file; zip has one for each file, and libarchive does check those.
-  while (!zip && source.file.read(buffer.data(), buffer.size()) == buffer.size()) {
-  }
-  return written;
+  return Extraction(archive_file, into, wanted).run();
 }
 
 }  // namespace lra

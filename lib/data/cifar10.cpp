@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <string>
 
 #include "core/error.h"
-#include "core/json_file.h"
 #include "data/find_folder.h"
 
 namespace lra {
@@ -40,8 +41,7 @@ bool is_python_version(const fs::path& from) {
 fs::path find_cifar10(const fs::path& from) {
   const std::string hint = fmt::format("fetch and unpack {}", address);
   try {
-    return find_folder(from, {"", "cifar-10-batches-bin"},
-                       {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"}, hint);
+    return find_folder(from, {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"}, hint);
   } catch (const Error&) {
     if (is_python_version(from)) {
       throw Error(fmt::format("{}: expected CIFAR-10's binary version (cifar-10-binary.tar.gz), found the one for Python", from.string()), hint);
@@ -55,14 +55,18 @@ std::uint8_t grey_of(std::uint8_t red, std::uint8_t green, std::uint8_t blue) {
 }
 
 void read_cifar10_batch(const fs::path& file, const ExampleSink& sink) {
-  const std::string content = read_file(file);
-  if (content.empty() || content.size() % record_size != 0) {
-    throw Error(fmt::format("{}: expected records of {} bytes, found {} bytes in all", file.string(), record_size, content.size()),
-                fmt::format("fetch it again from {}", address));
+  std::ifstream in(file, std::ios::binary);
+  std::error_code code;
+  const std::uintmax_t size = fs::file_size(file, code);
+  if (!in || code) throw Error(fmt::format("{}: cannot be read ({})", file.string(), code ? code.message() : std::strerror(errno)));
+  if (size == 0 || size % record_size != 0) {
+    throw Error(fmt::format("{}: expected records of {} bytes, found {} bytes in all", file.string(), record_size, size), fmt::format("fetch it again from {}", address));
   }
+  std::array<char, record_size> content{};
   std::array<char, pixels> grey{};
-  for (std::size_t record = 0; record < content.size() / record_size; ++record) {
-    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(content.data()) + record * record_size;
+  for (std::size_t record = 0; record < size / record_size; ++record) {
+    if (!in.read(content.data(), record_size)) throw Error(fmt::format("{}: record {}: cannot be read", file.string(), record + 1));
+    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(content.data());
     if (bytes[0] > 9) throw Error(fmt::format("{}: record {}: expected a label from 0 to 9, found {}", file.string(), record + 1, bytes[0]));
     for (std::size_t i = 0; i < pixels; ++i) grey[i] = static_cast<char>(grey_of(bytes[1 + i], bytes[1 + pixels + i], bytes[1 + 2 * pixels + i]));
     sink(bytes[0], {grey.data(), grey.size()}, {});

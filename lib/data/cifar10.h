@@ -8,8 +8,7 @@
 /// CIFAR-10 (Krizhevsky 2009), the binary version, in grey as the Long Range Arena has it.
 namespace lra {
 
-/// `from` or from/cifar-10-batches-bin, whichever has data_batch_1.bin ... data_batch_5.bin and test_batch.bin. Throws Error that names
-/// what is missing, or says that the Python version is not read.
+/// The folder with data_batch_1.bin ... data_batch_5.bin and test_batch.bin, as find_folder() finds it. Throws Error that says so for the Python version.
 std::filesystem::path find_cifar10(const std::filesystem::path& from);
 
 /// The grey value of a colour as TensorFlow's rgb_to_grayscale makes it of 8-bit colours, in float32 throughout: each channel times 1/255,

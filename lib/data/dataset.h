@@ -25,6 +25,8 @@ class Dataset {
   /// Number of tokens of example `index`, both sequences of a pair together, without reading it.
   virtual std::int64_t length(std::size_t index) const = 0;
   virtual std::int32_t label(std::size_t index) const = 0;
+  /// Fraction of the sequences that the task's `seq_len` cuts.
+  virtual double cut_share() const { return 0; }
 };
 
 /// Some examples of another split.
@@ -35,6 +37,8 @@ class Subset : public Dataset {
   Example get(std::size_t index) const override { return whole_->get(indices_[index]); }
   std::int64_t length(std::size_t index) const override { return whole_->length(indices_[index]); }
   std::int32_t label(std::size_t index) const override { return whole_->label(indices_[index]); }
+  /// Of the whole split.
+  double cut_share() const override { return whole_->cut_share(); }
 
  private:
   std::shared_ptr<const Dataset> whole_;

@@ -2,33 +2,99 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace lra {
 namespace fs = std::filesystem;
+namespace {
 
-fs::path find_folder(const fs::path& from, const std::vector<std::string>& nestings, const std::vector<std::string>& needed,
-                     const std::string& hint) {
-  std::error_code unknown;
-  if (!fs::exists(from, unknown)) throw Error(fmt::format("{}: there is no such folder", from.string()), hint);
-  if (!fs::is_directory(from, unknown)) throw Error(fmt::format("{}: expected a folder, found a file", from.string()), hint);
-  fs::path nearest;
-  std::vector<std::string> missing_there = needed;
-  for (const std::string& nesting : nestings) {
-    const fs::path folder = nesting.empty() ? from : from / nesting;
+constexpr int deepest = 10;
+
+struct Search {
+  const std::vector<std::string>& needed;
+  std::vector<fs::path> complete = {};
+  fs::path nearest = {};  ///< has more of the needed than any folder before it
+  std::vector<std::string> missing_there;
+  std::string unreadable = {};  ///< the first link or folder that could not be followed, and why
+  std::set<std::pair<dev_t, ino_t>> visited = {};
+
+  void look_into(const fs::path& folder, int depth) {
+    struct stat facts {};
+    if (depth > deepest || ::stat(folder.c_str(), &facts) != 0 || !visited.emplace(facts.st_dev, facts.st_ino).second) return;
     std::vector<std::string> missing;
+    std::error_code code;
     for (const std::string& name : needed) {
-      if (!fs::exists(folder / name, unknown)) missing.push_back(name);
+      if (!fs::exists(folder / name, code)) missing.push_back(name);
     }
-    if (missing.empty()) return folder;
+    if (missing.empty()) return complete.push_back(folder);
     if (missing.size() < missing_there.size()) {
       nearest = folder;
       missing_there = missing;
     }
+    std::vector<fs::path> below;
+    const auto cannot = [&](const fs::path& path) {
+      if (unreadable.empty()) unreadable = fmt::format("{} cannot be read ({})", printable(path.string()), code.message());
+    };
+    fs::directory_iterator entry(folder, code), end;
+    if (code) return cannot(folder);
+    for (; entry != end; entry.increment(code)) {
+      if (code) return cannot(folder);
+      const bool is_folder = entry->is_directory(code);
+      if (code && code != std::errc::no_such_file_or_directory) cannot(entry->path());
+      if (is_folder && entry->path().filename() != "imgs") below.push_back(entry->path());  // Pathfinder's, with a million files
+    }
+    std::sort(below.begin(), below.end());
+    for (const fs::path& inner : below) look_into(inner, depth + 1);
   }
-  if (nearest.empty()) throw Error(fmt::format("{}: expected {} in it, found none of them", from.string(), fmt::join(needed, ", ")), hint);
-  throw Error(fmt::format("{}: expected {} in it, {} missing", nearest.string(), fmt::join(needed, ", "), fmt::join(missing_there, ", ")), hint);
+};
+
+/// `path` without the folders named lra_release, and their number.
+std::pair<fs::path, int> without_release(const fs::path& path) {
+  std::pair<fs::path, int> rest;
+  for (const fs::path& part : path) {
+    if (part == "lra_release") {
+      ++rest.second;
+    } else {
+      rest.first /= part;
+    }
+  }
+  return rest;
+}
+
+}  // namespace
+
+fs::path find_folder(const fs::path& from, const std::vector<std::string>& needed, const std::string& hint) {
+  std::error_code code;
+  const std::string name = printable(from.string());
+  const fs::file_status status = fs::status(from, code);
+  if (status.type() == fs::file_type::not_found) throw Error(fmt::format("{}: there is no such folder", name), hint);
+  if (code) throw Error(fmt::format("{}: cannot be read ({})", name, code.message()), hint);
+  if (!fs::is_directory(status)) throw Error(fmt::format("{}: expected a folder, found a file", name), hint);
+  Search search{.needed = needed, .missing_there = needed};
+  search.look_into(from, 0);
+  if (!search.complete.empty()) {
+    const auto copies = [&](const fs::path& folder) { return without_release(folder.lexically_relative(from)); };
+    const fs::path* inner = &search.complete.front();
+    for (const fs::path& folder : search.complete) {
+      if (copies(folder).first != copies(*inner).first) {
+        throw Error(fmt::format("--from {}: the files of this task are in {} and in {}", name, printable(inner->string()), printable(folder.string())),
+                    "name the one that you mean with --from");
+      }
+      if (copies(folder).second > copies(*inner).second) inner = &folder;
+    }
+    return *inner;
+  }
+  const std::string also = search.unreadable.empty() ? "" : "; " + search.unreadable;
+  const std::string expected = fmt::format("expected {} in it", fmt::join(needed, ", "));
+  if (search.nearest.empty()) throw Error(fmt::format("{}: {} or in a folder below, found none of them{}", name, expected, also), hint);
+  throw Error(fmt::format("{}: {}, {} missing{}", printable(search.nearest.string()), expected, fmt::join(search.missing_there, ", "), also), hint);
 }
 
 }  // namespace lra

@@ -19,30 +19,35 @@ ExampleSink split_last_tenth(const SplitSink& sink, std::size_t total) {
   };
 }
 
-std::vector<fs::path> read_cifar10(const ExampleSource& source) {
-  const fs::path folder = find_cifar10(source.folder);
-  std::vector<fs::path> files;
-  std::uintmax_t bytes = 0;
-  for (int batch = 1; batch <= 5; ++batch) {
-    files.push_back(folder / fmt::format("data_batch_{}.bin", batch));
-    bytes += fs::file_size(files.back());
-  }
-  const ExampleSink training = split_last_tenth(source.sink, bytes / 3073);
-  for (const auto& file : files) read_cifar10_batch(file, training);
-  files.push_back(folder / "test_batch.bin");
-  read_cifar10_batch(files.back(), [&](std::int32_t label, std::string_view pixels, std::string_view) { source.sink(Split::test, label, pixels, {}); });
-  return files;
+/// The five training batches, then the test batch.
+SourceFiles find_batches(const fs::path& from, const GeneratorOptions*) {
+  SourceFiles source{.folder = find_cifar10(from), .files = {}};
+  for (int batch = 1; batch <= 5; ++batch) source.files.push_back(source.folder / fmt::format("data_batch_{}.bin", batch));
+  source.files.push_back(source.folder / "test_batch.bin");
+  return source;
 }
 
-std::vector<fs::path> read_fashion_mnist(const ExampleSource& source) {
-  const fs::path folder = find_fashion_mnist(source.folder);
-  std::vector<fs::path> files;
+void read_cifar10(const ExampleSource& source) {
+  const auto files = find_batches(source.folder, nullptr).files;
+  std::uintmax_t bytes = 0;
+  for (std::size_t batch = 0; batch < 5; ++batch) bytes += fs::file_size(files[batch]);
+  const ExampleSink training = split_last_tenth(source.sink, bytes / 3073);
+  for (std::size_t batch = 0; batch < 5; ++batch) read_cifar10_batch(files[batch], training);
+  read_cifar10_batch(files[5], [&](std::int32_t label, std::string_view pixels, std::string_view) { source.sink(Split::test, label, pixels, {}); });
+}
+
+SourceFiles find_idx_files(const fs::path& from, const GeneratorOptions*) {
+  SourceFiles source{.folder = find_fashion_mnist(from), .files = {}};
   for (const char* name : {"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}) {
-    files.push_back(idx_file(folder, name));
+    source.files.push_back(idx_file(source.folder, name));
   }
+  return source;
+}
+
+void read_fashion_mnist(const ExampleSource& source) {
+  const auto files = find_idx_files(source.folder, nullptr).files;
   read_idx(files[0], files[1], split_last_tenth(source.sink, 60000));
   read_idx(files[2], files[3], [&](std::int32_t label, std::string_view pixels, std::string_view) { source.sink(Split::test, label, pixels, {}); });
-  return files;
 }
 
 PackedTaskSpec pictures(std::string name) {
@@ -60,6 +65,9 @@ std::unique_ptr<Task> make_image_task() {
   spec.classes = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
   spec.how_to_prepare = "lra-run data prepare image --from cifar-10-binary.tar.gz (scripts/fetch_data.sh cifar10)";
   spec.wanted = [](const std::string& entry) { return entry.find("_batch") != std::string::npos; };  // the pickled ones too, to say what they are
+  spec.official_examples = {45000, 5000, 10000};
+  spec.official_splits_overlap = true;  // in grey some pictures of CIFAR-10 are the same (Barz and Denzler 2020, arXiv 1902.00423, count near-duplicates)
+  spec.find = find_batches;
   spec.read = read_cifar10;
   return std::make_unique<PackedTask>(std::move(spec));
 }
@@ -71,6 +79,7 @@ std::unique_ptr<Task> make_image_standin_task() {
   spec.how_to_prepare = "lra-run data prepare image_standin (apt-get install dataset-fashion-mnist)";
   spec.wanted = [](const std::string& entry) { return entry.find("-ubyte") != std::string::npos; };
   spec.default_folder = [] { return find_fashion_mnist({}); };
+  spec.find = find_idx_files;
   spec.read = read_fashion_mnist;
   return std::make_unique<PackedTask>(std::move(spec));
 }

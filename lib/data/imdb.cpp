@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/json_file.h"
+#include "core/text.h"
 #include "data/find_folder.h"
 
 namespace lra {
@@ -29,16 +29,23 @@ std::vector<fs::path> reviews_in(const fs::path& folder) {
 
 }  // namespace
 
+std::vector<fs::path> list_imdb(const fs::path& folder_of_split) {
+  std::vector<fs::path> files = reviews_in(folder_of_split / "neg");
+  const auto positive = reviews_in(folder_of_split / "pos");
+  files.insert(files.end(), positive.begin(), positive.end());
+  return files;
+}
+
 fs::path find_imdb(const fs::path& from) {
-  return find_folder(from, {"", "aclImdb"}, {"train/neg", "train/pos", "test/neg", "test/pos"},
+  return find_folder(from, {"train/neg", "train/pos", "test/neg", "test/pos"},
                      "unpack https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz there");
 }
 
 void read_imdb(const fs::path& folder_of_split, const ExampleSink& sink) {
   for (const std::int32_t label : {0, 1}) {
     for (const fs::path& file : reviews_in(folder_of_split / (label == 0 ? "neg" : "pos"))) {
-      const std::string review = read_file(file);
-      if (review.empty()) throw Error(fmt::format("{}: expected a review, found an empty file", file.string()));
+      const std::string review = read_source_file(file);
+      if (review.empty()) throw Error(fmt::format("{}: expected a review, found an empty file", printable(file.string())));
       sink(label, review, {});
     }
   }

@@ -96,8 +96,9 @@ Example ListopsDataset::get(std::size_t index) const {
   return {{sequence.begin(), sequence.end()}, label(index)};
 }
 
-void ListopsDataset::add(std::string_view tokens, std::int32_t label) {
-  tokens_.append(tokens);
+void ListopsDataset::add(std::string_view tokens, std::int32_t label, std::size_t longest) {
+  tokens_.append(tokens.substr(0, longest));
+  cut_ += tokens.size() > longest;
   offsets_.push_back(tokens_.size());
   labels_.push_back(static_cast<std::int8_t>(label));
 }

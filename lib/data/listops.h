@@ -28,13 +28,17 @@ class ListopsDataset : public Dataset {
   std::string_view tokens(std::size_t index) const { return {tokens_.data() + offsets_[index], offsets_[index + 1] - offsets_[index]}; }
   std::int32_t label(std::size_t index) const override { return labels_[index]; }
 
-  void add(std::string_view tokens, std::int32_t label);
+  double cut_share() const override { return size() == 0 ? 0 : static_cast<double>(cut_) / static_cast<double>(size()); }
+
+  /// Keeps the first `longest` tokens.
+  void add(std::string_view tokens, std::int32_t label, std::size_t longest = std::string_view::npos);
   void reserve(std::size_t tokens) { tokens_.reserve(tokens); }
 
  private:
   std::string tokens_;
   std::vector<std::size_t> offsets_{0};
   std::vector<std::int8_t> labels_;
+  std::size_t cut_ = 0;
 };
 
 /// The value, 0-9, of an expression in token ids. MED of an even count is the mean of the two middle values, cut to an integer; SM is
@@ -69,7 +73,8 @@ struct ListopsSample {
 ListopsSample generate_listops(const ListopsGenerator& options, std::int64_t threads = 0);
 
 /// Reads the official form: a header `Source<tab>Target`, then one expression and its digit a line; LF or CRLF, with or without a
-/// final newline. Keeps the first `seq_len` tokens of each line and the first `limit` lines (0: all). Throws Error "FILE:LINE: ...".
+/// final newline. Keeps the first `seq_len` tokens of each line and the first `limit` lines (0: all). Throws Error "FILE:LINE: ...", also for parentheses
+/// or brackets that do not balance and for a Target that is not the value of its Source.
 std::unique_ptr<ListopsDataset> read_listops(const std::filesystem::path& file, std::size_t seq_len, std::size_t limit);
 
 /// reference_levels() and {"root_operator": the label that is most frequent in `train` after the same first token}.

@@ -7,6 +7,8 @@
 #include "core/config_files.h"
 #include "core/error.h"
 #include "core/text.h"
+#include "data/file_hash.h"
+#include "data/find_folder.h"
 #include "data/line_reader.h"
 #include "data/listops.h"
 #include "data/manifest.h"
@@ -59,6 +61,7 @@ std::size_t tokenise(std::string_view source, char* out) {
   const char* p = source.data();
   const char* const end = p + source.size();
   std::size_t count = 0;
+  std::int64_t open = 0;
   while (p < end) {
     const char* const symbol = p;
     char kind = kinds[static_cast<unsigned char>(*p++)];
@@ -69,10 +72,13 @@ std::size_t tokenise(std::string_view source, char* out) {
                               printable(rest.substr(0, std::min(std::max<std::size_t>(rest.find(' '), 1), std::size_t{12}))),
                               symbol - source.data() + 1));
     }
+    if (*symbol == '(') ++open;
+    if (*symbol == ')' && --open < 0) throw Error(fmt::format("the parenthesis in column {} closes none that was opened", symbol - source.data() + 1));
     ++p;
     out[count] = kind;
     count += kind != kind_parenthesis;
   }
+  if (open > 0) throw Error(fmt::format("{} parentheses are opened and not closed", open));
   if (count == 0) throw Error("expected an expression before the tab, found none");
   return count;
 }
@@ -90,7 +96,7 @@ std::unique_ptr<ListopsDataset> without_brackets(const ListopsDataset& data, std
   for (std::size_t i = 0; i < data.size(); ++i) {
     std::string tokens(data.tokens(i));
     std::erase(tokens, static_cast<char>(token_close));
-    result->add(std::string_view(tokens).substr(0, seq_len), data.label(i));
+    result->add(tokens, data.label(i), seq_len);
   }
   return result;
 }
@@ -178,35 +184,20 @@ std::string readable(const std::vector<std::int32_t>& tokens) {
   return text;
 }
 
-/// Readers have no use for parentheses; a file in which they do not balance was damaged or made by something else. Throws Error "FILE:LINE: ...".
-void check_parentheses(const fs::path& file) {
-  LineReader reader(file, longest_line);
-  std::string_view line;
-  while (reader.next(line)) {
-    std::int64_t depth = 0;
-    for (std::size_t column = 0; column < line.size(); ++column) {
-      if (line[column] == '(') ++depth;
-      if (line[column] == ')' && --depth < 0) reader.fail(fmt::format("the parenthesis in column {} closes none that was opened", column + 1));
-    }
-    if (depth > 0) reader.fail(fmt::format("{} parentheses are opened and not closed", depth));
-  }
+/// The folder at or below `from` with the three files.
+fs::path find_listops(const fs::path& from) {
+  return find_folder(from, {file_name(Split::train), file_name(Split::valid), file_name(Split::test)}, "give LRA's lra_release folder or its listops-1000");
 }
 
-/// The folder at or below `from` with the three files; of several the innermost, as the release archive holds the task twice.
-fs::path find_listops(const fs::path& from) {
-  const auto complete = [](const fs::path& folder) {
-    return std::all_of(all_splits.begin(), all_splits.end(), [&](Split split) { return fs::exists(folder / file_name(split)); });
-  };
-  fs::path found = complete(from) ? from : fs::path();
-  for (const auto& entry : fs::recursive_directory_iterator(from)) {
-    const auto depth = [](const fs::path& path) { return std::distance(path.begin(), path.end()); };
-    if (entry.is_directory() && complete(entry.path()) && depth(entry.path()) > depth(found)) found = entry.path();
+/// How the data differ from the official ones: in their numbers, and in what the generator was told. Empty where they do not.
+std::string difference(const Json& files, const Json& generator) {
+  std::string text = difference_from_official(files, {96000, 2000, 2000});
+  const Json official = to_json_object(ListopsGenerator());
+  for (const char* key : {"min_length", "max_length", "max_depth", "max_args"}) {
+    if (!generator.is_object() || !generator.contains(key) || generator[key] == official[key]) continue;
+    text += fmt::format("{}{} is {}, the official task has {}", text.empty() ? "" : "; ", key, generator[key].dump(), official[key].dump());
   }
-  if (found.empty()) {
-    throw Error(fmt::format("--from {}: expected basic_train.tsv, basic_val.tsv and basic_test.tsv in it or in a folder below", from.string()),
-                "give LRA's lra_release folder or its listops-1000");
-  }
-  return found;
+  return text.empty() || !generator.is_object() ? text : "generated so: " + text;
 }
 
 std::string to_tsv(const ListopsDataset& split) {
@@ -218,11 +209,13 @@ std::string to_tsv(const ListopsDataset& split) {
 class ListopsTask : public Task {
  public:
   std::unique_ptr<Dataset> open(Split split, const TaskConfig& config) const override {
+    check_split(folder_of(config.data_dir), read_manifest(folder_of(config.data_dir)), split);
     return with_options(config, [&](std::size_t seq_len) { return read_split(config.data_dir, split, seq_len, static_cast<std::size_t>(config.limit)); });
   }
 
   std::unique_ptr<Dataset> open_file(const fs::path& file, const TaskConfig& config) const override {
-    return with_options(config, [&](std::size_t seq_len) { return read_listops(file, seq_len, static_cast<std::size_t>(config.limit)); });
+    check_against_manifest(file);
+    return with_options(config, [&](std::size_t seq_len) { return read_listops(file, seq_len, no_limit); });  // a file is asked for by its name: all of it
   }
 
   Json reference_levels(const TaskConfig& config, const Dataset& train, const Dataset& test) const override {
@@ -248,18 +241,11 @@ class ListopsTask : public Task {
       auto& data = splits[static_cast<std::size_t>(split)];
       data = read_split(data_dir, split, whole_sequence, no_limit);
       const fs::path file = folder / file_name(split);
-      check_parentheses(file);
       for (std::size_t i = 0; i < data->size(); ++i) {
-        const auto fail = [&](const std::string& message) { throw Error(fmt::format("{}:{}: {}", file.string(), i + 2, message)); };
-        int value = 0;
-        try {
-          value = evaluate_listops(data->tokens(i));
-        } catch (const Error& error) {
-          fail(error.what());
-        }
-        if (value != data->label(i)) fail(fmt::format("the Target is {}, but the Source evaluates to {}", data->label(i), value));
         const auto& before = seen.emplace(data->tokens(i), std::pair(split, i)).first->second;
-        if (before.first != split) fail(fmt::format("the same expression as {}:{}: it leaks from one split into another", file_name(before.first), before.second + 2));
+        if (before.first != split) {
+          throw Error(fmt::format("{}:{}: the same expression as {}:{}: it leaks from one split into another", file.string(), i + 2, file_name(before.first), before.second + 2));
+        }
       }
       if (!manifest.is_null()) {
         const Json& entry = manifest.at("files").at(split_name(split));
@@ -270,6 +256,12 @@ class ListopsTask : public Task {
       }
       summary["examples"][split_name(split)] = data->size();
     }
+    const Json info = data_info([&] {
+      TaskConfig config;
+      config.data_dir = data_dir.string();
+      return config;
+    }());
+    if (info.contains("incomplete")) summary["incomplete"] = info["incomplete"];
     return summary;
   }
 
@@ -277,22 +269,30 @@ class ListopsTask : public Task {
     const fs::path folder = folder_of(config.data_dir);
     const Json manifest = read_manifest(folder);
     Json info = Json::object();
-    bool as_made = manifest.is_object();
     for (const Split split : all_splits) {
-      const Json known = manifest.is_object() ? manifest.at("files").value(split_name(split), Json()) : Json();
-      if (known.is_object() && size_agrees(folder, known)) {
-        info[split_name(split)] = known;
+      const fs::path file = folder / file_name(split);
+      if (check_split(folder, manifest, split)) {
+        info[split_name(split)] = manifest.at("files").at(split_name(split));
       } else {
-        as_made = false;
         const auto data = read_split(config.data_dir, split, whole_sequence, no_limit);
-        info[split_name(split)] = file_entry(file_name(split), read_file(folder / file_name(split)), data->size());
+        info[split_name(split)] = {{"file", file_name(split)}, {"bytes", fs::file_size(file)}, {"sha256", known_sha256(file)}, {"examples", data->size()}};
       }
     }
-    if (as_made && manifest.contains("generator")) info["generator"] = manifest["generator"];
+    const Json generator = manifest.is_object() ? manifest.value("generator", Json()) : Json();
+    const std::string text = difference(info, generator);
+    if (generator.is_object()) info["generator"] = generator;
+    if (!text.empty()) info["incomplete"] = text;
     return info;
   }
 
  private:
+  /// Does the manifest name the split's file? Throws Error if it does and the file is another one.
+  static bool check_split(const fs::path& folder, const Json& manifest, Split split) {
+    if (!manifest.is_object() || !manifest.at("files").contains(split_name(split))) return false;
+    check_file_at_use(folder, manifest.at("files").at(split_name(split)));
+    return true;
+  }
+
   static Json generate(const PrepareOptions& options) {
     const auto sizes = from_json_object<ListopsGenerator>(options.generator, command_line_origin);
     Json generator = {{"version", generator_version}};
@@ -324,6 +324,7 @@ class ListopsTask : public Task {
       manifest["files"][split_name(all_splits[i])] = file_entry(file_name(all_splits[i]), texts[i], sample.splits[i].size());
     }
     manifest["statistics"] = statistics(sample);
+    if (const std::string text = difference(manifest["files"], generator); !text.empty()) manifest["incomplete"] = text;
     // The manifest goes first: after a crash between the files it tells the next call that those already there are ours.
     write_json(folder / "manifest.json", manifest);
     for (std::size_t i = 0; i < 3; ++i) write_file_atomically(folder / file_name(all_splits[i]), texts[i]);
@@ -340,7 +341,9 @@ class ListopsTask : public Task {
       return std::any_of(all_splits.begin(), all_splits.end(), [&](Split split) { return fs::path(entry).filename() == file_name(split); });
     });
     const fs::path official = find_listops(source.folder());
-    Json manifest = {{"task", "listops"}, {"source", source.description()}};
+    Json description = source.description();
+    say_left_out(official.string(), files_beside({official / file_name(Split::train), official / file_name(Split::valid), official / file_name(Split::test)}), false, description);
+    Json manifest = {{"task", "listops"}, {"source", description}};
     std::array<std::string, 3> texts;
     for (std::size_t i = 0; i < 3; ++i) {
       const std::string name = file_name(all_splits[i]);
@@ -349,8 +352,13 @@ class ListopsTask : public Task {
       manifest["files"][split_name(all_splits[i])] = file_entry(name, texts[i], split->size());
       manifest["statistics"][split_name(all_splits[i])] = split_statistics(*split, 10, official_seq_len);
     }
-    const Json there = read_manifest(folder);
+    if (const std::string text = difference(manifest["files"], {}); !text.empty()) manifest["incomplete"] = text;
+    Json there = read_manifest(folder);
     const bool same = there.is_object() && there.at("files") == manifest.at("files");
+    if (same && std::all_of(all_splits.begin(), all_splits.end(), [&](Split split) { return size_agrees(folder, there["files"][split_name(split)]); })) {
+      there["prepared"] = "already there";
+      return there;
+    }
     for (const Split split : all_splits) {
       if (!same && fs::exists(folder / file_name(split))) {
         throw Error(fmt::format("{}: another file is there already", (folder / file_name(split)).string()),
@@ -383,13 +391,16 @@ std::unique_ptr<ListopsDataset> read_listops(const fs::path& file, std::size_t s
     const std::size_t tab = line.size() < 2 ? 0 : line.size() - 2;
     if (line[tab] != '\t' || line.back() < '0' || line.back() > '9') fail(number, "expected a tab and one digit (the Target) at the end of the line");
     tokens.resize(std::max(tokens.size(), tab));
-    std::size_t count = 0;
+    std::string_view expression;
+    int value = 0;
     try {
-      count = tokenise(line.substr(0, tab), tokens.data());
+      expression = {tokens.data(), tokenise(line.substr(0, tab), tokens.data())};
+      value = evaluate_listops(expression);
     } catch (const Error& error) {
       fail(number, error.what());
     }
-    data->add({tokens.data(), std::min(count, seq_len)}, line.back() - '0');
+    if (value != line.back() - '0') fail(number, fmt::format("the Target is {}, but the Source evaluates to {}", line.back(), value));
+    data->add(expression, line.back() - '0', seq_len);
   }
   if (data->size() == 0) fail(2, "expected an expression, a tab and a digit, found the end of the file");
   return data;

@@ -8,8 +8,12 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "core/temporary_file.h"
 #include "core/sha256.h"
+#include "core/text.h"
+#include "data/file_hash.h"
+#include "data/task.h"
 
 namespace lra {
 namespace fs = std::filesystem;
@@ -24,16 +28,57 @@ bool size_agrees(const fs::path& folder, const Json& entry) {
   return !missing && bytes == entry.at("bytes").get<std::uintmax_t>();
 }
 
-void check_file(const fs::path& folder, const Json& entry) {
+namespace {
+
+void check_file_by(const fs::path& folder, const Json& entry, std::string (*hash_of)(const fs::path&)) {
   const fs::path file = folder / entry.at("file").get<std::string>();
-  const std::string hint = "delete the folder and prepare the data again";
+  const std::string hint = fmt::format("delete {} and prepare the data again; if you put your own files there, delete its manifest.json", folder.string());
   if (!fs::is_regular_file(file)) throw Error(fmt::format("{}: the manifest names this file but it is not there", file.string()), hint);
   if (!size_agrees(folder, entry)) {
     throw Error(fmt::format("{}: has {} bytes, the manifest says {}", file.string(), fs::file_size(file), entry.at("bytes").dump()), hint);
   }
-  if (const std::string hash = sha256_file(file); hash != entry.at("sha256").get<std::string>()) {
+  if (const std::string hash = hash_of(file); hash != entry.at("sha256").get<std::string>()) {
     throw Error(fmt::format("{}: its SHA-256 is {}, the manifest says {}", file.string(), hash, entry.at("sha256").get<std::string>()), hint);
   }
+}
+
+}  // namespace
+
+void check_file(const fs::path& folder, const Json& entry) { check_file_by(folder, entry, computed_sha256); }
+
+void check_file_at_use(const fs::path& folder, const Json& entry) { check_file_by(folder, entry, known_sha256); }
+
+void check_against_manifest(const fs::path& file) {
+  std::error_code code;
+  for (const fs::path& place : {file, fs::canonical(file, code)}) {  // a link's own folder, then that of what it leads to
+    const fs::path manifest_file = place.parent_path() / "manifest.json";
+    if (place.empty() || !fs::exists(manifest_file, code)) continue;
+    const Json any = read_json(manifest_file);  // other programs have files of this name too
+    if (!any.is_object() || !any.contains("task") || !any.contains("files")) continue;
+    const Json manifest = read_manifest(place.parent_path());
+    for (const Json& entry : manifest.at("files")) {
+      if (entry.at("file") == place.filename().string()) return check_file_at_use(place.parent_path(), entry);
+    }
+  }
+  log().warn("{}: no manifest beside it names this file, so nothing tells whether it is undamaged", printable(file.string()));
+}
+
+std::string with_commas(std::int64_t number) {
+  std::string text = std::to_string(number);
+  for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3) text.insert(static_cast<std::size_t>(at), ",");
+  return text;
+}
+
+std::string difference_from_official(const Json& files, const std::array<std::int64_t, 3>& official) {
+  std::string text;
+  for (const Split split : all_splits) {
+    const std::int64_t expected = official[static_cast<std::size_t>(split)];
+    const auto entry = files.find(split_name(split));
+    const std::int64_t found = entry == files.end() ? 0 : entry->at("examples").get<std::int64_t>();
+    if (expected == 0 || found == expected) continue;
+    text += fmt::format("{}{} has {} examples, the official task has {}", text.empty() ? "" : "; ", split_name(split), with_commas(found), with_commas(expected));
+  }
+  return text;
 }
 
 Json read_manifest(const fs::path& folder) {
@@ -43,7 +88,7 @@ Json read_manifest(const fs::path& folder) {
   Json manifest = read_json(file);
   const auto files = manifest.is_object() ? manifest.find("files") : manifest.end();
   const bool good = manifest.is_object() && files != manifest.end() && files->is_object() && std::all_of(files->begin(), files->end(), [](const Json& entry) {
-    return entry.is_object() && entry.contains("examples") && entry.contains("bytes") && entry["bytes"].is_number() && entry.contains("file") &&
+    return entry.is_object() && entry.contains("examples") && entry.contains("bytes") && entry["bytes"].is_number_integer() && entry["examples"].is_number_integer() && entry.contains("file") &&
            entry["file"].is_string() && entry.contains("sha256") && entry["sha256"].is_string();
   });
   if (!good) throw Error(fmt::format("{}: expected a manifest whose \"files\" have file, bytes, sha256 and examples", file.string()), "delete the folder and prepare the data again");
@@ -51,11 +96,12 @@ Json read_manifest(const fs::path& folder) {
 }
 
 FolderLock lock_data_folder(const fs::path& folder) try {
-  for (;;) {
+  for (bool said = false;; said = true) {
     if (auto lock = FolderLock::try_lock(folder)) {
       remove_temporary_files(folder);
       return std::move(*lock);
     }
+    if (!said) log().info("{}: another process is preparing these data; waiting for it to end", folder.string());
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
 } catch (const Error& error) {

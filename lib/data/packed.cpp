@@ -2,8 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +14,7 @@
 #include "core/error.h"
 #include "core/json_file.h"
 #include "core/temporary_file.h"
+#include "core/text.h"
 #include "data/random.h"
 
 static_assert(std::endian::native == std::endian::little, "packed files are read as they lie in memory");
@@ -94,53 +93,53 @@ Json PackedWriter::finish(std::uint64_t seed) {
 }
 
 PackedDataset::PackedDataset(const fs::path& file, const PackedView& view)
-    : first_id_(view.first_id), longest_(view.seq_len == 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(view.seq_len)) {
-  const auto damaged = [&](const std::string& what) { throw Error(fmt::format("{}: {}", file.string(), what), prepare_again); };
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  struct stat facts {};
-  if (descriptor < 0 || ::fstat(descriptor, &facts) != 0) throw Error(fmt::format("{}: cannot be read ({})", file.string(), std::strerror(errno)));
-  mapped_ = static_cast<std::size_t>(facts.st_size);
-  void* mapping = mapped_ < magic.size() + footer_bytes ? MAP_FAILED : ::mmap(nullptr, mapped_, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  ::close(descriptor);
-  if (mapping == MAP_FAILED) damaged(fmt::format("expected a packed data set, found {} bytes that are none", mapped_));
-  data_ = static_cast<const char*>(mapping);
-  try {
-    std::array<std::uint64_t, 3> numbers{};
-    std::memcpy(numbers.data(), data_ + mapped_ - footer_bytes, sizeof numbers);
-    const auto [examples, sequences, bytes] = numbers;
-    if (std::string_view(data_, magic.size()) != magic || std::string_view(data_ + mapped_ - magic.size(), magic.size()) != magic) {
-      damaged("expected a packed data set, which begins and ends with LRAPACK1: the file is cut off or something else");
-    }
-    const std::uint64_t most = mapped_;  // keeps the products below in range
-    if ((sequences != 1 && sequences != 2) || examples > most || bytes > most || bytes < magic.size() ||
-        round_up(round_up(bytes) + examples * (sequences * 16 + 4)) + footer_bytes != mapped_) {
-      damaged(fmt::format("its last bytes name {} examples of {} sequences in {} bytes, which does not fit the file's {} bytes", examples, sequences, bytes, mapped_));
-    }
-    sequences_ = sequences;
-    places_ = reinterpret_cast<const std::uint64_t*>(data_ + round_up(bytes));
-    labels_ = reinterpret_cast<const std::int32_t*>(places_ + 2 * examples * sequences);
-    for (std::size_t i = 0; i < examples * sequences; ++i) {
-      if (places_[2 * i] < magic.size() || places_[2 * i] > bytes || places_[2 * i + 1] > bytes - places_[2 * i]) {
-        damaged(fmt::format("example {} lies outside of the file", i / sequences));
-      }
-    }
-    for (std::size_t i = 0; i < examples; ++i) {
-      if (labels_[i] < 0 || labels_[i] >= view.num_classes) {
-        damaged(fmt::format("example {} has the label {}, expected 0 to {}", i, labels_[i], view.num_classes - 1));
-      }
-    }
-    size_ = view.limit > 0 ? std::min<std::size_t>(examples, static_cast<std::size_t>(view.limit)) : examples;
-  } catch (...) {
-    ::munmap(mapping, mapped_);
-    throw;
+    : file_(file),
+      first_id_(view.first_id),
+      longest_(view.seq_len == 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(view.seq_len)),
+      data_(file_.bytes().data()) {
+  const auto damaged = [&](const std::string& what) { throw Error(fmt::format("{}: {}", printable(file.string()), what), prepare_again); };
+  const std::string_view whole = file_.bytes();
+  if (whole.size() < magic.size() + footer_bytes) damaged(fmt::format("expected a packed data set, found {} bytes that are none", whole.size()));
+  std::array<std::uint64_t, 3> numbers{};
+  std::memcpy(numbers.data(), data_ + whole.size() - footer_bytes, sizeof numbers);
+  const auto [examples, sequences, bytes] = numbers;
+  if (!whole.starts_with(magic) || !whole.ends_with(magic)) {
+    damaged("expected a packed data set, which begins and ends with LRAPACK1: the file is cut off or something else");
   }
+  const std::uint64_t most = whole.size();  // keeps the products below in range
+  if ((sequences != 1 && sequences != 2) || examples > most || bytes > most || bytes < magic.size() ||
+      round_up(round_up(bytes) + examples * (sequences * 16 + 4)) + footer_bytes != most) {
+    damaged(fmt::format("its last bytes name {} examples of {} sequences in {} bytes, which does not fit the file's {} bytes", examples, sequences, bytes, most));
+  }
+  sequences_ = sequences;
+  const auto* const places = reinterpret_cast<const std::uint64_t*>(data_ + round_up(bytes));
+  const auto* const labels = reinterpret_cast<const std::int32_t*>(places + 2 * examples * sequences);
+  places_.assign(places, places + 2 * examples * sequences);
+  labels_.assign(labels, labels + examples);
+  for (std::size_t i = 0; i < examples * sequences; ++i) {
+    if (places_[2 * i] < magic.size() || places_[2 * i] > bytes || places_[2 * i + 1] > bytes - places_[2 * i]) {
+      damaged(fmt::format("example {} lies outside of the file", i / sequences));
+    }
+  }
+  for (std::size_t i = 0; i < examples; ++i) {
+    if (labels_[i] < 0 || labels_[i] >= view.num_classes) {
+      damaged(fmt::format("example {} has the label {}, expected 0 to {}", i, labels_[i], view.num_classes - 1));
+    }
+  }
+  examples_ = examples;
+  size_ = view.limit > 0 ? std::min<std::size_t>(examples, static_cast<std::size_t>(view.limit)) : examples;
+  file_.check();
 }
 
-PackedDataset::~PackedDataset() { ::munmap(const_cast<char*>(data_), mapped_); }
+double PackedDataset::cut_share() const {
+  std::size_t cut = 0;
+  for (std::size_t i = 0; i < size_ * sequences_; ++i) cut += places_[2 * i + 1] > longest_;
+  return size_ == 0 ? 0 : static_cast<double>(cut) / static_cast<double>(size_ * sequences_);
+}
 
 std::string_view PackedDataset::bytes(std::size_t index, std::size_t sequence) const {
-  const std::uint64_t* place = places_ + 2 * (index * sequences_ + sequence);
-  return {data_ + place[0], place[1]};
+  const std::size_t place = 2 * (index * sequences_ + sequence);
+  return {data_ + places_[place], places_[place + 1]};
 }
 
 std::int32_t PackedDataset::label(std::size_t index) const { return labels_[index]; }
@@ -161,6 +160,7 @@ Example PackedDataset::get(std::size_t index) const {
     for (const char byte : part) example.tokens.push_back(first_id_ + static_cast<unsigned char>(byte));
     if (part.empty()) example.tokens.push_back(0);
   }
+  file_.check();
   return example;
 }
 

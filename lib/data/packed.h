@@ -10,6 +10,7 @@
 #include "core/json_file.h"
 #include "core/sha256.h"
 #include "data/dataset.h"
+#include "data/mapped_file.h"
 
 /// The cache that `lra-run data prepare` writes: all examples of a split in one file, read by mapping it into memory, so that a split may be
 /// larger than that. Little-endian. "LRAPACK1", the bytes of all sequences, zeros up to a multiple of 8, then for each sequence where it begins
@@ -61,28 +62,29 @@ class PackedDataset : public Dataset {
  public:
   /// Throws Error for a file that is not there, is damaged, or has a label that is no class.
   PackedDataset(const std::filesystem::path& file, const PackedView& view);
-  ~PackedDataset() override;
-  PackedDataset(const PackedDataset&) = delete;
-  PackedDataset& operator=(const PackedDataset&) = delete;
-
   std::size_t size() const override { return size_; }
-  /// An empty sequence becomes the one token 0: a batch has no place for none.
+  /// An empty sequence becomes the one token 0: a batch has no place for none. Throws DataLost if the file was changed since it was opened.
   Example get(std::size_t index) const override;
   std::int64_t length(std::size_t index) const override;
   std::int32_t label(std::size_t index) const override;
+  double cut_share() const override;
 
   std::size_t sequences() const { return sequences_; }
+  /// Examples in the file, whatever the limit.
+  std::size_t examples_in_file() const { return examples_; }
   /// The whole sequence as it is stored.
   std::string_view bytes(std::size_t index, std::size_t sequence) const;
 
  private:
   std::string_view cut(std::size_t index, std::size_t sequence) const { return bytes(index, sequence).substr(0, longest_); }
 
+  MappedFile file_;
   std::int32_t first_id_;
-  std::size_t longest_, size_ = 0, sequences_ = 1, mapped_ = 0;
-  const char* data_ = nullptr;
-  const std::uint64_t* places_ = nullptr;
-  const std::int32_t* labels_ = nullptr;
+  std::size_t longest_, size_ = 0, examples_ = 0, sequences_ = 1;
+  const char* data_;
+  // Copies: a file that is changed under a run must not lead it outside of the mapping.
+  std::vector<std::uint64_t> places_;
+  std::vector<std::int32_t> labels_;
 };
 
 }  // namespace lra

@@ -26,9 +26,15 @@ struct GeneratorOptions {
   void describe(FieldVisitor& fields);
 };
 
+/// The files of a source that a task reads, and the folder that their names count from.
+struct SourceFiles {
+  std::filesystem::path folder;
+  std::vector<std::filesystem::path> files;
+};
+
 /// Where a task's examples come from.
 struct ExampleSource {
-  std::filesystem::path folder;  ///< `--from`, an archive already unpacked; or what the generator made
+  std::filesystem::path folder;  ///< SourceFiles::folder
   std::uint64_t seed = 0;        ///< of a random split
   const GeneratorOptions* generated = nullptr;  ///< what the generator was told; null: these are official files
   SplitSink sink;
@@ -43,14 +49,20 @@ struct PackedTaskSpec {
   std::size_t sequences = 1;           ///< 2: pairs
   std::int64_t picture_side = 0;       ///< 0: no pictures
   std::int64_t official_seq_len = 0;   ///< for the truncation rate in the manifest
+  std::array<std::int64_t, 3> official_examples{};  ///< train, valid, test of the complete data set; 0: not known, or the source has no such split
+  /// The complete official files are known to have some examples in two splits. There `verify` counts them; elsewhere they are a fault: someone's model
+  /// learns test examples by heart.
+  bool official_splits_overlap = false;
   bool random_split = false;           ///< `prepare --seed` chooses the split
   std::string how_to_prepare;
   /// Where the files lie when `prepare` is not told; empty: nowhere. Throws Error.
   std::function<std::filesystem::path()> default_folder;
   /// Is an archive's entry of any use to `read`?
   std::function<bool(const std::string& entry)> wanted;
-  /// Hands every example to the sink, in an order that depends on the source alone. Returns the files that it has read. Throws Error.
-  std::function<std::vector<std::filesystem::path>(const ExampleSource&)> read;
+  /// Finds the files at or below `from`: `--from`, an archive already unpacked; or what the generator made (`generated`: what it was told). Throws Error.
+  std::function<SourceFiles(const std::filesystem::path& from, const GeneratorOptions* generated)> find;
+  /// Hands every example of those files to the sink, in an order that depends on the source alone. Throws Error.
+  std::function<void(const ExampleSource&)> read;
   /// What the generator is told where nobody says more; empty: there is none.
   std::optional<GeneratorOptions> generated;
   /// Writes generated examples into the folder in the official layout, for `read`; what an earlier call with other options left there is not read.
@@ -85,6 +97,12 @@ class PackedTask : public Task {
   PackedView view_of(const TaskConfig& config) const;
   /// Throws Error where the file's examples are not of this task's form: so many sequences, of pictures of this size.
   std::unique_ptr<PackedDataset> open_packed(const std::filesystem::path& file, const PackedView& view) const;
+  /// How the data differ from the complete official ones; empty where they do not, and for a stand-in.
+  std::string incomplete(const Json& manifest) const;
+  struct Request;
+  Request request_of(const PrepareOptions& options) const;
+  /// Reads the source into the split's files and returns the manifest's "files" and "statistics".
+  Json pack(const Request& request, const std::filesystem::path& source, const std::filesystem::path& folder) const;
   const PackedTaskSpec spec_;
 };
 

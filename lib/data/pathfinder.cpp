@@ -1,7 +1,6 @@
 #include "data/pathfinder.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -13,9 +12,9 @@
 #include <utility>
 
 #include "core/error.h"
-#include "core/json_file.h"
 #include "core/text.h"
-#include "data/line_reader.h"
+#include "data/find_folder.h"
+#include "data/source.h"
 #include "data/png.h"
 #include "data/random.h"
 
@@ -68,7 +67,7 @@ PathfinderEntry parse_line(std::string_view line, const fs::path& folder) {
 }
 
 void parse_metadata(const fs::path& file, const fs::path& folder, std::vector<PathfinderEntry>& entries) {
-  const std::string text = read_file(file);
+  const std::string text = read_source_file(file);
   if (text.starts_with("\x93NUMPY")) {
     throw Error(fmt::format("{}: expected plain text with a line for each picture, found a NumPy array", file.string()),
                 "the release has text in its .npy files; the original generator's own arrays have to be saved as such text");
@@ -91,16 +90,17 @@ void parse_metadata(const fs::path& file, const fs::path& folder, std::vector<Pa
 }  // namespace
 
 fs::path find_pathfinder(const fs::path& from, int size) {
-  const fs::path pictures = fs::path(fmt::format("pathfinder{}", size)) / hard;
-  const std::array<fs::path, 5> places{from, from / hard, from / "lra_release" / "lra_release" / pictures, from / "lra_release" / pictures, from / pictures};
-  std::vector<std::string> names;
-  for (const fs::path& place : places) {
-    std::error_code code;
-    if (fs::is_directory(place / "metadata", code)) return place;
-    names.push_back(place.string());
+  std::error_code code;
+  if (fs::is_directory(from / "metadata", code)) {
+    const fs::path name = fs::weakly_canonical(from, code).filename();
+    if (name == "curv_baseline" || name == "curv_contour_length_9") {
+      throw Error(fmt::format("--from {}: the task has the release's hard pictures, these are easier ones", printable(from.string())), fmt::format("name {} beside it", hard));
+    }
+    return from;
   }
-  throw Error(fmt::format("Pathfinder: no folder with pictures of {0} x {0} pixels and their metadata in {1}", size, fmt::join(names, ", ")),
-              "name the unpacked folder lra_release, or generate pictures");
+  if (fs::is_directory(from / hard / "metadata", code)) return from / hard;
+  const fs::path pictures = fs::path(fmt::format("pathfinder{}", size)) / hard;
+  return find_folder(from, {(pictures / "metadata").string()}, "name the unpacked folder lra_release, or generate pictures") / pictures;
 }
 
 std::vector<PathfinderEntry> list_pathfinder(const fs::path& folder) {
@@ -118,7 +118,7 @@ std::size_t read_pathfinder(const std::vector<PathfinderEntry>& entries, int siz
     const auto decode = [&](std::size_t begin) {
       for (std::size_t i = begin; i < pictures.size(); i += threads) {
         const fs::path& file = entries[first + i].file;
-        if (const std::string bytes = read_file(file); !bytes.empty()) pictures[i] = read_png_grey(bytes, file.string(), size, size);
+        if (const std::string bytes = read_source_file(file); !bytes.empty()) pictures[i] = read_png_grey(bytes, printable(file.string()), size, size);
       }
     };
     std::vector<std::future<void>> workers;

@@ -17,9 +17,8 @@ struct PathfinderEntry {
   std::int32_t label = 0;  ///< 1: the two discs are connected
 };
 
-/// The folder of the hard pictures of this size: `from` itself, or one below it as the release is laid out, whichever level of it `from`
-/// names. Where the release has a size twice, lra_release/lra_release/... goes before lra_release/..., whose pictures of 128 are reported to
-/// be faulty. Throws Error naming the places where it looked.
+/// The folder of the hard pictures of this size: `from` itself, its curv_contour_length_14, or pathfinder<size>/curv_contour_length_14 at any depth below
+/// it, as find_folder() finds it. Throws Error, also for the folder of an easier version.
 std::filesystem::path find_pathfinder(const std::filesystem::path& from, int size);
 
 /// All entries of such a folder: metadata files by their number, lines in their order; columns 0 (folder), 1 (file) and 3 (label) are used.

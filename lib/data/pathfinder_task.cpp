@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "data/packed_task.h"
 #include "data/pathfinder.h"
 #include "data/pathfinder_generator.h"
@@ -22,8 +23,15 @@ fs::path generated_folder(const fs::path& official, int side, const GeneratorOpt
 
 std::string task_name(int side) { return side == 32 ? "pathfinder" : side == 128 ? "pathx" : fmt::format("pathfinder{}", side); }
 
-std::vector<fs::path> read_pictures(const ExampleSource& source, int side) {
-  const fs::path folder = source.generated != nullptr ? generated_folder(source.folder, side, *source.generated) : find_pathfinder(source.folder, side);
+SourceFiles find_pictures(const fs::path& from, int side, const GeneratorOptions* generated) {
+  SourceFiles source{.folder = generated != nullptr ? generated_folder(from, side, *generated) : find_pathfinder(from, side), .files = {}};
+  for (const auto& entry : list_pathfinder(source.folder)) source.files.push_back(entry.file);
+  for (const auto& file : fs::directory_iterator(source.folder / "metadata")) source.files.push_back(file.path());
+  return source;
+}
+
+void read_pictures(const ExampleSource& source, int side) {
+  const fs::path& folder = source.folder;
   const auto entries = list_pathfinder(folder);
   std::vector<Split> split_of(entries.size(), Split::test);
   if (source.generated != nullptr) {  // every picture is drawn by itself: there is nothing to shuffle
@@ -42,11 +50,7 @@ std::vector<fs::path> read_pictures(const ExampleSource& source, int side) {
   if (empty > entries.size() / 100) {
     throw Error(fmt::format("{}: {} of {} pictures are empty files", folder.string(), empty, entries.size()), "unpack them again; was the disk full?");
   }
-  if (empty > 0) log().info("{}: {} empty picture(s) left out", folder.string(), empty);
-  std::vector<fs::path> files;
-  for (const auto& entry : entries) files.push_back(entry.file);
-  for (const auto& file : fs::directory_iterator(folder / "metadata")) files.push_back(file.path());
-  return files;
+  if (empty > 0) log().info("{}: {} empty picture(s) left out", printable(folder.string()), empty);
 }
 
 PackedTaskSpec pictures(int side, std::string name) {
@@ -57,6 +61,7 @@ PackedTaskSpec pictures(int side, std::string name) {
   spec.classes = {"two paths", "one path"};
   spec.random_split = true;
   spec.wanted = [side](const std::string& entry) { return entry.find(fmt::format("pathfinder{}/curv_contour_length_14/", side)) != std::string::npos; };
+  spec.find = [side](const fs::path& from, const GeneratorOptions* generated) { return find_pictures(from, side, generated); };
   spec.read = [side](const ExampleSource& source) { return read_pictures(source, side); };
   return spec;
 }
@@ -66,6 +71,7 @@ PackedTaskSpec pictures(int side, std::string name) {
 template <int side>
 std::unique_ptr<Task> make_pathfinder_task() {
   PackedTaskSpec spec = pictures(side, task_name(side));
+  spec.official_examples = {160000, 20000, 20000};
   spec.how_to_prepare = fmt::format("lra-run data prepare {} --from lra_release.gz (scripts/fetch_data.sh lra_release)", spec.name);
   return std::make_unique<PackedTask>(std::move(spec));
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/sha256.h"
 #include "data/random.h"
 
 namespace lra {
@@ -144,20 +145,23 @@ Json reference_levels(const Dataset& train, const Dataset& test, std::int64_t nu
           {"bag_of_tokens", bag_of_tokens(train, test, classes, vocab_size)}};
 }
 
+/// So that a damaged memory is none.
+static std::string checksum(const Json& key, const Json& levels) { return sha256(key.dump() + levels.dump()); }
+
 Json remembered_levels(const fs::path& folder, const Json& key, const std::function<Json()>& compute) {
   const fs::path file = folder / "reference_levels.json";
   Json entries = Json::array();
   try {
     if (fs::exists(file)) entries = read_json(file);
     for (const Json& entry : entries) {
-      if (entry.at("key") == key) return entry.at("levels");
+      if (entry.at("key") == key && entry.at("check") == checksum(key, entry.at("levels"))) return entry.at("levels");
     }
   } catch (const std::exception&) {  // a memory that cannot be read is none
     entries = Json::array();
   }
   Json levels = compute();
   if (!entries.is_array()) entries = Json::array();
-  entries.push_back({{"key", key}, {"levels", levels}});
+  entries.push_back({{"key", key}, {"levels", levels}, {"check", checksum(key, levels)}});
   try {
     write_json(file, entries);
   } catch (const Error&) {  // nor is one that cannot be written: data may be read-only

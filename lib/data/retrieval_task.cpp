@@ -16,14 +16,16 @@ namespace {
 
 std::string file_name(Split split) { return fmt::format("new_aan_pairs.{}.tsv", split == Split::valid ? "eval" : split_name(split)); }
 
-std::vector<fs::path> read_pairs(const ExampleSource& source) {
-  const fs::path folder = find_aan(source.folder);
-  std::vector<fs::path> files;
+SourceFiles find_pairs(const fs::path& from, const GeneratorOptions*) {
+  SourceFiles source{.folder = find_aan(from), .files = {}};
+  for (const Split split : all_splits) source.files.push_back(source.folder / file_name(split));
+  return source;
+}
+
+void read_pairs(const ExampleSource& source) {
   for (const Split split : all_splits) {
-    files.push_back(folder / file_name(split));
-    read_aan(files.back(), [&](std::int32_t label, std::string_view first, std::string_view second) { source.sink(split, label, first, second); });
+    read_aan(source.folder / file_name(split), [&](std::int32_t label, std::string_view first, std::string_view second) { source.sink(split, label, first, second); });
   }
-  return files;
 }
 
 PackedTaskSpec pairs(std::string name) {
@@ -34,6 +36,7 @@ PackedTaskSpec pairs(std::string name) {
   spec.sequences = 2;
   spec.official_seq_len = 4000;
   spec.wanted = [](const std::string& entry) { return entry.find("new_aan_pairs.") != std::string::npos && entry.ends_with(".tsv"); };
+  spec.find = find_pairs;
   spec.read = read_pairs;
   return spec;
 }
@@ -58,6 +61,7 @@ void write_pairs(const fs::path& folder, const GeneratorOptions& options) {
 std::unique_ptr<Task> make_retrieval_task() {
   PackedTaskSpec spec = pairs("retrieval");
   spec.classes = {"no citation", "citation"};
+  spec.official_examples = {147086, 18090, 17437};
   spec.how_to_prepare = "lra-run data prepare retrieval --from lra_release.gz (scripts/fetch_data.sh lra_release)";
   return std::make_unique<PackedTask>(std::move(spec));
 }

@@ -30,10 +30,11 @@ class Task {
  public:
   virtual ~Task() = default;
 
-  /// Opens a split under `config.data_dir`. A missing file is an Error that names the command that makes it.
+  /// Opens a split under `config.data_dir`, whose hash is checked (once for as long as the file is the same). A missing file is an Error that names the command that makes it.
   virtual std::unique_ptr<Dataset> open(Split split, const TaskConfig& config) const = 0;
 
-  /// Opens any file in the task's format. A bad line is an Error with file and line number.
+  /// Opens any file in the task's format, all of it: `config.limit` does not apply. A bad line is an Error with file and line number. Where a manifest beside
+  /// the file names it, its hash is checked.
   virtual std::unique_ptr<Dataset> open_file(const std::filesystem::path& file, const TaskConfig& config) const = 0;
 
   /// Accuracies (fractions of 1) on `test` of predictors that need no encoder, fitted on `train`, both opened with `config`:
@@ -46,8 +47,8 @@ class Task {
   /// Checks the files against the manifest (sizes, hashes, counts) and looks for examples twice. Returns a summary; throws Error for what is wrong.
   virtual Json verify(const std::filesystem::path& data_dir) const = 0;
 
-  /// For the record: each split's file name, size, SHA-256 and example count. Takes the hashes from the manifest where
-  /// sizes agree with it, else computes them.
+  /// For the record: each split's file name, size, SHA-256 and example count, checked against the file; "incomplete": how the data differ from the complete
+  /// official ones, absent where they do not. Without a manifest the hashes are computed. Throws Error for a file that is not the manifest's.
   virtual Json data_info(const TaskConfig& config) const = 0;
 
   /// One line: the command that gets the data.

@@ -15,17 +15,24 @@ namespace lra {
 namespace fs = std::filesystem;
 namespace {
 
-std::vector<fs::path> read_reviews(const ExampleSource& source) {
-  const fs::path folder = find_imdb(source.folder);
-  std::vector<fs::path> files;
+/// The official files have no valid split.
+bool has_split(const fs::path& folder, Split split) { return split != Split::valid || fs::exists(folder / split_name(split)); }
+
+SourceFiles find_reviews(const fs::path& from, const GeneratorOptions*) {
+  SourceFiles source{.folder = find_imdb(from), .files = {}};
   for (const Split split : all_splits) {
-    if (split == Split::valid && !fs::exists(folder / split_name(split))) continue;  // the official files have none
-    read_imdb(folder / split_name(split), [&](std::int32_t label, std::string_view text, std::string_view) { source.sink(split, label, text, {}); });
-    for (const char* label : {"neg", "pos"}) {
-      for (const auto& entry : fs::directory_iterator(folder / split_name(split) / label)) files.push_back(entry.path());
-    }
+    if (!has_split(source.folder, split)) continue;
+    const auto files = list_imdb(source.folder / split_name(split));
+    source.files.insert(source.files.end(), files.begin(), files.end());
   }
-  return files;
+  return source;
+}
+
+void read_reviews(const ExampleSource& source) {
+  for (const Split split : all_splits) {
+    if (!has_split(source.folder, split)) continue;
+    read_imdb(source.folder / split_name(split), [&](std::int32_t label, std::string_view text, std::string_view) { source.sink(split, label, text, {}); });
+  }
 }
 
 PackedTaskSpec reviews(std::string name) {
@@ -35,8 +42,10 @@ PackedTaskSpec reviews(std::string name) {
   spec.first_id = 1;
   spec.official_seq_len = 1000;
   spec.wanted = [](const std::string& entry) {
-    return entry.ends_with(".txt") && (entry.find("/neg/") != std::string::npos || entry.find("/pos/") != std::string::npos);
+    const auto label = fs::path(entry).parent_path().filename();
+    return label == "neg" || label == "pos";  // whatever its name: the reader says what it leaves out
   };
+  spec.find = find_reviews;
   spec.read = read_reviews;
   return spec;
 }
@@ -87,6 +96,8 @@ void TextOptions::describe(FieldVisitor& fields) {
 
 std::unique_ptr<Task> make_text_task() {
   PackedTaskSpec spec = reviews("text");
+  spec.official_examples = {25000, 0, 25000};
+  spec.official_splits_overlap = true;  // some reviews were posted for two films
   spec.how_to_prepare = "lra-run data prepare text --from aclImdb_v1.tar.gz (scripts/fetch_data.sh imdb)";
   return std::make_unique<TextTask>(std::move(spec));
 }

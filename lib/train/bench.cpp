@@ -68,7 +68,7 @@ void measure(const RunConfig& config, RunRecord& record) {
   const auto task = task_registry().at(config.task.task).make();
   const auto data = task->open(Split::train, config.task);
   record.host["threads"] = set_threads(chosen_threads(config, mean_sequence_length(*data, config.model)));
-  record.data = task->data_info(config.task);
+  describe_data(config, task->data_info(config.task), {{"train", data.get()}}, record);
   BatchLoader loader(*data, train.batch_size, train.seed);
 
   const std::int64_t bytes_before_model = current_tensor_bytes(device);

@@ -6,9 +6,13 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <filesystem>
 #include <new>
 
 #include "core/error.h"
+#include "core/log.h"
+#include "core/text.h"
+#include "data/mapped_file.h"
 #include "mixers/mixer.h"
 #include "train/device.h"
 #include "train/memory.h"
@@ -45,6 +49,8 @@ void run_with_status(const RunConfig& config, RunRecord& record, const std::func
     work();
   } catch (const Ended& end) {
     ended(end.status.c_str(), end.message);
+  } catch (const DataLost& lost) {
+    ended("failed", lost.what());
   } catch (const Error&) {
     throw;
   } catch (const c10::OutOfMemoryError& error) {
@@ -67,9 +73,33 @@ void end_if_asked(const TrainConfig& config, double seconds) {
   }
 }
 
+void describe_data(const RunConfig& config, const Json& info, const std::vector<std::pair<std::string, const Dataset*>>& splits, RunRecord& record) {
+  record.data = info;
+  const auto note = [&](const std::string& text) {
+    record.notes.push_back(text);
+    log().info("note: {}", text);
+  };
+  if (info.contains("incomplete")) note(fmt::format("not the official data: {}", info["incomplete"].get<std::string>()));
+  std::string cut;
+  for (const auto& [split, data] : splits) {
+    if (!info.contains(split) || !info[split].is_object()) continue;  // valid may be test, or a part of train
+    const double share = data->cut_share();
+    record.data[split]["cut_share"] = share;
+    if (share > 0) cut += fmt::format("{}{:.3g} % of the {} sequences", cut.empty() ? "" : ", ", 100 * share, split);
+  }
+  if (!cut.empty()) note(fmt::format("seq_len {} cuts {}", config.task.seq_len, cut));
+  const Dataset& train = *splits.front().second;
+  if (config.train.batch_size > static_cast<std::int64_t>(train.size())) {
+    record.data["examples_per_step"] = train.size();
+    note(fmt::format("batch_size is {}, but the train split has {} examples: each step takes all of them", config.train.batch_size, train.size()));
+  }
+}
+
 void describe_run(const RunConfig& config, at::Device device, RunRecord& record) {
   record.config = config.to_json();
   record.host = {{"device", device_name(device)}, {"allocator", memory::allocator_name()}};
+  // For a record that is repeated from another folder; the configuration keeps what the user wrote.
+  if (config.task.task != "bytes") record.host["data_dir"] = std::filesystem::absolute(config.task.data_dir).lexically_normal().string();
   record.notes.push_back("sequences are packed: nothing is computed on padding, and padding does not enter attention or pooling as it does in the official code");
   if (config.task.limit > 0) record.notes.push_back(fmt::format("only the first {} examples of each split were used", config.task.limit));
   if (config.model.attention_dropout > 0 && !mixer_registry().at(config.model.mixer).traits(config.model.mixer_options).attention_dropout) {

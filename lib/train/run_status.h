@@ -4,9 +4,12 @@
 
 #include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/config.h"
 #include "core/record.h"
+#include "data/dataset.h"
 
 namespace lra {
 
@@ -24,6 +27,11 @@ std::int64_t memory_limit_bytes(const TrainConfig& config);
 
 /// Throws Ended when a stop was asked for (interrupted), or `seconds` are above the time limit (timeout).
 void end_if_asked(const TrainConfig& config, double seconds);
+
+/// Fills in the record's facts about the data: `info` as the task gives it, and of each split that is used the share of sequences that seq_len cuts. Notes, also
+/// on the console, what a reader must know of them: that they are not the complete official data, that sequences are cut, that a batch takes more
+/// examples than there are.
+void describe_data(const RunConfig& config, const Json& info, const std::vector<std::pair<std::string, const Dataset*>>& splits, RunRecord& record);
 
 /// Fills in the configuration, {"device", "allocator"} of the host, and notes on how the configuration was understood.
 void describe_run(const RunConfig& config, at::Device device, RunRecord& record);

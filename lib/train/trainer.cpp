@@ -158,7 +158,7 @@ class Trainer {
     valid_data_ = task->open(Split::valid, config_.task);
     test_data_ = task->open(Split::test, config_.task);
     record_.reference_levels = task->reference_levels(config_.task, *train_data_, *test_data_);
-    record_.data = task->data_info(config_.task);
+    describe_data(config_, task->data_info(config_.task), {{"train", train_data_.get()}, {"valid", valid_data_.get()}, {"test", test_data_.get()}}, record_);
     loader_ = std::make_unique<BatchLoader>(*train_data_, train_.batch_size, train_.seed);
   }
 

@@ -32,18 +32,38 @@ TEST_CASE("AAN: the innermost complete copy of a release is taken", "[aan]") {
   const TestFolder folder("aan");
   const auto error = [&] { return error_of([&] { find_aan(folder.path); }); };
   const std::string all = "new_aan_pairs.train.tsv, new_aan_pairs.eval.tsv, new_aan_pairs.test.tsv";
-  CHECK(error() == folder.path.string() + ": expected " + all + " in it, found none of them");
+  CHECK(error() == folder.path.string() + ": expected " + all + " in it or in a folder below, found none of them");
   fs::create_directories(folder.path / "tsv_data");
   fs::copy(fixtures / "aan/new_aan_pairs.eval.tsv", folder.path / "tsv_data");
   CHECK(error() == (folder.path / "tsv_data").string() + ": expected " + all + " in it, new_aan_pairs.train.tsv, new_aan_pairs.test.tsv missing");
-  for (const char* place : {"", "tsv_data", "lra_release/tsv_data", "lra_release/lra_release/tsv_data"}) {
-    CAPTURE(place);
-    fs::create_directories(folder.path / place);
-    fs::copy(fixtures / "aan", folder.path / place, fs::copy_options::recursive | fs::copy_options::overwrite_existing);
-    CHECK(find_aan(folder.path) == (place == std::string() ? folder.path : folder.path / place));
+  const auto put = [&](const fs::path& place) {
+    fs::create_directories(place);
+    fs::copy(fixtures / "aan", place, fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+  };
+  for (const char* place : {"lra_release/tsv_data", "lra_release/lra_release/tsv_data"}) {
+    put(folder.path / place);
+    CHECK(find_aan(folder.path) == folder.path / place);
   }
   fs::remove(folder.path / "lra_release/lra_release/tsv_data/new_aan_pairs.test.tsv");
   CHECK(find_aan(folder.path) == folder.path / "lra_release/tsv_data");
+
+  // S4's layout beside what is left of the release: which of them is meant?
+  put(folder.path / "s4/lra/aan");
+  CHECK(error() == "--from " + folder.path.string() + ": the files of this task are in " + (folder.path / "lra_release/tsv_data").string() + " and in " + (folder.path / "s4/lra/aan").string());
+  CHECK(find_aan(folder.path / "s4") == folder.path / "s4/lra/aan");
+  CHECK(find_aan(folder.path / "s4/lra/aan") == folder.path / "s4/lra/aan");
+}
+
+TEST_CASE("Folders are found through links; links that lead to themselves or upwards end the search nowhere", "[aan]") {
+  const TestFolder folder("links");
+  fs::create_directories(folder.path / "from/a/b");
+  fs::create_directory_symlink("..", folder.path / "from/a/b/up");
+  fs::create_symlink("self", folder.path / "from/self");
+  const auto error = error_of([&] { find_aan(folder.path / "from"); });
+  CHECK(error.find("found none of them; " + (folder.path / "from/self").string() + " cannot be read (Too many levels of symbolic links)") != std::string::npos);
+  CHECK(error_of([&] { find_aan(folder.path / "from/self"); }) == (folder.path / "from/self").string() + ": cannot be read (Too many levels of symbolic links)");
+  fs::create_directory_symlink(fixtures / "aan", folder.path / "from/a/linked");
+  CHECK(find_aan(folder.path / "from") == folder.path / "from/a/linked");
 }
 
 TEST_CASE("AAN: a bad line is an error with its number", "[aan]") {

@@ -1,5 +1,6 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <cstdlib>
 #include <set>
 
 #include "core/data_files.h"
@@ -27,7 +28,83 @@ std::string numbers() {
   return text;
 }
 
+/// A member of a tar as POSIX lays it out: `type` '0' file, '1' hard link, '2' symbolic link, '3' device, 'x' attributes of the next member.
+std::string member(const std::string& name, char type, const std::string& link, const std::string& content, long long claimed = -1) {
+  std::string header(512, '\0');
+  const auto put = [&](std::size_t at, const std::string& text) { header.replace(at, text.size(), text); };
+  const auto octal = [](long long value, int digits) {
+    std::string text(static_cast<std::size_t>(digits), '0');
+    for (auto at = text.rbegin(); value > 0; value /= 8, ++at) *at = static_cast<char>('0' + value % 8);
+    return text;
+  };
+  put(0, name);
+  put(100, "0000644");
+  put(124, octal(claimed < 0 ? static_cast<long long>(content.size()) : claimed, 11));
+  put(136, "00000000000");
+  put(148, "        ");
+  header[156] = type;
+  put(157, link);
+  put(257, std::string("ustar\00000", 8));
+  int sum = 0;
+  for (const char c : header) sum += static_cast<unsigned char>(c);
+  put(148, octal(sum, 6) + '\0');
+  return header + content + std::string((512 - content.size() % 512) % 512, '\0');
+}
+
 }  // namespace
+
+TEST_CASE("archives: links within the archive are read, whatever else cannot be read is named", "[archive]") {
+  const TestFolder folder("archive_links");
+  const fs::path archive = folder.path / "x.tar", into = folder.path / "into";
+  const std::string attribute = "18 path=caf\xc3\xa9.txt\n";  // a name in UTF-8, which the C locale cannot show
+  REQUIRE(attribute.size() == 18);
+  const auto extract = [&](const std::string& members, const auto& wanted) {
+    write_file_atomically(archive, members + std::string(1024, '\0'));
+    fs::remove_all(into);
+    return extract_archive(archive, into, wanted);
+  };
+  const Extracted all_read = extract(member("d/before.txt", '2', "../a.txt", "") + member("a.txt", '0', "", "content") + member("d/hard.txt", '1', "a.txt", "") +
+                                         member("chain.txt", '2', "d/before.txt", "") + member("x", 'x', "", attribute) + member("ascii.txt", '0', "", "e"),
+                                     all);
+  CHECK(all_read.files == 5);
+  CHECK(all_read.unreadable.count == 0);
+  for (const char* name : {"a.txt", "d/before.txt", "d/hard.txt", "chain.txt"}) CHECK(read_file(into / name) == "content");
+  CHECK(read_file(into / "caf\xc3\xa9.txt") == "e");
+
+  const auto unreadable = [&](const std::string& one, std::size_t files = 1) {
+    const Extracted extracted = extract(member("a.txt", '0', "", "content") + one, all);
+    CHECK(extracted.files == files);
+    CHECK(extracted.unreadable.count == 1);
+    return extracted.unreadable.first;
+  };
+  CHECK(unreadable(member("out.txt", '2', "/etc/passwd", "")) == "out.txt (a link to /etc/passwd, which was not unpacked)");
+  CHECK(unreadable(member("out.txt", '2', "../../etc/passwd", "")) == "out.txt (a link to ../../etc/passwd, which was not unpacked)");
+  CHECK(unreadable(member("self.txt", '2', "self.txt", "")) == "self.txt (a link to self.txt, which was not unpacked)");
+  CHECK(unreadable(member("none.txt", '1', "nowhere.txt", "")) == "none.txt (a link to nowhere.txt, which was not unpacked)");
+  CHECK(unreadable(member("null", '3', "", "")) == "null (a device or another special file)");
+  CHECK(unreadable(member("", '0', "", "lost")) == "(a member without a name)");
+  CHECK(unreadable(member("a.txt", '0', "", "later"), 2) == "a.txt (twice in the archive; the later one counts)");
+  CHECK(error_of([&] { extract(member("../out.txt", '2', "a.txt", ""), all); }).find("would be written outside") != std::string::npos);
+
+  const Extracted some = extract(member("b.txt", '0', "", "b") + member("a.txt", '0', "", "a") + member("c.txt", '1', "b.txt", ""), [](const std::string& path) { return path == "a.txt"; });
+  CHECK(some.files == 1);
+  CHECK(some.unwanted.count == 2);
+  CHECK(some.unwanted.first == "b.txt");
+}
+
+TEST_CASE("archives: a member that claims more than the archive can hold is refused before it is written", "[archive]") {
+  const TestFolder folder("archive_huge");
+  const fs::path sparse = folder.path / "sparse", archive = folder.path / "sparse.tar.gz", claim = folder.path / "claim.tar";
+  write_file_atomically(sparse, "");
+  fs::resize_file(sparse, 8ll << 30);
+  REQUIRE(std::system(("tar -C " + folder.path.string() + " -czSf " + archive.string() + " sparse").c_str()) == 0);
+  REQUIRE(fs::file_size(archive) < 10'000);
+  fs::remove(sparse);
+  CHECK(error_of([&] { extract_archive(archive, folder.path / "into", all); }).find("refused, because unpacking its member sparse would take 8589934592 bytes: an archive of") != std::string::npos);
+  write_file_atomically(claim, member("big", '0', "", "little", 7ll << 30));
+  CHECK(error_of([&] { extract_archive(claim, folder.path / "into", all); }).find("refused, because unpacking its member big would take 7516192768 bytes") != std::string::npos);
+  CHECK_FALSE(fs::exists(folder.path / "into/big"));
+}
 
 TEST_CASE("archives: regular files that are wanted come out of .tar.gz, .tar and .zip", "[archive]") {
   const TestFolder folder("archive");
@@ -41,17 +118,17 @@ TEST_CASE("archives: regular files that are wanted come out of .tar.gz, .tar and
   CHECK(extract_archive(archive, folder.path / "some", [&](const std::string& path) {
           asked.insert(path);
           return path.ends_with(".tsv");
-        }) == 1);
+        }).files == 1);
   const std::string tsv = "lra_release/lra_release/tsv_data/new_aan_pairs.test.tsv", numbers_file = "lra_release/listops-1000/numbers.txt";
   CHECK(asked == std::set<std::string>{tsv, numbers_file, "lra_release/empty.txt"});
   CHECK(files_in(folder.path / "some") == std::set<std::string>{tsv});
   CHECK(read_file(folder.path / "some" / tsv) == "0.0\ta\tb\tc\td\n");
 
-  CHECK(extract_archive(archive, folder.path / "all", all) == 3);
+  CHECK(extract_archive(archive, folder.path / "all", all).files == 3);
   CHECK(files_in(folder.path / "all") == asked);
   CHECK(read_file(folder.path / "all" / numbers_file) == numbers());
   CHECK(read_file(folder.path / "all/lra_release/empty.txt").empty());
-  CHECK(extract_archive(archive, folder.path / "all", all) == 3);  // over what is there
+  CHECK(extract_archive(archive, folder.path / "all", all).files == 3);  // over what is there
 }
 
 TEST_CASE("archives: a file that would be written elsewhere is refused", "[archive]") {

@@ -77,7 +77,7 @@ TEST_CASE("CIFAR-10: wrong sizes, labels and versions are named", "[cifar10]") {
     const std::string message = error_of([&] { find_cifar10(from); });
     return message.starts_with(from.string()) ? message.substr(from.string().size()) : message;
   };
-  CHECK(find_error(folder.path).ends_with(", found none of them"));
+  CHECK(find_error(folder.path).ends_with("or in a folder below, found none of them"));
   write_file_atomically(folder.path / "cifar-10-batches-py/data_batch_1", "\x80\x02}q");
   CHECK(find_error(folder.path) == python);
   CHECK(find_error(folder.path / "cifar-10-batches-py") == python);

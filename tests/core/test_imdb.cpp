@@ -28,7 +28,7 @@ TEST_CASE("IMDB: what is missing or empty is named", "[imdb]") {
   const auto find_error = [&](const fs::path& from) { return error_of([&] { find_imdb(from); }); };
   CHECK(find_error(folder.path / "none") == (folder.path / "none").string() + ": there is no such folder");
   CHECK(find_error(fixtures / "imdb/aclImdb/train/pos/1_7.txt").ends_with("1_7.txt: expected a folder, found a file"));
-  CHECK(find_error(folder.path) == folder.path.string() + ": expected train/neg, train/pos, test/neg, test/pos in it, found none of them");
+  CHECK(find_error(folder.path) == folder.path.string() + ": expected train/neg, train/pos, test/neg, test/pos in it or in a folder below, found none of them");
   fs::copy(fixtures / "imdb", folder.path, fs::copy_options::recursive);
   fs::remove_all(inner / "test/pos");
   CHECK(find_error(folder.path) == inner.string() + ": expected train/neg, train/pos, test/neg, test/pos in it, test/pos missing");

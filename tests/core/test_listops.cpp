@@ -385,6 +385,20 @@ TEST_CASE("ListOps: a bad line is an error with its file and line number", "[lis
   CHECK(error_of([&] { read_listops(folder.path / "none.tsv", 10, 0); }).find("No such file") != std::string::npos);
 }
 
+TEST_CASE("ListOps: what is no expression, or has another value than its Target, is refused when the file is opened", "[listops]") {
+  const Folder folder("structure");
+  const auto error = [&](const char* line) { return error_of([&] { read_text(folder, "Source\tTarget\n3\t3\n" + std::string(line) + "\n", 4); }); };
+  const std::string place = (folder.path / "x.tsv").string() + ":3: ";
+  CHECK(error("[MAX 4 7 ]\t7") == "no error");
+  CHECK(error("[MAX 4 7\t7") == place + "the expression ends too early");
+  CHECK(error("[MAX 4 7 ] ]\t7") == place + "the expression goes on after its end");
+  CHECK(error("] ]\t7") == place + "a closing bracket without an operator");  // no token would be left without brackets
+  CHECK(error("[MAX ]\t7") == place + "an operator without arguments");
+  CHECK(error("( ( ( [MAX 4 ) 7 ) ]\t7") == place + "1 parentheses are opened and not closed");
+  CHECK(error("( [MAX 4 ) ) 7 ]\t7") == place + "the parenthesis in column 12 closes none that was opened");
+  CHECK(error("[MAX 4 7 ]\t8") == place + "the Target is 8, but the Source evaluates to 7");
+}
+
 TEST_CASE("ListOps: lines longer than the reader's buffer are read whole", "[listops]") {
   const Folder folder("long");
   std::string source = "[SM";
@@ -448,11 +462,12 @@ TEST_CASE("ListOps: prepared, read again, verified", "[listops]") {
   write_file_atomically(test_file, text + "3\t3\r\n");
   CHECK(error_of([&] { task->verify(folder.path); }).find("bytes, the manifest says") != std::string::npos);
   CHECK(error_of([&] { task->prepare(options); }).find("was not made with these options") != std::string::npos);
-  CHECK(task->data_info(config).at("test").at("examples") == 21);  // not what the manifest says
+  CHECK(error_of([&] { task->data_info(config); }).find("bytes, the manifest says") != std::string::npos);
 
   // Files of others, without a manifest, are verified by their values.
   fs::remove(folder.path / "listops" / "manifest.json");
   CHECK(task->verify(folder.path).at("manifest") == "none: hashes and counts not checked");
+  CHECK(task->data_info(config).at("test").at("examples") == 21);
 
   config.vocab_size = 15;
   CHECK(error_of([&] { task->open(Split::test, config); }).starts_with("vocab_size: "));

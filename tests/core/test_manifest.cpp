@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "core/error.h"
 #include "core/sha256.h"
+#include "data/file_hash.h"
 #include "data/manifest.h"
 
 using namespace lra;
@@ -35,6 +39,55 @@ TEST_CASE("SHA-256 gives the digests of other implementations at every kind of p
   CHECK(sha256_file(file) == sha256(bytes));
   std::filesystem::remove(file);
   CHECK_THROWS_AS(sha256_file(file), Error);
+}
+
+TEST_CASE("a file's hash is remembered for as long as the file is the same", "[manifest]") {
+  const auto base = std::filesystem::temp_directory_path() / ("lra_test_hashes" + std::to_string(::getpid()));
+  const auto folder = base / "a";
+  const auto file = folder / "x";
+  std::filesystem::remove_all(base);
+  write_file_atomically(file, "content");
+  CHECK(known_sha256(file) == sha256("content"));
+  CHECK_FALSE(std::filesystem::exists(folder / "hashes.json"));  // it is too young
+  std::this_thread::sleep_for(std::chrono::milliseconds(2100));
+  CHECK(known_sha256(file) == sha256("content"));
+  Json memory = read_json(folder / "hashes.json");
+  const auto remember = [&](const char* hash, bool with_checksum) {
+    Json entry = memory.at("x");
+    entry.erase("check");
+    entry["sha256"] = hash;
+    entry["check"] = sha256(with_checksum ? entry.dump() : "");
+    memory["x"] = entry;
+    write_json(folder / "hashes.json", memory);
+  };
+  // Another path, so that this process knows nothing of it.
+  const auto known_at = [&](const std::string& name) {
+    std::filesystem::rename(folder, base / name);
+    const std::string hash = known_sha256(base / name / "x");
+    std::filesystem::rename(base / name, folder);
+    return hash;
+  };
+  remember("told", true);
+  CHECK(known_at("b") == "told");  // it is not read again
+  remember("damaged", false);
+  CHECK(known_at("c") == sha256("content"));
+  remember("told", true);
+  {
+    std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
+    out << "C";
+  }
+  CHECK(known_at("d") == sha256("Content"));
+  CHECK(known_sha256(file) == sha256("Content"));
+  const Json entry = file_entry("x", "content", 1);
+  CHECK_THROWS_AS(check_file_at_use(folder, entry), Error);
+  std::filesystem::remove_all(base);
+}
+
+TEST_CASE("differences from the official numbers are spelled out", "[manifest]") {
+  const Json files = {{"train", {{"examples", 8}}}, {"test", {{"examples", 25000}}}};
+  CHECK(difference_from_official(files, {25000, 0, 25000}) == "train has 8 examples, the official task has 25,000");
+  CHECK(difference_from_official(files, {8, 1234567, 25000}) == "valid has 0 examples, the official task has 1,234,567");
+  CHECK(difference_from_official(files, {0, 0, 0}).empty());
 }
 
 TEST_CASE("a file is held against its manifest entry: presence, size, hash", "[manifest]") {

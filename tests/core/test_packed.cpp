@@ -1,4 +1,6 @@
 #include <catch2/catch_test_macros.hpp>
+#include <chrono>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -46,6 +48,49 @@ TEST_CASE("Packed files give back what was put in, in an order of the seed", "[p
     CHECK(data.bytes(place, 0).size() == 3 * i);
   }
   CHECK(PackedDataset(file, {.seq_len = 0, .first_id = 0, .num_classes = 2, .limit = 2}).size() == 2);
+}
+
+TEST_CASE("Packed files: one that is cut short or changed while it is mapped is an Error, not a crash", "[packed]") {
+  const TestFolder folder("packed_lost");
+  const fs::path file = folder.path / "train.packed";
+  const auto write = [&] {
+    PackedWriter writer(file, 1);
+    for (int i = 0; i < 100; ++i) writer.add(0, std::string(1000, 'x'));
+    writer.finish(0);
+    return std::make_unique<PackedDataset>(file, PackedView{.seq_len = 0, .first_id = 1, .num_classes = 2, .limit = 0});
+  };
+  const auto read = [](const PackedDataset& data) {
+    try {
+      for (std::size_t i = 0; i < data.size(); ++i) data.get(i);
+    } catch (const DataLost& lost) {
+      return std::string(lost.what());
+    }
+    return std::string("no error");
+  };
+  // Whole pages are gone (SIGBUS); a part of the last page is (zeros, no signal); all is; the same size with other bytes.
+  for (const std::uintmax_t left : {std::uintmax_t{8192}, fs::file_size((write(), file)) - 10, std::uintmax_t{0}}) {
+    const auto data = write();
+    CHECK(read(*data) == "no error");
+    const auto size = fs::file_size(file);
+    fs::resize_file(file, left);
+    CHECK(read(*data) == file.string() + ": was changed while it was read (it had " + std::to_string(size) + " bytes, now it has " + std::to_string(left) + ")");
+    CHECK(data->length(0) == 1000);
+    CHECK(data->label(99) == 0);
+  }
+  const auto data = write(), second = write();
+  CHECK(read(*data) == "no error");  // another file has its name now
+  fs::last_write_time(file, fs::last_write_time(file) + std::chrono::seconds(1));
+  CHECK(read(*second).find("was changed while it was read") != std::string::npos);
+}
+
+TEST_CASE("Packed files: the share of sequences that are cut", "[packed]") {
+  const TestFolder folder("packed_cut");
+  write_pairs(folder.path / "x");  // lengths 0, 3, 6, 9, 12, each beside 2 (the last: 0)
+  const auto share = [&](std::int64_t seq_len) { return PackedDataset(folder.path / "x", {.seq_len = seq_len, .first_id = 0, .num_classes = 2, .limit = 0}).cut_share(); };
+  CHECK(share(0) == 0);
+  CHECK(share(12) == 0);
+  CHECK(share(6) == 0.2);
+  CHECK(share(1) == 0.8);
 }
 
 TEST_CASE("Packed files: an unfinished one leaves nothing, an empty one and large ones are files too", "[packed]") {

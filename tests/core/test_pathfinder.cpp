@@ -276,7 +276,7 @@ TEST_CASE("Pathfinder: what is written is read again, whatever the threads and i
   fs::remove(one / "metadata.unfinished/0.npy");
   fs::remove(one / "imgs/0/sample_18.png");
   fs::resize_file(one / "imgs/0/sample_17.png", 40);
-  CHECK(error_of(folder.path, [&] { find_pathfinder(one, 32); }).starts_with("Pathfinder: no folder with pictures"));
+  CHECK(error_of(folder.path, [&] { find_pathfinder(one, 32); }).ends_with("found none of them"));
   CHECK(error_of(folder.path, [&] { list_pathfinder(one); }).starts_with("pathfinder32/curv_contour_length_14/metadata: expected the folder"));
   write_pathfinder(one, 32, 5, count, 2);
   CHECK(files_of(one) == files);
@@ -339,9 +339,10 @@ TEST_CASE("Pathfinder: the folder is found from every level, the inner of two ne
   CHECK(find_pathfinder(folder.path, 128) == inner);
   CHECK(find_pathfinder(folder.path / "lra_release", 128) == inner);
   CHECK(error_of(folder.path, [&] { find_pathfinder(folder.path / "x", 64); }) ==
-        "Pathfinder: no folder with pictures of 64 x 64 pixels and their metadata in x, x/curv_contour_length_14, "
-        "x/lra_release/lra_release/pathfinder64/curv_contour_length_14, x/lra_release/pathfinder64/curv_contour_length_14, "
-        "x/pathfinder64/curv_contour_length_14");
+        "x: there is no such folder");
+  CHECK(error_of(folder.path, [&] { find_pathfinder(folder.path, 64); }).ends_with("expected pathfinder64/curv_contour_length_14/metadata in it or in a folder below, found none of them"));
+  fs::create_directories(folder.path / "pathfinder32/curv_baseline/metadata");
+  CHECK(error_of(folder.path, [&] { find_pathfinder(folder.path / "pathfinder32/curv_baseline", 32); }).ends_with("the task has the release's hard pictures, these are easier ones"));
 }
 
 TEST_CASE("Pathfinder: malformed metadata and pictures are errors in one sentence", "[pathfinder]") {

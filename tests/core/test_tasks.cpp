@@ -237,10 +237,40 @@ TEST_CASE("Data that are there are used, others refused", "[tasks]") {
     return text.task->prepare({.data_dir = text.folder.path.string(), .from = from.string(), .threads = 1, .generator = generator}).at("prepared").get<std::string>();
   };
   CHECK(again(fixtures / "imdb") == "already there");
-  CHECK(error_of([&] { again(fixtures / "imdb/aclImdb"); }).find("the data there were made otherwise") != std::string::npos);
+  // The same content, wherever it lies and however it is packed.
+  CHECK(again(fixtures / "imdb/aclImdb") == "already there");
   const TestFolder elsewhere("elsewhere");
-  fs::copy(fixtures / "imdb", elsewhere.path / "imdb", fs::copy_options::recursive);
-  CHECK(error_of([&] { again(elsewhere.path / "imdb"); }).find("the data there were made otherwise") != std::string::npos);
+  const fs::path copy = elsewhere.path / "deep/er";
+  fs::create_directories(copy.parent_path());
+  fs::copy(fixtures / "imdb", copy, fs::copy_options::recursive);
+  CHECK(again(elsewhere.path) == "already there");
+  const auto tar = [&](const char* name) {
+    REQUIRE(std::system(("tar -czf " + (elsewhere.path / name).string() + " -C " + copy.string() + " aclImdb").c_str()) == 0);
+    return elsewhere.path / name;
+  };
+  const fs::path archive = tar("x.tar.gz");
+  CHECK(again(archive) == "already there");
+  // Other content: one byte, one file more, one under another name; in an archive too.
+  const std::string other = "the data there were made of other files";
+  const auto refused = [&](const fs::path& from) { return error_of([&] { again(from); }).find(other) != std::string::npos; };
+  const fs::path review = copy / "aclImdb/train/pos/0_9.txt";
+  const std::string content = read_file(review);
+  write_file_atomically(review, "X" + content.substr(1));
+  CHECK(refused(elsewhere.path));
+  CHECK(refused(tar("y.tar.gz")));
+  write_file_atomically(review, content);
+  CHECK(again(elsewhere.path) == "already there");
+  write_file_atomically(copy / "aclImdb/train/pos/77_9.txt", "more");
+  CHECK(refused(elsewhere.path));
+  fs::rename(copy / "aclImdb/train/pos/77_9.txt", copy / "aclImdb/train/pos/notes.md");  // no review: said, not read
+  CHECK(again(elsewhere.path) == "already there");
+  fs::rename(review, copy / "aclImdb/train/pos/1_9.txt");
+  CHECK(refused(elsewhere.path));
+  // What older versions wrote: the place of the source, and names that count from there.
+  Json old = read_json(text.folder.path / "text/manifest.json");
+  old["request"] = {{"from", "/somewhere/else"}, {"version", old["request"]["version"]}};
+  write_json(text.folder.path / "text/manifest.json", old);
+  CHECK(again(fixtures / "imdb") == "already there");
   CHECK(error_of([&] { again(fixtures / "imdb", {{"seed", 1}}); }) == "--seed has no effect on official files of the task 'text'");
   CHECK(error_of([&] { again(""); }).find("expected --from FOLDER or --from ARCHIVE") != std::string::npos);
   CHECK(error_of([&] { again(fixtures / "nowhere"); }).find("there is no such folder or archive") != std::string::npos);
@@ -254,6 +284,12 @@ TEST_CASE("Data that are there are used, others refused", "[tasks]") {
   flipped[20] = static_cast<char>(flipped[20] + 1);
   write_file_atomically(file, flipped);
   CHECK(error_of([&] { text.task->verify(text.folder.path); }).find("its SHA-256 is") != std::string::npos);
+  // Found where the data are used as well: as a split, as a file, through a link.
+  CHECK(error_of([&] { text.task->open(Split::train, config); }).find("its SHA-256 is") != std::string::npos);
+  CHECK(error_of([&] { text.task->data_info(config); }).find("its SHA-256 is") != std::string::npos);
+  CHECK(error_of([&] { text.task->open_file(file, config); }).find("its SHA-256 is") != std::string::npos);
+  fs::create_symlink(file, elsewhere.path / "linked");
+  CHECK(error_of([&] { text.task->open_file(elsewhere.path / "linked", config); }).find("its SHA-256 is") != std::string::npos);
   write_file_atomically(file, good.substr(0, good.size() - 1));
   CHECK(error_of([&] { text.task->open(Split::train, config); }).find("bytes, the manifest says") != std::string::npos);
   fs::remove(file);
@@ -261,11 +297,41 @@ TEST_CASE("Data that are there are used, others refused", "[tasks]") {
   CHECK(read_file(file) == good);
   CHECK(error_of([&] { task_registry().at("image").make()->open(Split::train, config); }).find("the data of the task 'image' are not there") != std::string::npos);
 
-  // The same text in train and in test is counted.
+  // A file that is named is read whole, whatever the run's limit.
+  TaskConfig one = config;
+  one.limit = 1;
+  CHECK(text.task->open(Split::train, one)->size() == 1);
+  CHECK(text.task->open_file(file, one)->size() == 6);
+
+  // The same text in train and in test is a fault.
   const TestFolder twice("twice");
   for (const char* part : {"train/neg", "train/pos", "test/neg", "test/pos"}) write_file_atomically(twice.path / part / "0_1.txt", part == std::string("test/pos") ? "train/neg" : part);
   const Prepared leaking("text", twice.path);
-  CHECK(leaking.task->verify(leaking.folder.path).at("examples_twice") == Json({{"train and test", 1}}));
+  CHECK(error_of([&] { leaking.task->verify(leaking.folder.path); }).find("the same example is in two splits: example ") != std::string::npos);
+  write_file_atomically(twice.path / "test/pos/0_1.txt", "test/neg");  // in one split: counted
+  const Prepared counted("text", twice.path);
+  CHECK(counted.task->verify(counted.folder.path).at("examples_twice") == Json({{"test", 1}}));
+}
+
+TEST_CASE("What is not the complete official data says so, however old its manifest", "[tasks]") {
+  const Prepared text("text", fixtures / "imdb");
+  const std::string difference = "train has 6 examples, the official task has 25,000; test has 4 examples, the official task has 25,000";
+  CHECK(text.manifest.at("incomplete") == difference);
+  CHECK(text.manifest.at("source").contains("left_out") == false);
+  CHECK(text.task->verify(text.folder.path).at("incomplete") == difference);
+  Json manifest = read_json(text.folder.path / "text/manifest.json");
+  manifest.erase("incomplete");
+  write_json(text.folder.path / "text/manifest.json", manifest);
+  CHECK(text.task->data_info(config_of("text", text.folder.path, 1000)).at("incomplete") == difference);
+  CHECK(Prepared("image", fixtures / "cifar10").manifest.at("incomplete").get<std::string>().starts_with("train has 9 examples, the official task has 45,000"));
+  CHECK(Prepared("retrieval", fixtures / "aan").manifest.at("incomplete").get<std::string>().starts_with("train has 6 examples, the official task has 147,086"));
+  CHECK_FALSE(Prepared("text_standin", "", {{"train", 6}, {"valid", 2}, {"test", 2}}).manifest.contains("incomplete"));
+
+  const Json sizes = {{"train", 30}, {"valid", 9}, {"test", 2000}, {"min_length", 5}, {"max_length", 2000}};
+  const Prepared listops("listops", "", sizes);
+  const std::string generated = "generated so: train has 30 examples, the official task has 96,000; valid has 9 examples, the official task has 2,000; min_length is 5, the official task has 500";
+  CHECK(listops.manifest.at("incomplete") == generated);
+  CHECK(listops.task->data_info(config_of("listops", listops.folder.path, 2000)).at("incomplete") == generated);
 }
 
 TEST_CASE("ListOps: official files are checked and copied; brackets can be dropped", "[tasks][listops]") {
@@ -289,7 +355,24 @@ TEST_CASE("ListOps: official files are checked and copied; brackets can be dropp
   CHECK(listops.task->verify(listops.folder.path).at("examples").at("train") == 2);
   CHECK(error_of([&] { config_of("listops", listops.folder.path, 10, {{"bracket", "drop"}}); }).find("/task_options/bracket: unknown key") != std::string::npos);
 
-  // Parentheses, which the reader has no use for.
+  CHECK(listops.manifest.at("incomplete").get<std::string>().starts_with("train has 2 examples, the official task has 96,000"));
+  CHECK(listops.task->prepare({.data_dir = listops.folder.path.string(), .from = inner.string(), .threads = 1, .generator = Json::object()}).at("prepared") == "already there");
+  CHECK(listops.task->open(Split::train, config_of("listops", listops.folder.path, 5))->cut_share() == 0.5);
+  CHECK(listops.task->open(Split::train, config_of("listops", listops.folder.path, 5, {{"brackets", "drop"}}))->cut_share() == 0);
+
+  // A flip is found where the data are used, also one that leaves the value as it is.
+  const fs::path train_file = listops.folder.path / "listops/basic_train.tsv";
+  std::string flipped = text;
+  flipped[flipped.find('4')] = '5';
+  write_file_atomically(train_file, flipped);
+  CHECK(error_of([&] { listops.task->open(Split::train, config); }).find("its SHA-256 is") != std::string::npos);
+  CHECK(error_of([&] { listops.task->open_file(train_file, config); }).find("its SHA-256 is") != std::string::npos);
+  write_file_atomically(train_file, text);
+  TaskConfig one = config;
+  one.limit = 1;
+  CHECK(listops.task->open_file(train_file, one)->size() == 2);
+
+  // Parentheses, which the encoder never sees.
   const auto verify_error = [&](const std::string& source) {
     write_file_atomically(listops.folder.path / "listops/basic_val.tsv", "Source\tTarget\n3\t3\n" + source + "\t7\n");
     return error_of([&] { listops.task->verify(listops.folder.path); });
