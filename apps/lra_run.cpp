@@ -12,6 +12,7 @@
 #include "core/program.h"
 #include "core/suggest.h"
 #include "train/memory.h"
+#include "train/run_status.h"
 #include "train/stop_signals.h"
 #include "train/threads.h"
 
@@ -127,8 +128,8 @@ int run(int argc, char** argv) {
   if (data_status->parsed()) return lra::data_status_command(show_arguments.data_dir);
   if (show->parsed()) return lra::show_command(show_arguments);
   if (bench->parsed()) return lra::bench_command(bench_arguments);
-  if (eval->parsed()) return lra::eval_command(eval_arguments);
-  if (atlas->parsed()) return lra::atlas_command(atlas_arguments);
+  if (eval->parsed()) return lra::within_memory([&] { return lra::eval_command(eval_arguments); });
+  if (atlas->parsed()) return lra::within_memory([&] { return lra::atlas_command(atlas_arguments); });
   if (doctor->parsed()) return lra::doctor_command();
   if (schema->parsed()) return lra::schema_command();
   if (run_arguments.config.empty() && !run_arguments.overrides.empty()) {
@@ -136,7 +137,7 @@ int run(int argc, char** argv) {
                      lra::suggestion(run_arguments.overrides[0], {"ls", "data", "bench", "eval", "atlas", "doctor", "schema", "--config FILE"}));
   }
   if (run_arguments.config.empty()) throw lra::Error("nothing to do: expected --config FILE or a command", "lra-run --help shows the commands");
-  return lra::run_command(run_arguments);
+  return lra::within_memory([&] { return lra::run_command(run_arguments); });
 }
 
 // LibTorch takes some tenths of a second to load; a stop signal that comes then is not lost on a run.

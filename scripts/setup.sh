@@ -123,8 +123,14 @@ logged cmake.log cmake --preset release || {
   grep -A 8 'CMake Error' build/logs/cmake.log >&2 || true
   fail "CMake could not configure build/release; see build/logs/cmake.log"
 }
-# A file that includes LibTorch takes 1.5 GB to compile.
-jobs=$(($(awk '/MemAvailable/ {print int($2 / 1572864)}' /proc/meminfo)))
+# A file that includes LibTorch takes 1.5 GB to compile. A container may have less memory than its machine.
+memory=$(awk '/MemAvailable/ {print $2}' /proc/meminfo)
+for file in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do
+  limit=$(cat "$file" 2>/dev/null) || continue
+  case $limit in *[!0-9]* | "") continue ;; esac
+  [ $((limit / 1024)) -ge "$memory" ] || memory=$((limit / 1024))
+done
+jobs=$((memory / 1572864))
 [ "$jobs" -lt "$(nproc)" ] || jobs=$(nproc)
 [ "$jobs" -ge 1 ] || jobs=1
 say "building with $jobs jobs (the first time ten minutes and more on 2 cores)"

@@ -8,9 +8,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
+#include "cli/meta_device.h"
 #include "core/config_files.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -139,7 +141,28 @@ Json resolved(const std::string& name, const Json& config, const Json& picture, 
 
 MixerCost cost_at(const std::string& name, const Json& options, std::int64_t n) {
   const MixerSpec spec{.d_model = cost_width, .d_qkv = cost_width, .num_heads = cost_heads, .max_length = n};
+  const MetaDevice no_memory;
   return mixer_registry().at(name).make(spec, options)->cost(n);
+}
+
+// Refuses options with which a mixer of a few tokens, in float64, is larger than a picture is worth.
+void refuse_large(const std::string& name, const MixerSpec& spec, const Json& options) {
+  constexpr double gibibyte = 1 << 30;
+  double bytes = std::numeric_limits<double>::infinity();
+  try {
+    const MetaDevice no_memory;
+    const auto mixer = mixer_registry().at(name).make(spec, options);
+    const MixerCost cost = mixer->cost(spec.max_length);
+    bytes = 8 * (cost.saved_values + cost.transient_values);
+    for (const auto& tensors : {mixer->parameters(), mixer->buffers()}) {
+      for (const at::Tensor& tensor : tensors) bytes += 8 * static_cast<double>(tensor.numel());
+    }
+  } catch (const c10::Error& error) {  // sizes beyond 64 bits
+    if (std::string(error.what_without_backtrace()).find("overflow") == std::string::npos) throw;
+  }
+  if (bytes <= gibibyte / 4) return;
+  throw Error(fmt::format("{} would take {:.3g} GiB with these options, and the atlas draws mixers of at most a quarter: {}", name, bytes / gibibyte, options.dump()),
+              "make them smaller");
 }
 
 /// FLOPs by length, remembered.
@@ -189,13 +212,17 @@ Json cost_json(const std::string& name, const Json& options) {
 
 at::Tensor read_input(const std::string& file, std::int64_t n) {
   const Json json = read_json(file);
-  const std::string expected = fmt::format("{}: expected a list of {} rows of {} numbers", file, n, width);
-  if (!json.is_array() || json.size() != static_cast<std::size_t>(n)) throw Error(expected, "--n says how many rows");
+  const auto refuse = [&](const std::string& place, const std::string& found, const char* hint = "") {
+    throw Error(fmt::format("{}: expected a list of {} rows of {} numbers, found {}{}", file, n, width, place, found), hint);
+  };
+  const auto kind_of = [](const Json& found) { return found.is_array() ? fmt::format("a list of {}", found.size()) : fmt::format("no list ({})", found.type_name()); };
+  if (!json.is_array() || json.size() != static_cast<std::size_t>(n)) refuse("", kind_of(json), "--n says how many rows");
   std::vector<double> values;
-  for (const Json& row : json) {
-    if (!row.is_array() || row.size() != static_cast<std::size_t>(width)) throw Error(expected);
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const Json& row = json[i];
+    if (!row.is_array() || row.size() != static_cast<std::size_t>(width)) refuse(fmt::format("in row {} ", i + 1), kind_of(row));
     for (const Json& value : row) {
-      if (!value.is_number()) throw Error(expected);
+      if (!value.is_number()) refuse(fmt::format("in row {} ", i + 1), fmt::format("no number ({})", value.type_name()));
       values.push_back(value.get<double>());
     }
   }
@@ -261,10 +288,14 @@ Json atlas_entry(const std::string& name, std::int64_t n, std::int64_t seed, con
   const Json options = resolved(name, config, variant.is_null() ? config.value("atlas", Json::object()) : variant.at("options"), overrides);
   const MixerSpec spec = picture_spec(n, static_cast<std::uint64_t>(seed));
   try {
+    refuse_large(name, spec, options);
     MixerSpec first = spec;
     first.seed = mixed_seed(spec.seed, 0);
     const auto mixer = make_atlas_mixer(name, first, options);
     const MixingMatrix mixing = mixing_matrix(*mixer, first, x);
+    if (!mixing.matrices.isfinite().all().item<bool>()) {
+      throw Error(fmt::format("{}: not all numbers of its matrix are finite", name), "make the numbers of --input, or the options, smaller");
+    }
     const Reach layers = reach(name, spec, options, n);
     Json maps = Json::array();
     for (std::size_t i = 0; i < mixing.labels.size(); ++i) maps.push_back({{"label", mixing.labels[i]}, {"rows", rows(mixing.matrices[static_cast<std::int64_t>(i)])}});

@@ -226,7 +226,9 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool sui
     return record.status == "ok" ? exit_ok : exit_not_all_ok;
   } catch (const std::exception& error) {
     // In a suite even a mistake of the user's becomes a record, so that the report shows what is missing.
-    if (suite_child && held.in_place()) write_failure(config, folder, "failed", error.what(), seconds());
+    // LibTorch's messages go on with where in its code they come from.
+    const std::string message = error.what();
+    if (suite_child && held.in_place()) write_failure(config, folder, "failed", message.substr(0, message.find('\n')), seconds());
     throw;
   }
 }

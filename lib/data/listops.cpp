@@ -6,10 +6,10 @@
 #include <atomic>
 #include <future>
 #include <numeric>
-#include <thread>
 #include <unordered_set>
 
 #include "core/error.h"
+#include "core/host_info.h"
 #include "data/random.h"
 
 namespace lra {
@@ -205,7 +205,7 @@ void ListopsGenerator::describe(FieldVisitor& fields) {
 
 ListopsSample generate_listops(const ListopsGenerator& options, std::int64_t thread_count) {
   check_options(options, thread_count);
-  const unsigned threads = thread_count > 0 ? static_cast<unsigned>(thread_count) : std::max(1u, std::thread::hardware_concurrency());
+  const unsigned threads = thread_count > 0 ? static_cast<unsigned>(thread_count) : static_cast<unsigned>(usable_cores());
   const auto wanted = static_cast<std::size_t>(options.train + options.valid + options.test);
   // In tokens drawn. Official options need about 2,500 for a tree; far beyond that, the options are taken for a mistake.
   constexpr std::int64_t patience = 100'000'000, patience_per_tree = 2'500'000;

@@ -8,10 +8,10 @@
 #include <numeric>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "core/error.h"
+#include "core/host_info.h"
 #include "core/text.h"
 #include "data/find_folder.h"
 #include "data/source.h"
@@ -111,7 +111,7 @@ std::vector<PathfinderEntry> list_pathfinder(const fs::path& folder) {
 
 std::size_t read_pathfinder(const std::vector<PathfinderEntry>& entries, int size, unsigned threads, const PathfinderSink& sink) {
   constexpr std::size_t pictures_at_a_time = 1024;
-  if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
+  if (threads == 0) threads = static_cast<unsigned>(usable_cores());
   std::size_t empty = 0;
   for (std::size_t first = 0; first < entries.size(); first += pictures_at_a_time) {
     std::vector<std::vector<std::uint8_t>> pictures(std::min(pictures_at_a_time, entries.size() - first));

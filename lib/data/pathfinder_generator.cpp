@@ -13,9 +13,9 @@
 #include <fstream>
 #include <future>
 #include <string>
-#include <thread>
 
 #include "core/error.h"
+#include "core/host_info.h"
 #include "core/json_file.h"
 #include "data/png.h"
 #include "data/random.h"
@@ -550,7 +550,8 @@ void write_pathfinder(const fs::path& folder, int size, std::uint64_t seed, std:
     }
   };
   std::vector<std::future<void>> workers;
-  for (unsigned t = 0; t < (threads > 0 ? threads : std::max(1u, std::thread::hardware_concurrency())); ++t) {
+  if (threads == 0) threads = static_cast<unsigned>(usable_cores());
+  for (unsigned t = 0; t < threads; ++t) {
     workers.push_back(std::async(std::launch::async, work));
   }
   for (auto& worker : workers) worker.get();

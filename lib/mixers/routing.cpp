@@ -129,11 +129,11 @@ class Routing : public AttentionMixer {
     return cost;
   }
 
-  // Products with the centroids; outputs of the clusters beside those of the window.
+  // Products with the centroids forward; backward the gradients of the clusters beside those of the window.
   MixerCost kernel_memory(std::int64_t n) const override {
     const double window = static_cast<double>(std::min(options_.window, n)), clusters = static_cast<double>(options_.clusters);
-    const double taken = clusters * window * static_cast<double>(spec_.d_qkv);
-    return {.saved_values = taken, .transient_values = 2 * taken + 2 * clusters * static_cast<double>(n) * static_cast<double>(spec_.num_heads)};
+    const auto tokens = static_cast<double>(n), heads = static_cast<double>(spec_.num_heads);
+    return {.saved_values = 4 * clusters * window * heads, .transient_values = tokens * std::max(2 * static_cast<double>(spec_.d_qkv), 2 * clusters * heads)};
   }
 
   const RoutingOptions options_;

@@ -28,7 +28,8 @@ class SoftmaxAttention : public AttentionMixer {
     const double copies = spec_.attention_dropout > 0 ? 3 : 1;  // weights; with dropout also its noise and the product
     return {.flops = 4 * tokens * tokens * static_cast<double>(spec_.d_qkv),
             .saved_values = copies * tokens * tokens * static_cast<double>(spec_.num_heads) + tokens * static_cast<double>(spec_.d_qkv),
-            .transient_values = 2 * tokens * tokens * static_cast<double>(spec_.num_heads)};  // gradients of the weights and of the logits
+            // Gradients of the weights and of the logits; what was dropped is gone when these are made.
+            .transient_values = (copies > 1 ? 1 : 2) * tokens * tokens * static_cast<double>(spec_.num_heads)};
   }
 };
 

@@ -121,7 +121,7 @@ class Synthesizer : public AttentionMixer {
     const auto heads = static_cast<double>(spec_.num_heads);
     const double copies = spec_.attention_dropout > 0 ? 3 : 1;  // weights; with dropout also its noise and the product
     MixerCost cost{.flops = 2 * tokens * tokens * width, .saved_values = copies * tokens * tokens * heads + tokens * width,
-                   .transient_values = 2 * tokens * tokens * heads};
+                   .transient_values = (copies > 1 ? 1 : 2) * tokens * tokens * heads};
     if (options_.mixture) cost.flops += 2 * tokens * tokens * width;
     if (left_.defined()) cost.flops += 2 * tokens * tokens * static_cast<double>(options_.rank) * heads;
     if (hidden_) {

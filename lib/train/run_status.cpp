@@ -66,6 +66,17 @@ void run_with_status(const RunConfig& config, RunRecord& record, const std::func
   record.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+int within_memory(const std::function<int()>& work) {
+  constexpr const char* help = "make batch_size, eval_batch_size, seq_len or the model smaller";
+  try {
+    return work();
+  } catch (const c10::OutOfMemoryError& error) {
+    throw Error("memory ended: " + first_line(error.what_without_backtrace()), help);
+  } catch (const std::bad_alloc&) {
+    throw Error("memory ended: the system has none left", help);
+  }
+}
+
 void end_if_asked(const TrainConfig& config, double seconds) {
   if (stop_requested()) throw Ended{"interrupted", stop_reason() + "; run it again to go on"};
   if (config.time_limit_minutes > 0 && seconds > 60 * config.time_limit_minutes) {

@@ -25,6 +25,9 @@ void run_with_status(const RunConfig& config, RunRecord& record, const std::func
 /// Bytes that tensors and what is kept for their reuse may take: `memory_limit_gb`, or what the machine allows where that is less or none is given.
 std::int64_t memory_limit_bytes(const TrainConfig& config);
 
+/// Calls `work` and returns what it returns. Memory that ends, outside of a run with a record, is an Error.
+int within_memory(const std::function<int()>& work);
+
 /// Throws Ended when a stop was asked for (interrupted), or `seconds` are above the time limit (timeout).
 void end_if_asked(const TrainConfig& config, double seconds);
 
