@@ -56,7 +56,7 @@ TEST_CASE("the allocator counts what live tensors asked for, to the byte", "[tra
 
 TEST_CASE("the allocator refuses above its limit and goes on below it", "[train][memory]") {
   memory::install();
-  const auto before = memory::current_bytes();
+  const auto before = memory::current_bytes(), limit = memory::limit();
   memory::set_limit(before + 1000000);
   CHECK_NOTHROW(at::empty({1000000}, at::kByte));
   bool refused = false;
@@ -73,6 +73,7 @@ TEST_CASE("the allocator refuses above its limit and goes on below it", "[train]
   // More than any address space: the system's own refusal.
   CHECK_THROWS_AS(at::empty({std::int64_t{1} << 47}, at::kByte), c10::OutOfMemoryError);
   CHECK(memory::current_bytes() == before);
+  memory::set_limit(limit);
 }
 
 TEST_CASE("the allocator uses freed blocks again, also for somewhat smaller tensors, and gives them back on demand", "[train][memory]") {

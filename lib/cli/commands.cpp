@@ -137,7 +137,8 @@ ExitCode bench_command(const BenchArguments& arguments) {
   if (batches.empty() && !own_lengths) batches = {paper || !on_cpu ? 32 : 1};
   auto lengths = arguments.lengths;
   if (lengths.empty() && !own_lengths) lengths = {1024, 2048, 3072, 4096};
-  const double limit_gb = arguments.memory_limit_gb > 0 ? arguments.memory_limit_gb : 0.75 * static_cast<double>(usable_machine().memory_bytes) / double(1 << 30);
+  const double limit_gb = arguments.memory_limit_gb > 0 ? arguments.memory_limit_gb
+                                                        : 0.75 * host_info()["memory_bytes"].get<double>() / double(1 << 30);
 
   Runs resolved;
   for (const auto& mixer : arguments.mixers.empty() ? mixer_registry().names() : arguments.mixers) {

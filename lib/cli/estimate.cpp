@@ -75,7 +75,8 @@ ModelSize size_of(const TaskConfig& task, ModelConfig config, std::int64_t lengt
   extend(size.buffer_bytes, few.buffer_bytes);
   extend(size.cost.flops, few.cost.flops);
   extend(size.cost.saved_values, few.cost.saved_values);
-  extend(size.cost.peak_values, few.cost.peak_values);
+  extend(size.cost.mixer_values, few.cost.mixer_values);
+  extend(size.cost.feed_forward_values, few.cost.feed_forward_values);
   return size;
 }
 
@@ -135,7 +136,7 @@ Estimate estimate(const RunConfig& config, const ExampleSizes& examples) {
   result.flops_per_step = (config.model.checkpoint_layers ? 4 : 3) * sequences * model.cost.flops;
   // Weights and Adam's two moments, and gradients. These come one after another: only at the end, when little is kept for them, are all of them there.
   const double state = 3 * model.parameters, gradients = at_once < batch ? model.parameters : 0;
-  const double peak = state + gradients + pair * at_once * model.cost.peak_values + model.cost.batch_values;
+  const double peak = state + gradients + std::max(pair * at_once * model.cost.mixer_values, pair * at_once * model.cost.feed_forward_values + model.cost.batch_values);
   const double last = state + model.parameters + pair * at_once * model.cost.last_values;
   result.bytes = 4 * std::max(peak, last) + model.buffer_bytes;
   const double evaluation = config.kind == "bench" ? 0 : 4 * (state + pair * evaluated * model.cost.forward_values) + model.buffer_bytes;
@@ -152,8 +153,9 @@ std::string too_large(const RunConfig& config, const Estimate& estimate) {
   const double allowed = static_cast<double>(memory_limit_bytes(config.train));
   const bool asked = config.train.memory_limit_gb > 0 && allowed >= config.train.memory_limit_gb * gibibyte * 0.99;
   if (estimate.process_bytes <= margin * allowed) return "";
-  const std::string needed = std::isfinite(estimate.process_bytes) ? fmt::format("an estimated {:.3g} GiB", estimate.process_bytes / gibibyte) : "more than can be counted";
-  return fmt::format("not begun: it would take {} of memory, and {} {:.3g} GiB; make batch_size, seq_len, the model or the mixer's options smaller, or set "
+  const std::string needed =
+      std::isfinite(estimate.process_bytes) ? fmt::format("an estimated {:.3g} GiB of memory", estimate.process_bytes / gibibyte) : "more memory than can be counted";
+  return fmt::format("not begun: it would take {}, and {} {:.3g} GiB; make batch_size, seq_len, the model or the mixer's options smaller, or set "
                      "micro_batch_size or checkpoint_layers",
                      needed, asked ? "memory_limit_gb allows" : "this process may use", allowed / gibibyte);
 }

@@ -1,3 +1,5 @@
+#include <ATen/Parallel.h>
+
 #include <cmath>
 
 #include "mixers/mixer.h"
@@ -21,7 +23,7 @@ class FourierMixer : public Mixer {
   MixerCost cost(std::int64_t) const override {
     const auto values = static_cast<double>(spec_.max_length) * static_cast<double>(spec_.d_model);
     return {.flops = 2.5 * values * std::log2(values), .saved_values = 0,
-            .transient_values = 2 * values};
+            .transient_values = 2 * values + at::get_num_threads() * static_cast<double>(ops::fourier_scratch(spec_.max_length))};
   }
 
  private:

@@ -259,7 +259,8 @@ class Reformer : public AttentionMixer {
   MixerCost kernel_memory(std::int64_t n) const override {
     const auto columns = static_cast<double>(hash_columns(n)), tokens = static_cast<double>(n) * static_cast<double>(spec_.num_heads);
     const double rounds = columns > 0 ? static_cast<double>(options_.rounds) : 1.0;
-    return {.saved_values = 4 * rounds * tokens, .transient_values = rounds * tokens * columns};
+    const double others = 5 * static_cast<double>(n) * static_cast<double>(spec_.d_qkv);  // outputs and gradients, which come later
+    return {.saved_values = 4 * rounds * tokens, .transient_values = std::max(rounds * tokens * columns - others, 0.0)};
   }
 
   const ReformerOptions options_;

@@ -133,7 +133,7 @@ class Routing : public AttentionMixer {
   MixerCost kernel_memory(std::int64_t n) const override {
     const double window = static_cast<double>(std::min(options_.window, n)), clusters = static_cast<double>(options_.clusters);
     const auto tokens = static_cast<double>(n), heads = static_cast<double>(spec_.num_heads);
-    return {.saved_values = 4 * clusters * window * heads, .transient_values = tokens * std::max(2 * static_cast<double>(spec_.d_qkv), 2 * clusters * heads)};
+    return {.saved_values = 4 * clusters * window * heads, .transient_values = tokens * std::max(2 * static_cast<double>(spec_.d_qkv), 2 * clusters * heads - 6 * static_cast<double>(spec_.d_qkv))};
   }
 
   const RoutingOptions options_;

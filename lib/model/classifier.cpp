@@ -139,7 +139,8 @@ ModelCost Classifier::cost(std::int64_t n) const {
     // Gradients of a sum, of its norm, and of the two branches' sum and branch; while the mixer's are made, that of the sum beside it.
     const double in_feed_forward = here + rows * ((last ? 2 : 3) + noise) * d_model + (by_blocks ? 0 : 2 * rows * d_ff);
     const double in_mixer = here - feed_forward + values + mixing.transient_values;
-    total.peak_values = std::max({total.peak_values, in_feed_forward, in_mixer});
+    total.feed_forward_values = std::max(total.feed_forward_values, in_feed_forward);
+    total.mixer_values = std::max(total.mixer_values, in_mixer);
     if (mixer == mixers().front()) total.last_values = in_mixer;
     forward = std::max(forward, 3 * values + mixing.saved_values + mixing.transient_values / 2 + rows * 2 * d_ff);
   }

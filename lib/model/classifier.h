@@ -18,7 +18,9 @@ class Encoder;
 struct ModelCost {
   double flops = 0;         ///< of the forward pass: matrix multiplications, 2 per multiply-add
   double saved_values = 0;  ///< numbers kept for the backward pass
-  double peak_values = 0;   ///< the most numbers at one time, but for weights and their gradients
+  // The most numbers at one time, but for weights and their gradients:
+  double mixer_values = 0;         ///< in the last mixer
+  double feed_forward_values = 0;  ///< in the last feed-forward layer; `batch_values` come on top
   double last_values = 0;   ///< the most while the first layer's gradients are made, the last to come: all weights have theirs then
   double forward_values = 0;  ///< the most in a forward pass of which nothing is kept
   double batch_values = 0;  ///< scratch, once for a batch of any size

@@ -157,6 +157,8 @@ struct FourierMix : torch::autograd::Function<FourierMix> {
 
 }  // namespace
 
+std::int64_t fourier_scratch(std::int64_t length) { return cpu::fourier_scratch(length == 1 || !radices_of(length).empty() ? length : 2 * length + 128); }
+
 at::Tensor fourier_mix(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t length, bool fused) {
   return FourierMix::apply(x, lengths.vec(), length, fused);
 }

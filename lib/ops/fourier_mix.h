@@ -9,4 +9,7 @@ namespace lra::ops {
 /// again. `fused`: on the CPU by kernels of our own, which make no other tensor; without, and on devices, by LibTorch's transforms.
 at::Tensor fourier_mix(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t length, bool fused);
 
+/// Numbers of scratch that each thread needs for it, with our kernels.
+std::int64_t fourier_scratch(std::int64_t length);
+
 }  // namespace lra::ops
