@@ -163,9 +163,9 @@ ExitCode bench_command(const BenchArguments& arguments) {
   for (const auto& run : runs) widest = std::max(widest, run.variant.size());
   fmt::print("{:<{}} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", "mixer", widest, "length", "batch", "steps/s", "examples/s", "spread %", "peak MB", "loading x", "status");
   for (const auto& run : runs) {
-    const fs::path file = run_folder(arguments.out, run) / "result.json";
-    if (!fs::exists(file)) continue;
-    Json record = read_json(file);
+    const auto found = record_in(run_folder(arguments.out, run));
+    if (!found) continue;
+    Json record = *found;
     std::string steps = "-", examples = "-", spread = "-", peak = "-", loading = "-";
     if (record["speed"].contains("train_steps_per_second")) {
       const Json& speed = record["speed"]["train_steps_per_second"];

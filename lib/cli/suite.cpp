@@ -134,10 +134,8 @@ std::string summary(const Json& record) {
 void warn_of_disturbed(const std::vector<const RunConfig*>& runs, const fs::path& out) {
   std::size_t benches = 0, trainings = 0;
   for (const RunConfig* run : runs) {
-    const fs::path file = run_folder(out, *run) / "result.json";
-    if (!fs::exists(file)) continue;
-    const Json record = read_json(file);
-    if (record.contains("speed") && record["speed"].contains("disturbed")) ++(run->kind == "bench" ? benches : trainings);
+    const auto record = record_in(run_folder(out, *run));
+    if (record && record->contains("speed") && (*record)["speed"].contains("disturbed")) ++(run->kind == "bench" ? benches : trainings);
   }
   if (benches > 0) log().warn("the speeds of {} of the measured cells are not to be trusted: {}", benches, disturbance_remedy);
   if (trainings > 0) log().info("{} runs were disturbed while they trained, by other programs or by other runs of the suite: their scores hold, their speeds do not", trainings);
@@ -145,17 +143,23 @@ void warn_of_disturbed(const std::vector<const RunConfig*>& runs, const fs::path
 
 }  // namespace
 
-std::string recorded_status(const RunConfig& config, const fs::path& folder) {
+std::optional<Json> record_in(const fs::path& folder) {
   const fs::path file = folder / "result.json";
   std::error_code code;
-  if (!fs::exists(file, code)) return "";
-  Json record;
+  if (!fs::exists(file, code)) return {};
   try {
-    record = read_json(file);
+    return read_json(file);
   } catch (const Error&) {
-    if (!fs::exists(file, code)) return "";  // another process took it away to write a new one
-    throw;
+    if (fs::exists(file, code)) throw;
+    return {};  // another process took it away to write a new one
   }
+}
+
+std::string recorded_status(const RunConfig& config, const fs::path& folder) {
+  const fs::path file = folder / "result.json";
+  const auto found = record_in(folder);
+  if (!found) return "";
+  const Json& record = *found;
   if (!record.is_object() || !record.contains("config") || !record["config"].is_object() || !record.contains("status") || !record["status"].is_string()) {
     throw Error(fmt::format("{}: is no record of a run", file.string()), "choose another --out, or delete that file");
   }

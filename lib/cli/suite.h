@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "core/config.h"
@@ -29,6 +30,9 @@ ExitCode run_in_folder(const RunConfig& config, const std::filesystem::path& fol
 /// Makes this process the child of the suite in the process `suite`: the kernel's first choice when memory runs out, and stopped when the
 /// suite dies. False if that has died already.
 bool is_suite_child(pid_t suite);
+
+/// The record in `folder`, if there is one.
+std::optional<Json> record_in(const std::filesystem::path& folder);
 
 /// What the record in `folder` says: "" if there is none, else its status. Throws Error if it is of a run with another configuration.
 std::string recorded_status(const RunConfig& config, const std::filesystem::path& folder);
