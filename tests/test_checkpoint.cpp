@@ -9,8 +9,11 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <string>
+#include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 
 #include "core/error.h"
 #include "core/json_file.h"
@@ -34,6 +37,20 @@ std::string with_header(const std::string& header, std::size_t data_bytes) {
   return bytes + header + std::string(data_bytes, '\1');
 }
 
+std::string ones(int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) text += ",1";
+  return text;
+}
+
+/// What comes behind the header.
+std::string values_of(const fs::path& file) {
+  const std::string bytes = lra::read_file(file);
+  std::uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), 8);
+  return bytes.substr(8 + header);
+}
+
 }  // namespace
 
 TEST_CASE("safetensors: what is written is read, for every type and shape, and the bytes do not depend on chance", "[train][checkpoint]") {
@@ -52,6 +69,7 @@ TEST_CASE("safetensors: what is written is read, for every type and shape, and t
   CHECK(lra::read_file(folder.path / "a") == lra::read_file(folder.path / "b"));
   const auto read = lra::read_safetensors(folder.path / "a");
   CHECK(read.metadata == content.metadata);
+  CHECK(read.checked);
   CHECK(lra::read_safetensors_metadata(folder.path / "a") == content.metadata);
   REQUIRE(read.tensors.size() == content.tensors.size());
   for (const auto& [name, tensor] : content.tensors) {
@@ -76,8 +94,10 @@ TEST_CASE("safetensors: a file of the reference implementation is read", "[train
   CHECK(content.tensors.at("half").equal(at::tensor({0.5, -1.5}).to(at::kBFloat16)));
   CHECK(content.tensors.at("on").equal(at::tensor({1, 0}).to(at::kBool)));
   const TemporaryFolder folder;
+  CHECK_FALSE(content.checked);
+  // The values behind the header are laid out in the same order.
   lra::write_safetensors(folder.path / "again", content);
-  CHECK(lra::read_file(folder.path / "again").size() == lra::read_file(file).size());
+  CHECK(values_of(folder.path / "again") == values_of(file));
 }
 
 TEST_CASE("safetensors: every truncation of a file is an error that names it", "[train][checkpoint]") {
@@ -117,6 +137,12 @@ TEST_CASE("safetensors: an unsound header is an error that says what is wrong", 
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8, "not JSON"},
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 9, "it should have"},
       {R"({"__metadata__":{"a":1}})", 0, "not a text"},
+      // No values, but strides that do not fit; dimensions that LibTorch does not have; names that would move a terminal's cursor.
+      {R"({"a":{"dtype":"F32","shape":[0,4611686018427387904,4],"data_offsets":[0,0]}})", 0, "do not agree with its shape"},
+      {R"({"a":{"dtype":"U8","shape":[1)" + ones(64) + R"(],"data_offsets":[0,1]}})", 1, "more than 64 dimensions"},
+      {R"({"\u001b[2J\n":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4, R"('\x1b[2J\n')"},
+      {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,18446744073709551616]}})", 4, "not two places"},
+      {"{\"\xff\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "not JSON"},
   }));
   CAPTURE(header);
   const TemporaryFolder folder;
@@ -127,4 +153,72 @@ TEST_CASE("safetensors: an unsound header is an error that says what is wrong", 
   std::memset(enormous.data(), 0xff, 8);
   lra::write_file_atomically(file, enormous);
   CHECK_THROWS_WITH(lra::read_safetensors(file), Catch::Matchers::ContainsSubstring("not the length of a header"));
+}
+
+TEST_CASE("safetensors: every single flipped bit of a file is noticed", "[train][checkpoint]") {
+  const TemporaryFolder folder;
+  lra::SafeTensors content;
+  content.metadata = {{"config", R"({"a":{"b":[1,"c"]}})"}, {"state", "{}"}};
+  content.tensors["weight"] = at::arange(3, at::kFloat);
+  content.tensors["on"] = at::tensor({1, 0}).to(at::kBool);
+  lra::write_safetensors(folder.path / "checked", content);
+  fs::copy_file(fs::path(LRA_SOURCE_DIR) / "tests/fixtures/reference.safetensors", folder.path / "unchecked");
+  const auto refused = [](const fs::path& file) {
+    const std::string whole = lra::read_file(file);
+    std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
+    const auto put = [&](std::size_t place, char byte) {
+      out.seekp(static_cast<std::streamoff>(place));
+      out.put(byte);
+      out.flush();
+    };
+    std::size_t count = 0;
+    for (std::size_t bit = 0; bit < 8 * whole.size(); ++bit) {
+      put(bit / 8, static_cast<char>(whole[bit / 8] ^ (1 << bit % 8)));
+      try {
+        lra::read_safetensors(file);
+      } catch (const lra::Error&) {
+        ++count;
+      }
+      put(bit / 8, whole[bit / 8]);
+    }
+    CHECK_NOTHROW(lra::read_safetensors(file));
+    return std::pair(count, 8 * whole.size());
+  };
+  const auto [noticed, all] = refused(folder.path / "checked");
+  CHECK(noticed == all);
+  // Without a checksum most of them are only seen where the header breaks, as an Error and nothing worse.
+  const auto [broken, total] = refused(folder.path / "unchecked");
+  CHECK(broken < total);
+}
+
+TEST_CASE("safetensors: a file of an older version is read without a check, one with half a checksum is not", "[train][checkpoint]") {
+  const TemporaryFolder folder;
+  const fs::path file = folder.path / "old";
+  const std::string tensor = R"("a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]})";
+  lra::write_file_atomically(file, with_header("{" + tensor + "}", 4));
+  CHECK_FALSE(lra::read_safetensors(file).checked);
+  for (const std::string& half : {R"("sha256":")" + std::string(64, '0') + "\"", std::string(R"("sha256_of":"this file with these 64 digits as zeros")")}) {
+    lra::write_file_atomically(file, with_header(R"({"__metadata__":{)" + half + "}," + tensor + "}", 4));
+    CHECK_THROWS_WITH(lra::read_safetensors(file), Catch::Matchers::ContainsSubstring("old: damaged"));
+    CHECK_THROWS_WITH(lra::read_safetensors_metadata(file), Catch::Matchers::ContainsSubstring("old: damaged"));
+  }
+}
+
+TEST_CASE("safetensors: a file can be refused before memory is taken for it, and a pipe is not waited for", "[train][checkpoint]") {
+  const TemporaryFolder folder;
+  const fs::path file = folder.path / "huge";
+  constexpr std::uintmax_t bytes = std::uintmax_t{1} << 40;
+  const std::string start = with_header(R"({"a":{"dtype":"U8","shape":[1099511627776],"data_offsets":[0,1099511627776]}})", 0);
+  lra::write_file_atomically(file, start);
+  std::error_code code;
+  fs::resize_file(file, start.size() + bytes, code);
+  if (!code) {
+    const auto refuse = [](const lra::SafeTensors& header) {
+      CHECK(header.tensors.at("a").numel() == static_cast<std::int64_t>(bytes));
+      throw lra::Error("refused");
+    };
+    CHECK_THROWS_WITH(lra::read_safetensors(file, refuse), "refused");
+  }
+  REQUIRE(::mkfifo((folder.path / "pipe").c_str(), 0600) == 0);
+  CHECK_THROWS_WITH(lra::read_safetensors(folder.path / "pipe"), Catch::Matchers::ContainsSubstring("found a device or a pipe"));
 }

@@ -196,6 +196,32 @@ TEST_CASE("a record with a relative data_dir is repeated from another folder, an
                             ContainsSubstring("batch_size is 300, but the train split has 200 examples: each step takes all of them"));
 }
 
+TEST_CASE("eval scores with the weights, the mixer and the data of the run, or says what differs", "[cli]") {
+  const fs::path out = workspace() / "eval_identity";
+  REQUIRE(lra_run("--config " + small_run("eval_identity").string() + " --out " + out.string() + " limit=20").code == 0);
+  const fs::path folder = out / "listops/small/linear/n64/seed0";
+  const std::string eval = "eval --checkpoint " + folder.string();
+  CHECK(Json::parse(lra_run(eval).out)["examples"] == 20);
+  // A file is scored from its first line to its last.
+  CHECK(Json::parse(lra_run(eval + " --data " + data_dir() + "/listops/basic_test.tsv").out)["examples"] == 50);
+  check_user_error(lra_run(eval + " mixer=none"), "which this model does not have");
+  check_user_error(lra_run(eval + " d_ff=32"), "this model's is");
+  const std::string other = (workspace() / "eval_identity_data").string();
+  REQUIRE(lra_run("data prepare listops --data-dir " + other + " --seed 1 --train 20 --valid 10 --test 10 --min-length 5 --max-length 60").code == 0);
+  check_user_error(lra_run(eval + " data_dir=" + other), "comes from a run on other data than those in " + other);
+  CHECK(Json::parse(lra_run(eval + " --data " + other + "/listops/basic_test.tsv").out)["examples"] == 10);
+  check_user_error(lra_run("--config " + small_run("eval_identity").string() + " --out " + out.string() + " limit=20 data_dir=" + other),
+                   "is the record of a run on other data");
+  // A longer run goes on from the record of a shorter one.
+  REQUIRE(lra_run("--config " + small_run("eval_identity").string() + " --out " + out.string() + " limit=20 train_steps=8").code == 0);
+  CHECK(lra::read_json(folder / "result.json")["metrics"]["steps_done"] == 8);
+  CHECK_THAT(lra::read_json(folder / "result.json")["notes"].dump(), ContainsSubstring("resumed at step 6"));
+  std::string weights = lra::read_file(folder / "model.safetensors");
+  weights[weights.size() - 5] ^= 4;
+  lra::write_file_atomically(folder / "model.safetensors", weights);
+  check_user_error(lra_run(eval), "model.safetensors: damaged");
+}
+
 TEST_CASE("a suite goes on past runs that fail, records why, and starts again where it stopped", "[cli]") {
   Json suite = Json::parse(lra::read_file(small_run("suite_base")));
   for (const char* key : {"task", "mixer", "seed"}) suite.erase(key);

@@ -38,7 +38,7 @@ ExitCode bench_command(const BenchArguments& arguments);
 /// `lra-run eval`: scores a file, or the test split, with the weights in a run's folder.
 struct EvalArguments {
   std::string checkpoint;   ///< a run's folder
-  std::string data;         ///< empty: the test split of the run's task
+  std::string data;         ///< all of this file; empty: the test split of the run's task, which must be the one it was trained beside
   std::string predictions;  ///< empty: none written
   std::vector<std::string> overrides;
 };

@@ -11,10 +11,24 @@
 #include "train/checkpoint.h"
 #include "train/device.h"
 #include "train/evaluator.h"
+#include "train/same_run.h"
 #include "train/threads.h"
 
 namespace lra {
 namespace fs = std::filesystem;
+namespace {
+
+/// Throws Error if the test split is not the one that belongs to the training.
+void check_test_split(const ModelFacts& facts, const TaskConfig& task, const fs::path& weights) {
+  Json tested = Json::object();
+  if (facts.hashes.contains("test")) tested["test"] = facts.hashes["test"];
+  if (const std::string found = data_difference(tested, hashes_in_data_dir(task)); !found.empty()) {
+    throw Error(fmt::format("{}: comes from a run on other data than those in {}: {}", weights.string(), task.data_dir, found),
+                "put back the data, or name the file to score with --data FILE");
+  }
+}
+
+}  // namespace
 
 ExitCode eval_command(const EvalArguments& arguments) {
   const fs::path folder = arguments.checkpoint;
@@ -22,13 +36,19 @@ ExitCode eval_command(const EvalArguments& arguments) {
   if (!fs::exists(weights)) {
     throw Error(fmt::format("{}: neither model.safetensors nor checkpoint.safetensors is there", folder.string()), "give the folder of a run, where its result.json lies");
   }
+  const ModelFacts facts = read_model_facts(weights);
   LayeredJson layers;
-  layers.merge(read_model_config(weights), weights.string());
+  layers.merge(facts.config, weights.string());
   layers.merge(parse_overrides(arguments.overrides), command_line_origin);
-  const RunConfig config = resolve(layers);
+  RunConfig config = resolve(layers);
   const at::Device device = select_device(config.train.device);
 
   const auto task = task_registry().at(config.task.task).make();
+  if (arguments.data.empty()) {
+    check_test_split(facts, config.task, weights);
+  } else {
+    config.task.limit = 0;
+  }
   const auto data = arguments.data.empty() ? task->open(Split::test, config.task) : task->open_file(arguments.data, config.task);
   const int threads = set_threads(chosen_threads(config, mean_sequence_length(*data, config.model)));
   Classifier model(config.task, config.model, static_cast<std::uint64_t>(config.train.seed));

@@ -32,6 +32,7 @@
 #include "train/device.h"
 #include "train/progress.h"
 #include "train/run_status.h"
+#include "train/same_run.h"
 #include "train/stop_signals.h"
 #include "train/trainer.h"
 
@@ -157,23 +158,27 @@ std::optional<Json> record_in(const fs::path& folder) {
 
 std::string recorded_status(const RunConfig& config, const fs::path& folder) {
   const fs::path file = folder / "result.json";
-  const auto found = record_in(folder);
-  if (!found) return "";
-  const Json& record = *found;
+  const auto existing = record_in(folder);
+  if (!existing) return "";
+  const Json& record = *existing;
   if (!record.is_object() || !record.contains("config") || !record["config"].is_object() || !record.contains("status") || !record["status"].is_string()) {
     throw Error(fmt::format("{}: is no record of a run", file.string()), "choose another --out, or delete that file");
   }
   const Json& recorded = record["config"];
-  const Json wanted = config.to_json();
-  for (const auto& [key, value] : wanted.items()) {
-    if (keys_without_effect().count(key) == 0 && recorded.contains(key) && recorded[key] != value) {
-      throw Error(fmt::format("{}: is the record of a run with {} = {}, not {}", file.string(), key, recorded[key].dump(), value.dump()),
-                  "choose another --out, or delete that folder");
-    }
+  if (const auto found = config_difference(recorded, config)) {
+    throw Error(fmt::format("{}: is the record of a run with {} = {}, not {}{}", file.string(), found->key, found->before, found->now, found->reason),
+                "choose another --out, or delete that folder");
   }
+  const Json wanted = config.to_json();
   // A run that met a limit is tried again under another one.
   const auto changed = [&](const char* key) { return recorded.contains(key) && recorded[key] != wanted[key]; };
   const auto status = record["status"].get<std::string>();
+  const Json hashes = finished(status) ? split_hashes(record.value("data", Json())) : Json::object();
+  if (const std::string found = data_difference(hashes, hashes_in_data_dir(config.task)); !found.empty()) {
+    throw Error(fmt::format("{}: is the record of a run on other data than those in {}: {}", file.string(), config.task.data_dir, found),
+                "put back the data, choose another --out, or delete that folder");
+  }
+  if (config.kind == "train" && recorded.value("train_steps", config.train.train_steps) < config.train.train_steps) return "shorter";  // it goes on
   const bool limited = status == "oom" || status == "timeout";
   return limited && (changed("memory_limit_gb") || changed("time_limit_minutes")) ? "failed" : status;
 }

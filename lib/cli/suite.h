@@ -34,7 +34,8 @@ bool is_suite_child(pid_t suite);
 /// The record in `folder`, if there is one.
 std::optional<Json> record_in(const std::filesystem::path& folder);
 
-/// What the record in `folder` says: "" if there is none, else its status. Throws Error if it is of a run with another configuration.
+/// What the record in `folder` says: "" if there is none, else its status, or "shorter" for that of a run which `config` lengthens. Throws Error if it
+/// is of a run with another configuration or on other data than `config` finds now.
 std::string recorded_status(const RunConfig& config, const std::filesystem::path& folder);
 
 }  // namespace lra

@@ -71,6 +71,7 @@ Json RunRecord::to_json() const {
   if (!host.is_null()) json["host"] = host;
   if (!build.is_null()) json["build"] = build;
   if (!data.is_null()) json["data"] = data;
+  if (!files.is_null()) json["files"] = files;
   json["config"] = config;
   return json;
 }

@@ -44,6 +44,7 @@ struct RunRecord {
   Json notes = Json::array();                ///< what the reader must know (attention dropout not available, examples limited, ...)
   Json operator_profile;                     ///< bench: where the time goes by operator (train/profile.h); a file of its own, profile.json
   Json host, build, data;
+  Json files;  ///< that the record vouches for, in its folder: {NAME: {"bytes", "sha256"}}
   double wall_seconds = 0;
 
   Json to_json() const;

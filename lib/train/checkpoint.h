@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/config.h"
 #include "model/classifier.h"
@@ -29,21 +30,48 @@ struct TrainState {
 };
 
 /// Writes `folder`/checkpoint.safetensors atomically: parameters and buffers under their names, the optimiser's state under
-/// "optimizer/...", the generators' states under "generator/...", and in the metadata the configuration and the state.
-void save_checkpoint(const std::filesystem::path& folder, const RunConfig& config, const Classifier& model, const AdamW& optimizer,
-                     const TrainState& state);
+/// "optimizer/...", the generators' states under "generator/...", and in the metadata the configuration, the state and the hashes of the data
+/// (see split_hashes).
+void save_checkpoint(const std::filesystem::path& folder, const RunConfig& config, const Json& hashes, const Classifier& model,
+                     const AdamW& optimizer, const TrainState& state);
 
-/// Restores all of it from `folder`/checkpoint.safetensors; nothing if there is no such file. Throws Error if the file is not sound or
-/// comes from a run whose configuration differs in anything that can change the numbers (limits, names and measuring may differ).
-std::optional<TrainState> load_checkpoint(const std::filesystem::path& folder, const RunConfig& config, Classifier& model, AdamW& optimizer);
+/// What a checkpoint gave back.
+struct Resumed {
+  TrainState state;
+  std::vector<std::string> notes;  ///< for the record
+};
 
-/// Writes parameters and buffers only, with the resolved configuration in the metadata.
-void save_model(const std::filesystem::path& file, const RunConfig& config, const Classifier& model, std::int64_t step);
+/// Restores all of it from `folder`/checkpoint.safetensors; nothing if there is no such file. Throws Error if the file is not sound, was trained on
+/// other data, or comes from a run whose configuration makes it another one (see config_difference).
+std::optional<Resumed> load_checkpoint(const std::filesystem::path& folder, const RunConfig& config, const Json& hashes, Classifier& model,
+                                       AdamW& optimizer);
 
-/// Reads parameters and buffers from a file of `save_model` or from a checkpoint. Throws Error naming the first tensor that does not fit.
+/// Writes parameters and buffers only, with the resolved configuration, the step and the hashes of the data in the metadata.
+void save_model(const std::filesystem::path& file, const RunConfig& config, const Json& hashes, const Classifier& model, std::int64_t step);
+
+/// Reads parameters and buffers from a file of `save_model` or from a checkpoint. Throws Error naming the first tensor that does not fit, or that the
+/// model does not have.
 void load_model(const std::filesystem::path& file, Classifier& model);
 
-/// The resolved configuration in a file of `save_model` or in a checkpoint. Throws Error if it has none.
-Json read_model_config(const std::filesystem::path& file);
+/// What the metadata of such a file say of its run.
+struct ModelFacts {
+  Json config;                      ///< resolved
+  Json hashes = Json::object();     ///< of the data; empty in files of older versions
+  std::optional<std::int64_t> step;  ///< of save_model
+};
+
+/// Throws Error if there is no configuration in the file.
+ModelFacts read_model_facts(const std::filesystem::path& file);
+
+/// `folder`/resume.json: what is kept beside a checkpoint because it differs from run to run, as the clock does.
+struct ResumeFacts {
+  double seconds = 0;              ///< that the run has taken up to the last checkpoint, all processes together
+  std::int64_t metrics_lines = 0;  ///< so many lines of metrics.jsonl have
+  std::string metrics_sha256;      ///< this hash
+};
+void write_resume_facts(const std::filesystem::path& folder, const ResumeFacts& facts);
+
+/// Nothing if there is no such file. Throws Error if it is not sound.
+std::optional<ResumeFacts> read_resume_facts(const std::filesystem::path& folder);
 
 }  // namespace lra

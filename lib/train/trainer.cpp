@@ -1,7 +1,9 @@
 #include "train/trainer.h"
 
 #include <ATen/Context.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -15,6 +17,7 @@
 #include "core/event_file.h"
 #include "core/held_folder.h"
 #include "core/load.h"
+#include "core/sha256.h"
 #include "core/temporary_file.h"
 #include "data/task.h"
 #include "model/classifier.h"
@@ -25,6 +28,7 @@
 #include "train/lr_schedule.h"
 #include "train/optimizer.h"
 #include "train/run_status.h"
+#include "train/same_run.h"
 #include "train/threads.h"
 #include "train/train_step.h"
 
@@ -41,15 +45,19 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 /// metrics.jsonl, one JSON object a line, and the same for TensorBoard.
 class MetricsFile {
  public:
-  /// Keeps the first `lines` lines of what is there.
-  MetricsFile(const fs::path& folder, std::int64_t lines) : file_(folder / "metrics.jsonl"), lines_(lines) {
-    std::string text = lines > 0 ? read_file(file_) : "";
-    std::size_t kept = 0;
-    for (std::int64_t line = 0; line < lines; ++line) {
-      kept = text.find('\n', kept) + 1;
-      if (kept == 0) throw Error(fmt::format("{}: has fewer lines than its checkpoint says", file_.string()), start_anew);
+  /// Keeps the first `lines` lines of what is there. Throws Error if the lines that `saved` tells of are not what they were.
+  MetricsFile(const fs::path& folder, std::int64_t lines, ResumeFacts saved) : file_(folder / "metrics.jsonl"), lines_(lines) {
+    std::string text = std::max(lines, saved.metrics_lines) > 0 ? read_file(file_) : "";
+    // Between the writing of resume.json and of the checkpoint a process may have been killed: the former may tell of more lines.
+    if (saved.metrics_lines > 0 && sha256(std::string_view(text).substr(0, end_of_line(text, saved.metrics_lines))) != saved.metrics_sha256) {
+      throw Error(fmt::format("{}: damaged: its first {} lines do not give the checksum in resume.json", file_.string(), saved.metrics_lines),
+                  "put back a copy from before; without one, delete that folder to start anew");
     }
-    text.resize(kept);
+    text.resize(end_of_line(text, lines));
+    hash_.update(text);
+    saved.metrics_lines = lines;
+    saved.metrics_sha256 = checksum();
+    write_resume_facts(folder, saved);
     write_file_atomically(file_, text);
     out_.open(file_, std::ios::app | std::ios::binary);
     if (!out_) throw Error(fmt::format("{}: cannot be written", file_.string()));
@@ -68,6 +76,7 @@ class MetricsFile {
                        {"peak_tensor_bytes", peak_tensor_bytes}};
     const std::string text = line.dump() + "\n";
     out_ << text << std::flush;
+    hash_.update(text);
     if (!out_) throw Error(fmt::format("{}: writing failed", file_.string()));
     bytes_ += text.size();
     check();
@@ -76,6 +85,16 @@ class MetricsFile {
   }
 
   std::int64_t lines() const { return lines_; }
+  /// Before a checkpoint tells of the lines: they must outlive a power failure as it does.
+  void sync() const {
+    const int descriptor = ::open(file_.c_str(), O_RDONLY | O_CLOEXEC);
+    const bool synced = descriptor >= 0 && ::fsync(descriptor) == 0;
+    if (descriptor >= 0) ::close(descriptor);
+    if (!synced) throw Error(fmt::format("{}: writing failed", file_.string()));
+  }
+
+  /// SHA-256 of what was written.
+  std::string checksum() const { return Sha256(hash_).hex(); }
 
  private:
   /// What was written must still be found under the file's name.
@@ -87,9 +106,20 @@ class MetricsFile {
     throw Error(fmt::format("{}: has {} bytes, {} were written: something else changed it", file_.string(), found, bytes_), start_anew);
   }
 
+  /// Where line number `lines` ends.
+  std::size_t end_of_line(const std::string& text, std::int64_t lines) const {
+    std::size_t end = 0;
+    for (std::int64_t line = 0; line < lines; ++line) {
+      end = text.find('\n', end) + 1;
+      if (end == 0) throw Error(fmt::format("{}: has fewer lines than its checkpoint says", file_.string()), start_anew);
+    }
+    return end;
+  }
+
   const fs::path file_;
   std::int64_t lines_;
   std::uintmax_t bytes_ = 0;
+  Sha256 hash_;
   std::ofstream out_;
   std::unique_ptr<EventFile> events_;
 };
@@ -129,13 +159,14 @@ class Trainer {
     try {
       while (true) {
         const bool last = state_.step == train_.train_steps;
-        const bool evaluation_due = state_.step > 0 && (last || state_.step % train_.eval_every == 0);
-        if (evaluation_due && state_.evaluated_step != state_.step) evaluate_valid();
+        if (state_.step > 0 && state_.evaluated_step != state_.step && on_schedule()) evaluate_valid();
         if (changed_ && (last || state_.step % train_.checkpoint_every == 0)) save();
         if (last) break;
         step();
-        end_if_asked(train_, seconds_since(start_));
+        end_if_asked(train_, seconds_so_far());
       }
+      // Not in the checkpoint: the run can be lengthened to one that has no evaluation at this step.
+      if (state_.evaluated_step != state_.step) evaluate_valid();
     } catch (const Ended& end) {
       if (end.status != "nan" && changed_) save();
       throw;
@@ -148,7 +179,10 @@ class Trainer {
   void save() {
     held_.check();
     state_.metrics_lines = metrics_->lines();
-    save_checkpoint(folder_, config_, *model_, *optimizer_, state_);
+    metrics_->sync();
+    write_resume_facts(folder_, {seconds_so_far(), metrics_->lines(), metrics_->checksum()});
+    save_checkpoint(folder_, config_, hashes_, *model_, *optimizer_, state_);
+    remove_best_weights(state_.best_step);
     changed_ = false;
   }
 
@@ -159,6 +193,7 @@ class Trainer {
     test_data_ = task->open(Split::test, config_.task);
     record_.reference_levels = task->reference_levels(config_.task, *train_data_, *test_data_);
     describe_data(config_, task->data_info(config_.task), {{"train", train_data_.get()}, {"valid", valid_data_.get()}, {"test", test_data_.get()}}, record_);
+    hashes_ = split_hashes(record_.data);
     loader_ = std::make_unique<BatchLoader>(*train_data_, train_.batch_size, train_.seed);
   }
 
@@ -173,14 +208,45 @@ class Trainer {
   }
 
   void start_or_resume() {
-    if (const auto saved = load_checkpoint(folder_, config_, *model_, *optimizer_)) {
-      state_ = *saved;
-      record_.notes.push_back(fmt::format("resumed at step {}: speeds are of the steps after it", state_.step));
+    ResumeFacts facts;
+    if (const auto saved = load_checkpoint(folder_, config_, hashes_, *model_, *optimizer_)) {
+      state_ = saved->state;
+      facts = read_resume_facts(folder_).value_or(facts);
+      seconds_before_ = facts.seconds;
+      for (const auto& note : saved->notes) record_.notes.push_back(note);
+      record_.notes.push_back(fmt::format("resumed at step {}: speeds and wall_seconds are of the steps after it; {:.0f} seconds came before",
+                                          state_.step, seconds_before_));
+      if (best_valid() && state_.best_step > 0) find_best_weights();
     } else {
-      for (const char* name : {"best.safetensors", "model.safetensors"}) fs::remove(folder_ / name);
+      remove_best_weights(0);
+      for (const char* name : {"best.safetensors", "model.safetensors", "resume.json"}) fs::remove(folder_ / name);
     }
     remove_temporary_files(folder_);
-    metrics_ = std::make_unique<MetricsFile>(folder_, state_.metrics_lines);
+    metrics_ = std::make_unique<MetricsFile>(folder_, state_.metrics_lines, facts);
+  }
+
+  /// Weights that were the best on `valid` when they were saved. Those of the step that the checkpoint names stay until a checkpoint names others: what a
+  /// process did after its last checkpoint is not bound to repeat itself on other hardware or threads.
+  fs::path best_weights(std::int64_t step) const { return folder_ / fmt::format("best-{}.safetensors", step); }
+
+  void remove_best_weights(std::int64_t but_of_step) const {
+    std::error_code no_folder;
+    for (const auto& entry : fs::directory_iterator(folder_, no_folder)) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with("best-") && name.ends_with(".safetensors") && entry.path() != best_weights(but_of_step)) fs::remove(entry.path());
+    }
+  }
+
+  /// The best weights have their final name when the run was finished before. Older versions called them best.safetensors.
+  void find_best_weights() const {
+    const fs::path best = best_weights(state_.best_step);
+    if (fs::exists(best)) return;
+    for (const char* name : {"best.safetensors", "model.safetensors"}) {
+      if (!fs::exists(folder_ / name) || read_model_facts(folder_ / name).step != state_.best_step) continue;
+      fs::rename(folder_ / name, best);
+      return;
+    }
+    throw Error(fmt::format("{}: is not there, though the checkpoint tells of it", best.string()), "delete that folder to start anew");
   }
 
   void step() {
@@ -231,7 +297,7 @@ class Trainer {
                                        {.batch_size = train_.eval_batch_size == 0 ? train_.batch_size : train_.eval_batch_size,
                                         .device = device_,
                                         .bf16 = train_.precision == "bf16",
-                                        .before_batch = [this] { end_if_asked(train_, seconds_since(start_)); }});
+                                        .before_batch = [this] { end_if_asked(train_, seconds_so_far()); }});
     synchronize(device_);
     if (!std::isfinite(result.loss_sum)) throw Ended{"nan", fmt::format("the loss on the {} split is not a finite number after step {}", split, step)};
     return {.phase = split,
@@ -261,27 +327,22 @@ class Trainer {
     if (valid.accuracy > state_.best_valid_accuracy) {
       state_.best_valid_accuracy = valid.accuracy;
       state_.best_step = state_.step;
-      if (best_valid()) save_model(folder_ / "best.safetensors", config_, *model_, state_.step);
+      if (best_valid() && on_schedule()) save_model(best_weights(state_.step), config_, hashes_, *model_, state_.step);
     }
     state_.evaluated_step = state_.step;
     state_.window_examples = state_.window_correct = state_.window_peak_tensor_bytes = 0;
     state_.window_loss_sum = 0;
     window_seconds_ = window_timed_examples_ = 0;
-    changed_ = true;
+    changed_ = on_schedule();
   }
 
   void test() {
-    const fs::path best = folder_ / "best.safetensors", selected = folder_ / "model.safetensors";
     const std::int64_t step = best_valid() ? state_.best_step : state_.step;
-    // After a kill just before its end the run finds its selection under the final name already.
-    if (best_valid()) load_model(fs::exists(best) ? best : selected, *model_);
+    if (step != state_.step) load_model(best_weights(step), *model_);
     const Progress result = score(*test_data_, "test", step);
     report(result);
-    if (!best_valid()) {
-      save_model(selected, config_, *model_, step);
-    } else if (fs::exists(best)) {
-      fs::rename(best, selected);
-    }
+    save_model(folder_ / "model.safetensors", config_, hashes_, *model_, step);
+    fs::remove(best_weights(step));
     record_.test_accuracy = result.accuracy;
     record_.test_examples = static_cast<std::int64_t>(test_data_->size());
     record_.selected_step = step;
@@ -299,6 +360,9 @@ class Trainer {
   }
 
   bool best_valid() const { return train_.selection == "best_valid"; }
+  /// Would a longer run be evaluated at this step too?
+  bool on_schedule() const { return state_.step % train_.eval_every == 0; }
+  double seconds_so_far() const { return seconds_before_ + seconds_since(start_); }
 
   const RunConfig& config_;
   const TrainConfig& train_;
@@ -310,6 +374,7 @@ class Trainer {
   const Clock::time_point start_ = Clock::now();
 
   std::unique_ptr<Dataset> train_data_, valid_data_, test_data_;
+  Json hashes_;  ///< of the data
   std::unique_ptr<BatchLoader> loader_;
   std::int64_t bytes_before_model_ = 0;
   std::shared_ptr<Classifier> model_;
@@ -317,6 +382,8 @@ class Trainer {
   std::unique_ptr<MetricsFile> metrics_;
   TrainState state_;
   bool changed_ = false;  ///< since the last checkpoint
+
+  double seconds_before_ = 0;  ///< of earlier processes, up to the checkpoint
 
   // Of this process only: they differ from run to run, so they are not part of the checkpoint.
   std::int64_t first_step_ = 0;
@@ -332,6 +399,11 @@ class Trainer {
 RunRecord train(const RunConfig& config, const fs::path& folder, ProgressSink& progress) {
   RunRecord record;
   run_with_status(config, record, [&] { Trainer(config, folder, progress, record).run(); });
+  for (const char* name : {"metrics.jsonl", "model.safetensors"}) {
+    // The weights are a run's own once they are selected: an earlier, shorter run may have left some.
+    if (!fs::exists(folder / name) || (name == std::string("model.safetensors") && !record.selected_step)) continue;
+    record.files[name] = {{"bytes", fs::file_size(folder / name)}, {"sha256", sha256_file(folder / name)}};
+  }
   return record;
 }
 

@@ -10,8 +10,11 @@ namespace lra {
 
 /// Trains, selects and tests one run, and keeps in `folder`: metrics.jsonl (a line for the training batches since the last evaluation, the `valid` and
 /// finally the `test` split), events.out.tfevents.lra (the same for TensorBoard), checkpoint.safetensors, and at the end model.safetensors with the selected
-/// weights. A run with a checkpoint in `folder` goes on from there; the same configuration on the same machine gives the same bytes, interrupted or not, but for
+/// weights; beside a checkpoint lie resume.json and, with selection `best_valid`, best-STEP.safetensors. A run with a checkpoint in `folder` goes on from there,
+/// also one that had ended, if train_steps was raised. The same configuration on the same machine gives the same bytes, interrupted or lengthened or not, but for
 /// speeds and the events' times.
+///
+/// The time limit counts what all processes of the run took, those that were killed up to their last checkpoint.
 ///
 /// The record's status is ok, or nan (a loss that is not finite), oom, timeout, interrupted (see install_stop_signals; a checkpoint was written) or failed.
 /// Throws Error for a user's mistake: configuration, data, device, a checkpoint that does not fit.
