@@ -32,13 +32,6 @@ TaskConfig whole_sequences(const std::string& task, const std::string& data_dir)
   return config;
 }
 
-/// How the data that are there differ from the official ones, also where their manifest is too old to say so; empty where they do not.
-std::string incomplete_data(const std::string& task, const fs::path& data_dir) {
-  TaskConfig config;
-  config.data_dir = data_dir.string();
-  return task_registry().at(task).make()->data_info(config).value("incomplete", "");
-}
-
 /// For a terminal: no byte of a file's name or text may move its cursor or end its line.
 void print_json(const Json& json) { fmt::print("{}\n", json.dump(2, ' ', true, Json::error_handler_t::replace)); }
 
@@ -61,7 +54,7 @@ std::string data_state(const std::string& task, const fs::path& folder) {
   if (request.contains("generator")) origin = fmt::format("generated, seed {}", request["generator"].value("seed", std::int64_t{0}));
   if (manifest.contains("stand_in_for")) origin += fmt::format(", a stand-in for {}", manifest["stand_in_for"].get<std::string>());
   std::string state = fmt::format("ready: {} ({})", counts, origin);
-  if (const std::string incomplete = incomplete_data(task, folder.parent_path()); !incomplete.empty()) state += "; not the official task: " + incomplete;
+  if (const std::string incomplete = task_registry().at(task).make()->incomplete(manifest); !incomplete.empty()) state += "; not the official task: " + incomplete;
   return state;
 }
 
@@ -87,7 +80,7 @@ ExitCode data_status_command(const std::string& data_dir) {
     std::string state;
     try {
       state = data_state(task, fs::path(data_dir) / task);
-    } catch (const std::exception& error) {
+    } catch (const std::exception& error) {  // also a manifest with a value of the wrong kind
       state = error.what();
     }
     fmt::print("{:<22} {}\n", task, printable(state));

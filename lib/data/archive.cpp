@@ -3,6 +3,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fmt/format.h>
+#include <locale.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -79,6 +80,22 @@ class Budget {
  private:
   std::string archive_, why_;
   std::uintmax_t most_ = std::numeric_limits<std::uintmax_t>::max(), spent_ = 0;
+};
+
+/// libarchive drops names that the locale cannot show, and in the locale C that is all but ASCII: this thread's is one that can show them.
+class Utf8Names {
+ public:
+  Utf8Names() : made_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)), before_(made_ == nullptr ? nullptr : ::uselocale(made_)) {}
+  ~Utf8Names() {
+    if (made_ == nullptr) return;
+    ::uselocale(before_);
+    ::freelocale(made_);
+  }
+  Utf8Names(const Utf8Names&) = delete;
+  Utf8Names& operator=(const Utf8Names&) = delete;
+
+ private:
+  locale_t made_, before_;
 };
 
 /// The first of the two texts of libarchive that is there: one in the bytes of the archive, one in UTF-8, where a name is not of the locale's characters.
@@ -192,6 +209,7 @@ class Extraction {
   const fs::path& archive_file_;
   const fs::path& into_;
   const std::function<bool(const std::string&)>& wanted_;
+  const Utf8Names utf8_names_;
   Source source_;
   Budget budget_;
   const std::unique_ptr<archive, decltype(&archive_read_free)> handle_{archive_read_new(), archive_read_free};

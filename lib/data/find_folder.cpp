@@ -33,7 +33,7 @@ struct Search {
     for (const std::string& name : needed) {
       if (!fs::exists(folder / name, code)) missing.push_back(name);
     }
-    if (missing.empty()) return complete.push_back(folder);
+    if (missing.empty()) complete.push_back(folder);
     if (missing.size() < missing_there.size()) {
       nearest = folder;
       missing_there = missing;
@@ -61,7 +61,7 @@ std::pair<fs::path, int> without_release(const fs::path& path) {
   for (const fs::path& part : path) {
     if (part == "lra_release") {
       ++rest.second;
-    } else {
+    } else if (part != ".") {
       rest.first /= part;
     }
   }
@@ -84,6 +84,7 @@ fs::path find_folder(const fs::path& from, const std::vector<std::string>& neede
     const fs::path* inner = &search.complete.front();
     for (const fs::path& folder : search.complete) {
       if (copies(folder).first != copies(*inner).first) {
+        if (search.complete.front() == from) continue;  // the one that was named
         throw Error(fmt::format("--from {}: the files of this task are in {} and in {}", name, printable(inner->string()), printable(folder.string())),
                     "name the one that you mean with --from");
       }

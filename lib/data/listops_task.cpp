@@ -195,7 +195,7 @@ std::string difference(const Json& files, const Json& generator) {
   const Json official = to_json_object(ListopsGenerator());
   for (const char* key : {"min_length", "max_length", "max_depth", "max_args"}) {
     if (!generator.is_object() || !generator.contains(key) || generator[key] == official[key]) continue;
-    text += fmt::format("{}{} is {}, the official task has {}", text.empty() ? "" : "; ", key, generator[key].dump(), official[key].dump());
+    text += fmt::format("{}{} is {}, the official task has {}", text.empty() ? "" : "; ", key, generator[key].dump(), with_commas(official[key].get<std::int64_t>()));
   }
   return text.empty() || !generator.is_object() ? text : "generated so: " + text;
 }
@@ -224,6 +224,8 @@ class ListopsTask : public Task {
     for (const Split split : all_splits) key[split_name(split)] = info.at(split_name(split)).at("sha256");
     return remembered_levels(folder_of(config.data_dir), key, [&] { return listops_levels(train, test); });
   }
+
+  std::string incomplete(const Json& manifest) const override { return difference(manifest.at("files"), manifest.value("generator", Json())); }
 
   std::string how_to_prepare() const override { return "lra-run data prepare listops"; }
 
@@ -256,12 +258,10 @@ class ListopsTask : public Task {
       }
       summary["examples"][split_name(split)] = data->size();
     }
-    const Json info = data_info([&] {
-      TaskConfig config;
-      config.data_dir = data_dir.string();
-      return config;
-    }());
-    if (info.contains("incomplete")) summary["incomplete"] = info["incomplete"];
+    Json files = Json::object();
+    for (const auto& [split, count] : summary["examples"].items()) files[split] = {{"examples", count}};
+    const std::string text = difference(files, manifest.is_object() ? manifest.value("generator", Json()) : Json());
+    if (!text.empty()) summary["incomplete"] = text;
     return summary;
   }
 
@@ -342,7 +342,7 @@ class ListopsTask : public Task {
     });
     const fs::path official = find_listops(source.folder());
     Json description = source.description();
-    say_left_out(official.string(), files_beside({official / file_name(Split::train), official / file_name(Split::valid), official / file_name(Split::test)}), false, description);
+    say_left_out(official.string(), files_beside({official / file_name(Split::train), official / file_name(Split::valid), official / file_name(Split::test)}, official), false, description);
     Json manifest = {{"task", "listops"}, {"source", description}};
     std::array<std::string, 3> texts;
     for (std::size_t i = 0; i < 3; ++i) {

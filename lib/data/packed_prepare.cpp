@@ -29,7 +29,9 @@ std::vector<Json> describe_files(std::vector<fs::path> files, const std::vector<
   std::vector<Sha256> hashes(folders.size());
   std::uintmax_t bytes = 0;
   for (const auto& file : files) {
-    const std::uintmax_t size = fs::file_size(file);
+    std::error_code code;
+    const std::uintmax_t size = fs::file_size(file, code);
+    if (code) throw Error(fmt::format("{}: cannot be read ({})", printable(file.string()), code.message()));
     const std::string hash = size < small ? sha256(read_file(file)) : sha256_file(file);
     for (std::size_t i = 0; i < folders.size(); ++i) hashes[i].update(file.lexically_relative(folders[i]).generic_string() + '\n' + hash + '\n');
     bytes += size;
@@ -156,7 +158,7 @@ Json PackedTask::prepare(const PrepareOptions& options) const {
   const UnpackedSource unpacked(generated ? official : request.from, folder / "unpacked", spec_.wanted, archive_hash);
   const SourceFiles source = spec_.find(unpacked.folder(), generated ? &request.generator : nullptr);
   Json description = unpacked.description();
-  if (!generated) say_left_out(source.folder.string(), files_beside(source.files), false, description);
+  if (!generated) say_left_out(source.folder.string(), files_beside(source.files, source.folder), false, description);
   const auto contents = describe_files(source.files, {source.folder, unpacked.folder()});  // older versions counted the names from `--from`
   if (!generated && !there.is_null()) {
     const Json before = source_before.value("read", Json());

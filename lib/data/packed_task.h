@@ -81,6 +81,8 @@ class PackedTask : public Task {
   Json prepare(const PrepareOptions& options) const override;
   Json verify(const std::filesystem::path& data_dir) const override;
   Json data_info(const TaskConfig& config) const override;
+  /// Empty for a stand-in.
+  std::string incomplete(const Json& manifest) const override;
   std::string how_to_prepare() const override { return spec_.how_to_prepare; }
   std::string show(const Example& example, bool colour) const override;
   bool pairs() const override { return spec_.sequences == 2; }
@@ -97,8 +99,6 @@ class PackedTask : public Task {
   PackedView view_of(const TaskConfig& config) const;
   /// Throws Error where the file's examples are not of this task's form: so many sequences, of pictures of this size.
   std::unique_ptr<PackedDataset> open_packed(const std::filesystem::path& file, const PackedView& view) const;
-  /// How the data differ from the complete official ones; empty where they do not, and for a stand-in.
-  std::string incomplete(const Json& manifest) const;
   struct Request;
   Request request_of(const PrepareOptions& options) const;
   /// Reads the source into the split's files and returns the manifest's "files" and "statistics".

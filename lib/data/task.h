@@ -51,6 +51,9 @@ class Task {
   /// official ones, absent where they do not. Without a manifest the hashes are computed. Throws Error for a file that is not the manifest's.
   virtual Json data_info(const TaskConfig& config) const = 0;
 
+  /// How the data of a manifest differ from the complete official ones; empty where they do not.
+  virtual std::string incomplete(const Json&) const { return ""; }
+
   /// One line: the command that gets the data.
   virtual std::string how_to_prepare() const = 0;
 

@@ -25,7 +25,7 @@ void check_source(const fs::path& from) {
   }
 }
 
-LeftOut files_beside(const std::vector<fs::path>& read) {
+LeftOut files_beside(const std::vector<fs::path>& read, const fs::path& from) {
   std::unordered_set<std::string> known;
   std::set<fs::path> folders;
   for (const fs::path& file : read) {
@@ -37,7 +37,7 @@ LeftOut files_beside(const std::vector<fs::path>& read) {
     std::error_code code;
     for (fs::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code)) {
       std::error_code unknown;
-      if (!known.contains(entry->path().string()) && !entry->is_directory(unknown)) others.insert(entry->path().string());
+      if (!known.contains(entry->path().string()) && !entry->is_directory(unknown)) others.insert(entry->path().lexically_relative(from).string());
     }
   }
   LeftOut left_out;

@@ -34,8 +34,8 @@ class UnpackedSource {
 /// Throws Error where `--from` names nothing that can be read.
 void check_source(const std::filesystem::path& from);
 
-/// The files in the folders of those that are read, which are not read.
-LeftOut files_beside(const std::vector<std::filesystem::path>& read);
+/// The files in the folders of those that are read, which are not read; named as seen from `folder`.
+LeftOut files_beside(const std::vector<std::filesystem::path>& read, const std::filesystem::path& folder);
 
 /// Says on the console that files beside or among those of a source were left out, and adds {"files", "first"} to `description`["left_out"]. No file is
 /// dropped without a word.

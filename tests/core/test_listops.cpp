@@ -57,9 +57,9 @@ std::unique_ptr<ListopsDataset> read_text(const Folder& folder, const std::strin
 }
 
 /// Tokens of a source text without its parentheses, by the reader.
-std::string tokens_of(const std::string& source) {
+std::string tokens_of(const std::string& source, int value) {
   const Folder folder("tokens");
-  return std::string(read_text(folder, "Source\tTarget\n" + source + "\t0\n")->tokens(0));
+  return std::string(read_text(folder, "Source\tTarget\n" + source + "\t" + std::to_string(value) + "\n")->tokens(0));
 }
 
 /// The value of the official text itself, from its parentheses: an independent reading of the form and of the operators.
@@ -174,17 +174,18 @@ struct Ratio {
 
 TEST_CASE("ListOps: test vectors for tokens and values", "[listops]") {
   const std::string med = "( ( ( ( ( [MED 1 ) 4 ) 8 ) 3 ) ] )";
-  const std::string tokens = tokens_of(med);
+  const std::string tokens = tokens_of(med, 3);
   CHECK(tokens == std::string{token_med, 2, 5, 9, 4, token_close});
   CHECK(evaluate_listops(tokens) == 3);
   CHECK(listops_source(tokens) == med);
-  CHECK(listops_source(tokens_of("[MAX 4 7 ]")) == "( ( ( [MAX 4 ) 7 ) ] )");
-  CHECK(evaluate_listops(tokens_of("[SM 9 9 5 ]")) == 3);
-  CHECK(evaluate_listops(tokens_of("[MIN 4 [MAX 2 7 ] ]")) == 4);
-  CHECK(evaluate_listops(tokens_of("[MED 9 0 8 ]")) == 8);
-  CHECK(evaluate_listops(tokens_of("7")) == 7);
-  CHECK(tokens_of("0 9") == std::string{1, 10});
-  for (const char* broken : {"[MIN ]", "[MIN 1", "1 2", "]", "[MIN 1 ] ]", "[MAX [MIN 1 ]"}) CHECK_THROWS_AS(evaluate_listops(tokens_of(broken)), Error);
+  CHECK(listops_source(tokens_of("[MAX 4 7 ]", 7)) == "( ( ( [MAX 4 ) 7 ) ] )");
+  CHECK(evaluate_listops(tokens_of("[SM 9 9 5 ]", 3)) == 3);
+  CHECK(evaluate_listops(tokens_of("[MIN 4 [MAX 2 7 ] ]", 4)) == 4);
+  CHECK(evaluate_listops(tokens_of("[MED 9 0 8 ]", 8)) == 8);
+  CHECK(evaluate_listops(tokens_of("7", 7)) == 7);
+  CHECK(tokens_of("[MIN 0 9 ]", 0) == std::string{token_min, 1, 10, token_close});
+  const std::vector<std::string> broken = {{token_min, token_close}, {token_min, 2}, {2, 3}, {token_close}, {token_min, 2, token_close, token_close}, {token_max, token_min, 2, token_close}};
+  for (const std::string& tokens_of_none : broken) CHECK_THROWS_AS(evaluate_listops(tokens_of_none), Error);
 }
 
 TEST_CASE("ListOps: the generator's trees have the official statistics", "[listops]") {
