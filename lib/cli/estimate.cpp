@@ -149,7 +149,8 @@ Estimate estimate(const RunConfig& config, const ExampleSizes& examples) {
 
 std::string too_large(const RunConfig& config, const Estimate& estimate) {
   if (!select_device(config.train.device).is_cpu()) return "";
-  constexpr double gibibyte = 1 << 30, margin = 1.25;
+  constexpr double gibibyte = 1 << 30;
+  const double margin = config.train.precision == "bf16" ? 2.5 : 1.25;  // a mixer may keep all in half the bytes
   const double allowed = static_cast<double>(memory_limit_bytes(config.train));
   const bool asked = config.train.memory_limit_gb > 0 && allowed >= config.train.memory_limit_gb * gibibyte * 0.99;
   if (estimate.process_bytes <= margin * allowed) return "";

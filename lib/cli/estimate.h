@@ -32,7 +32,8 @@ ExampleSizes example_sizes(const RunConfig& config);
 Estimate estimate(const RunConfig& config, const ExampleSizes& examples);
 
 /// One sentence why a run of this size should not begin, and what would help; empty if it may. A run is refused where its estimate is more than a quarter, the
-/// error of a good estimate, above what the machine or `memory_limit_gb` allows. A device's memory is not known here.
+/// error of a good estimate, above what the machine or `memory_limit_gb` allows; estimates know no bfloat16, so there it is two and a half times that. A device's
+/// memory is not known here.
 std::string too_large(const RunConfig& config, const Estimate& estimate);
 
 }  // namespace lra
