@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <string>
 
 #include "core/error.h"
@@ -105,7 +107,7 @@ EventFile::EventFile(const fs::path& file, std::string_view lines) : file_(file)
   std::error_code code;
   if (fs::exists(file)) fs::resize_file(file, kept, code);
   out_.open(file, std::ios::app | std::ios::binary);
-  if (code || !out_) throw Error(fmt::format("{}: cannot be written", file.string()));
+  if (code || !out_) throw Error(fmt::format("{}: cannot be written ({})", file.string(), code ? code.message() : std::strerror(errno)));
   if (kept == 0) write(version_event());
   while (!lines.empty()) add(parse_json(take_line(lines), (file.parent_path() / "metrics.jsonl").string()));
 }
@@ -114,7 +116,7 @@ void EventFile::add(const Json& line) { write(event_of(line)); }
 
 void EventFile::write(std::string_view event) {
   out_ << record(event) << std::flush;
-  if (!out_) throw Error(fmt::format("{}: writing failed", file_.string()));
+  if (!out_) throw Error(fmt::format("{}: writing failed ({})", file_.string(), std::strerror(errno)), "check the free space there");
 }
 
 }  // namespace lra
