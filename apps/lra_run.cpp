@@ -14,7 +14,6 @@
 #include "train/memory.h"
 #include "train/run_status.h"
 #include "train/stop_signals.h"
-#include "train/threads.h"
 
 namespace {
 
@@ -114,7 +113,6 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     throw lra::Error(error.what(), "lra-run --help shows the commands");
   }
-  if (!run_arguments.config.empty() || bench->parsed() || eval->parsed()) lra::bound_spinning(argv);
   // Runs save what they have when they are stopped; all else may end at once.
   if (app.get_subcommands().empty() || bench->parsed()) {
     lra::install_stop_signals(run_arguments.suite_process == 0);

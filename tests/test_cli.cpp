@@ -35,9 +35,11 @@ const fs::path& workspace() {
   return folder;
 }
 
-Output lra_run(const std::string& arguments, const fs::path& folder = LRA_SOURCE_DIR) {
+/// `environment`: NAME=VALUE before the command.
+Output lra_run(const std::string& arguments, const fs::path& folder = LRA_SOURCE_DIR, const std::string& environment = "") {
   const auto out = workspace() / "stdout", err = workspace() / "stderr";
-  lra::write_file_atomically(workspace() / "command", "cd " + folder.string() + " && " LRA_BIN_DIR "/lra-run " + arguments + " >" + out.string() + " 2>" + err.string());
+  const std::string command = environment + " " LRA_BIN_DIR "/lra-run " + arguments;
+  lra::write_file_atomically(workspace() / "command", "cd " + folder.string() + " && " + command + " >" + out.string() + " 2>" + err.string());
   const int status = std::system(("bash " + (workspace() / "command").string()).c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, lra::read_file(out), lra::read_file(err)};
 }
@@ -246,10 +248,12 @@ TEST_CASE("a suite goes on past runs that fail, records why, and starts again wh
   CHECK(status("none") == "ok");
   CHECK(result_in(out / "bench/bytes/small/none")["sequence_length"] == 32);
   CHECK(result_in(out / "bench/bytes/small/too_big")["status"] == "skipped");
+  CHECK(result_in(out / "bench/bytes/small/too_slow")["status"] == "timeout");  // it is tried, whatever was guessed
   const auto written = fs::last_write_time(out / "listops/small/none/n64/seed0/result.json");
   const auto second = lra_run("--config " + file.string() + " --out " + out.string());
   CHECK_THAT(second.err, ContainsSubstring("done before (ok)"));
   CHECK_THAT(second.err, ContainsSubstring("done before (oom)"));
+  CHECK(second.err.find("done before (skipped)") == std::string::npos);  // perhaps there is memory now
   CHECK(fs::last_write_time(out / "listops/small/none/n64/seed0/result.json") == written);
   check_user_error(lra_run("--config " + small_run("other").string() + " --out " + out.string() + " mixer=none train_steps=7"), "train_steps");
 }
@@ -324,6 +328,35 @@ TEST_CASE("a configuration may come from a pipe, and what is none is said", "[cl
   check_user_error(lra_run("bench --mixers none --batch -3"), "/batch_size: expected an integer between 1 and");
   check_user_error(lra_run("bench --mixers none,linear,none"), "--mixers: none is given twice");
   check_user_error(lra_run("bench --mixers nome"), "unknown mixer 'nome'");
+TEST_CASE("Waiting threads spin for a bounded time, unless the user says how long", "[cli]") {
+  const std::string run = "--config " + small_run("spin").string() + " threads=2 --out " + (workspace() / "spin").string();
+  const auto shown = [&](const std::string& environment) {
+    fs::remove_all(workspace() / "spin");
+    const auto output = lra_run(run, LRA_SOURCE_DIR, "OMP_DISPLAY_ENV=verbose " + environment);
+    CHECK(output.code == 0);
+    const auto place = output.err.rfind("GOMP_SPINCOUNT = ");  // libgomp's own words, of the last program that was loaded
+    return place == std::string::npos ? "" : output.err.substr(place, output.err.find('\n', place) - place);
+  };
+  const std::string bounded = shown("");
+  CHECK((bounded == "GOMP_SPINCOUNT = '10000'" || bounded == "GOMP_SPINCOUNT = '0'"));  // by the load of other programs
+  CHECK(shown("LRA_SPIN_COUNT=5 GOMP_SPINCOUNT=77") == "GOMP_SPINCOUNT = '77'");
+  CHECK(shown("GOMP_SPINCOUNT=77") == "GOMP_SPINCOUNT = '77'");
+  CHECK(shown("OMP_WAIT_POLICY=passive") == "GOMP_SPINCOUNT = '0'");
+}
+
+TEST_CASE("More threads than cores are said once; fewer that OpenMP gives are recorded", "[cli]") {
+  const std::string run = "--config " + small_run("threads").string() + " --out " + (workspace() / "threads").string();
+  const auto many = lra_run(run + " threads=65");
+  CHECK(many.code == 0);
+  const auto place = many.err.find("threads=65 is more than the ");
+  REQUIRE(place != std::string::npos);
+  CHECK(many.err.find("threads=65 is more than the ", place + 1) == std::string::npos);
+  CHECK(result_in(workspace() / "threads")["host"]["threads"] == 65);
+  fs::remove_all(workspace() / "threads");
+  CHECK(lra_run(run + " threads=3", LRA_SOURCE_DIR, "OMP_THREAD_LIMIT=2").code == 0);
+  const Json record = result_in(workspace() / "threads");
+  CHECK(record["host"]["threads"] == 2);
+  CHECK(record["host"]["load"].contains("before"));
 }
 
 TEST_CASE("two processes on one folder: the second leaves the run alone", "[cli]") {

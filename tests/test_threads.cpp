@@ -1,15 +1,21 @@
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
+#include <torch/autograd.h>
+#include <torch/utils.h>
 
+#include <algorithm>
+#include <atomic>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdlib>
-#include <set>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
-#include "cli/resolve.h"
-#include "core/config_files.h"
 #include "core/host_info.h"
+#include "mixers/mixer.h"
+#include "model/encoder.h"
+#include "ops/linear_in_order.h"
 #include "ops/on_threads.h"
 #include "train/device.h"
 #include "train/threads.h"
@@ -117,4 +123,56 @@ TEST_CASE("The calling thread makes the memory of all threads, each of which has
     }
   }
   at::set_num_threads(before);
+}
+
+TEST_CASE("Gradients of the encoder have the same bits with any number of threads", "[ops]") {
+  const int before = at::get_num_threads();
+  ModelConfig model;
+  model.num_layers = 2;
+  model.d_model = 32;
+  model.d_ff = 48;
+  model.num_heads = 2;
+  model.attention_dropout = 0;
+  std::vector<std::int64_t> lengths;
+  for (std::int64_t i = 0; i < 48; ++i) lengths.push_back(20 + 7 * i % 60);
+  const SequenceLayout layout(lengths);
+  torch::manual_seed(3);
+  const at::Tensor x = at::randn({layout.tokens(), 32}), direction = at::randn_like(x);
+  for (const char* mixer : {"none", "linear", "flash", "fnet", "local"}) {
+    for (const double dropout : {0.0, 0.1}) {
+      INFO(mixer << ", dropout " << dropout);
+      model.mixer = mixer;
+      model.dropout = dropout;
+      model.mixer_options = mixer_registry().at(mixer).resolve(LayeredJson(), "");
+      std::vector<std::vector<at::Tensor>> found;
+      for (const int threads : {1, 2, 3}) {
+        set_threads(threads);
+        torch::manual_seed(4);
+        Encoder encoder(model, 100, 17, 5);
+        encoder.train();
+        const at::Tensor in = x.detach().requires_grad_(true);
+        (encoder.forward(in, layout, {}) * direction).sum().backward();
+        found.push_back({in.grad()});
+        for (const auto& parameter : encoder.parameters()) {
+          if (parameter.grad().defined()) found.back().push_back(parameter.grad());
+        }
+      }
+      for (std::size_t i = 0; i < found[0].size(); ++i) {
+        CHECK(at::equal(found[0][i], found[1][i]));
+        CHECK(at::equal(found[0][i], found[2][i]));
+      }
+    }
+  }
+  at::set_num_threads(before);
+}
+
+TEST_CASE("A linear map whose gradient is added up in order is the linear map", "[ops]") {
+  torch::manual_seed(8);
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    const std::vector<at::Tensor> in{at::randn({37, 20}, type).requires_grad_(true), at::randn({10, 20}, type).requires_grad_(true), at::randn({10}, type).requires_grad_(true)};
+    const at::Tensor direction = at::randn({37, 10}, type), expected = at::linear(in[0], in[1], in[2]), found = ops::linear_in_order(in[0], in[1], in[2]);
+    CHECK(at::equal(found, expected));
+    const auto wanted = torch::autograd::grad({expected}, in, {direction}), gradients = torch::autograd::grad({found}, in, {direction});
+    for (std::size_t i = 0; i < 3; ++i) CHECK(at::allclose(gradients[i], wanted[i], type == at::kDouble ? 1e-12 : 1e-5, 1e-5));
+  }
 }

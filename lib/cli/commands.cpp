@@ -16,6 +16,7 @@
 #include "mixers/mixer.h"
 #include "train/device.h"
 #include "train/profile.h"
+#include "train/threads.h"
 
 namespace lra {
 namespace fs = std::filesystem;
@@ -47,7 +48,7 @@ void warn_of_threads(const std::vector<RunConfig>& runs) {
   const std::int64_t cores = usable_cores();
   for (const auto& run : runs) {
     if (run.train.threads <= cores) continue;
-    log().warn("threads={} is more than the {} cores that this process may use: threads that wait for each other make it slow", run.train.threads, cores);
+    log().warn("warning: threads={} is more than the {} cores that this process may use: threads that wait for each other make it slow", run.train.threads, cores);
     return;
   }
 }
@@ -117,6 +118,9 @@ ExitCode run_command(const RunArguments& arguments) {
   if (!arguments.folder.empty()) return run_in_folder(runs.at(0), arguments.folder, suite_child);
   warn_of_threads(runs);
   if (runs.size() > 1 || file.contains("tasks") || file.contains("bench")) return run_suite(runs, arguments.out);
+  // It starts the program again, which cannot read a pipe a second time.
+  const bool readable_again = fs::is_regular_file(arguments.config);
+  if (readable_again && runs[0].train.threads != 1 && chosen_threads(runs[0], example_sizes(runs[0]).mean_length) > 1) bound_spinning();
   return run_in_folder(runs[0], run_folder(arguments.out, runs[0]), false);
 }
 

@@ -50,7 +50,9 @@ ExitCode eval_command(const EvalArguments& arguments) {
     config.task.limit = 0;
   }
   const auto data = arguments.data.empty() ? task->open(Split::test, config.task) : task->open_file(arguments.data, config.task);
-  const int threads = set_threads(chosen_threads(config, mean_sequence_length(*data, config.model)));
+  const int chosen = chosen_threads(config, mean_sequence_length(*data, config.model));
+  if (chosen > 1 && (arguments.data.empty() || fs::is_regular_file(arguments.data))) bound_spinning();  // starts the program again
+  const int threads = set_threads(chosen);
   Classifier model(config.task, config.model, static_cast<std::uint64_t>(config.train.seed));
   load_model(weights, model);
   model.to(device);

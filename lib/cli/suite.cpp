@@ -34,6 +34,7 @@
 #include "train/run_status.h"
 #include "train/same_run.h"
 #include "train/stop_signals.h"
+#include "train/threads.h"
 #include "train/trainer.h"
 
 extern char** environ;
@@ -96,6 +97,7 @@ pid_t start_process(const RunConfig& run, const fs::path& folder, const FolderLo
   std::vector<char*> argv;
   for (auto& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
+  bound_spinning_of_children();
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, lock.descriptor(), lock.descriptor());  // onto itself: it is not closed
@@ -138,8 +140,8 @@ void warn_of_disturbed(const std::vector<const RunConfig*>& runs, const fs::path
     const auto record = record_in(run_folder(out, *run));
     if (record && record->contains("speed") && (*record)["speed"].contains("disturbed")) ++(run->kind == "bench" ? benches : trainings);
   }
-  if (benches > 0) log().warn("the speeds of {} of the measured cells are not to be trusted: {}", benches, disturbance_remedy);
-  if (trainings > 0) log().info("{} runs were disturbed while they trained, by other programs or by other runs of the suite: their scores hold, their speeds do not", trainings);
+  if (benches > 0) log().warn("warning: the speeds of {} measured cells are not to be trusted: {}", benches, disturbance_remedy);
+  if (trainings > 0) log().info("{} runs were disturbed while they trained, by other programs or by runs of this suite: their scores hold, their speeds do not", trainings);
 }
 
 }  // namespace
@@ -230,7 +232,7 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool sui
     if (!record.operator_profile.is_null()) write_json(folder / "profile.json", record.operator_profile);
     write_json(folder / "result.json", json);
     log().info(summary(json));
-    if (!record.disturbed.empty() && !suite_child) log().warn("the speeds are not to be trusted ({}): {}", record.disturbed, disturbance_remedy);
+    if (!record.disturbed.empty() && !suite_child) log().warn("warning: the speeds are not to be trusted ({}): {}", record.disturbed, disturbance_remedy);
     if (record.status == "interrupted") return exit_interrupted;
     return record.status == "ok" ? exit_ok : exit_not_all_ok;
   } catch (const std::exception& error) {

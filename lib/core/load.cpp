@@ -12,16 +12,19 @@
 #include <iterator>
 #include <sstream>
 #include <string>
+#include <thread>
 
 namespace lra {
 namespace {
 
-constexpr double shortest_interval = 0.1, tolerated_cores = 0.5, tolerated_spread = 0.25;
+constexpr double shortest_interval = 0.1, tolerated_spread = 0.25;
 
 bool usable(int core) {
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) != 0 || CPU_ISSET(static_cast<std::size_t>(core), &set);
 }
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 double used_by(int who) {
   rusage usage{};
@@ -61,13 +64,18 @@ double busy_seconds(std::string_view stat, double ticks_per_second, bool (*count
 CpuTimes cpu_times() {
   std::ifstream in("/proc/stat");
   const std::string stat{std::istreambuf_iterator<char>(in), {}};
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return {.moment = std::chrono::duration<double>(now).count(),
+  return {.moment = now(),
           .all = busy_seconds(stat, static_cast<double>(sysconf(_SC_CLK_TCK)), usable),
           .own = used_by(RUSAGE_SELF) + used_by(RUSAGE_CHILDREN)};
 }
 
 CpuTimes cpu_times_at_start() { return start; }
+
+CpuTimes cpu_times_before_measuring() {
+  const std::chrono::duration<double> rest(start.moment + shortest_interval - now());
+  if (rest.count() > 0) std::this_thread::sleep_for(rest);
+  return cpu_times();
+}
 
 std::optional<double> other_load(const CpuTimes& from, const CpuTimes& to) {
   const double seconds = to.moment - from.moment;
@@ -78,7 +86,7 @@ std::optional<double> other_load(const CpuTimes& from, const CpuTimes& to) {
 std::string disturbance(const Load& load, const Measured& speed) {
   std::string text;
   const double cores = load.during.value_or(load.before.value_or(0));
-  if (cores > tolerated_cores) text = fmt::format("other programs used {:.1f} cores", cores);
+  if (cores > disturbing_cores) text = fmt::format("other programs used {:.1f} cores", cores);
   if (speed.spread > tolerated_spread * speed.median) {
     text += fmt::format("{}spread is {:.0f} % of the median", text.empty() ? "" : ", ", 100 * speed.spread / speed.median);
   }

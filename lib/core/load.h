@@ -9,6 +9,9 @@
 
 namespace lra {
 
+/// Others' load above which a measurement is not to be trusted.
+inline constexpr double disturbing_cores = 0.5;
+
 /// What other processes compute while this one measures.
 struct Load {
   std::optional<double> before, during;  ///< CPU use by others, in cores; absent where it is not known
@@ -28,6 +31,9 @@ CpuTimes cpu_times();
 
 /// When this program was started.
 CpuTimes cpu_times_at_start();
+
+/// Now; waits until a tenth of a second has passed since the start, so that the load before a measurement is known.
+CpuTimes cpu_times_before_measuring();
 
 /// CPU use by other processes between two moments, in cores. Absent when they are less than a tenth of a second apart, since the system counts in hundredths, or when
 /// the times are not known.

@@ -38,7 +38,7 @@ class LoadOfRun {
 
  private:
   RunRecord& record_;
-  const CpuTimes from_ = cpu_times();
+  const CpuTimes from_ = cpu_times_before_measuring();
 };
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -132,6 +132,7 @@ void measure(const RunConfig& config, RunRecord& record) {
   }
   record.loading_examples_per_second = measured(loading);
   record.disturbed = disturbance(load.now(), *record.train_examples_per_second);
+  if (record.disturbed.empty() && record.host["threads"] > 1 && does_not_spin()) record.disturbed = "other programs computed when it was started";
 
   record.peak_rss_bytes = memory::process_peak_bytes();  // without what profiling needs
   if (config.measure.profile_steps > 0) record.operator_profile = profile(config, model, loader, steps, device);

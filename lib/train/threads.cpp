@@ -3,12 +3,19 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
 
 #include "core/host_info.h"
+#include "core/load.h"
+#include "train/stop_signals.h"
 
 namespace lra {
 namespace {
@@ -16,8 +23,15 @@ namespace {
 // Of a step, outside the mixer. With 2e8, one sequence of 1,024 tokens in the profile `small` has two threads.
 constexpr double bench_flops_per_thread = 2e8, train_flops_per_thread = 1e9;
 
-// Waiting threads of a step with regions of some tens of microseconds find their work within this count; waiting for a thread that the system has put aside takes longer.
+// Waiting threads of a step with regions of some tens of microseconds find their work within this count.
 constexpr const char* spin_count = "10000";
+constexpr const char* our_spin_count = "LRA_SPIN_COUNT";  ///< says that GOMP_SPINCOUNT is not the user's
+
+bool spinning_is_ours() {
+  const char *const set = std::getenv("GOMP_SPINCOUNT"), *const ours = std::getenv(our_spin_count);
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return false;
+  return set == nullptr || (ours != nullptr && std::string_view(set) == ours);
+}
 
 /// The number that a variable such as OMP_NUM_THREADS begins with ("4,2": nested levels); `otherwise` where it is unset or has none.
 int number_in(const char* variable, int otherwise) {
@@ -54,12 +68,38 @@ double mean_sequence_length(const Dataset& dataset, const ModelConfig& model) {
   return sum / static_cast<double>(dataset.size() * (model.pair_head == "none" ? 1 : 2));
 }
 
-void bound_spinning(char** argv) {
-  if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
-  std::array<char, 4096> program{};
-  const ssize_t size = readlink("/proc/self/exe", program.data(), program.size() - 1);
-  setenv("GOMP_SPINCOUNT", spin_count, 0);
-  if (size > 0) execv(program.data(), argv);
+void bound_spinning_of_children() {
+  if (!spinning_is_ours()) return;
+  static CpuTimes last = cpu_times_at_start();
+  const CpuTimes now = cpu_times_before_measuring();
+  const auto load = other_load(last, now);
+  if (!load && std::getenv(our_spin_count) != nullptr) return;  // too soon to know more
+  const char* const count = load.value_or(0) > disturbing_cores ? "0" : spin_count;
+  setenv("GOMP_SPINCOUNT", count, 1);
+  setenv(our_spin_count, count, 1);
+  last = now;
+}
+
+void bound_spinning() {
+  if (!spinning_is_ours() || std::getenv(our_spin_count) != nullptr) return;
+  bound_spinning_of_children();
+  std::ifstream in("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> arguments;
+  for (std::string argument; std::getline(in, argument, '\0');) arguments.push_back(argument);
+  std::vector<char*> argv;
+  for (auto& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  std::error_code code;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", code);
+  if (code || arguments.empty()) return;
+  hold_stop_signals();  // the new program takes over those that come from now on
+  if (!stop_requested()) execv(program.c_str(), argv.data());
+  release_stop_signals();
+}
+
+bool does_not_spin() {
+  const char* const count = std::getenv(our_spin_count);
+  return count != nullptr && std::string_view(count) == "0" && spinning_is_ours();
 }
 
 }  // namespace lra

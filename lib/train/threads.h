@@ -18,9 +18,17 @@ int most_threads();
 /// Mean number of tokens in a sequence; an example of Retrieval has two.
 double mean_sequence_length(const Dataset& dataset, const ModelConfig& model);
 
-/// Threads of libgomp that wait for work spin, by default for milliseconds: beside other programs a step then takes many times as long. libgomp reads
-/// GOMP_SPINCOUNT when it is loaded. So this sets it for this process's children, and starts the program again by exec with the arguments `argv`; it returns
-/// where the user has set GOMP_SPINCOUNT or OMP_WAIT_POLICY, after that exec, and where it fails.
-void bound_spinning(char** argv);
+// Threads of libgomp that wait for work spin, by default for milliseconds: beside other programs a step then takes many times as long. How long they spin changes
+// no result. libgomp reads GOMP_SPINCOUNT when it is loaded, so it is set for the next program: long enough for the gaps within a step where no other program
+// computes, and 0 where others have used more than half a core since the last call (or the start). Where the user has set GOMP_SPINCOUNT or OMP_WAIT_POLICY, nothing is changed.
+
+/// For programs that this one starts.
+void bound_spinning_of_children();
+
+/// For this program: starts it again by exec with its own arguments. Returns where it has a bound already, and where exec fails. Call it before anything that exec would lose.
+void bound_spinning();
+
+/// Whether this program's threads do not spin because other programs computed when it was started: with several threads it is slower then.
+bool does_not_spin();
 
 }  // namespace lra

@@ -140,6 +140,7 @@ class Trainer {
     if (!record_.host.is_null()) record_.host["load"] = load.to_json();
     if (steps_per_second_.empty()) return;
     record_.disturbed = disturbance(load, measured(tokens_per_second_));
+    if (record_.disturbed.empty() && record_.host["threads"] > 1 && does_not_spin()) record_.disturbed = "other programs computed when it was started";
     record_.train_steps_per_second = measured(steps_per_second_);
     record_.train_examples_per_second = measured(examples_per_second_);
   }
@@ -154,8 +155,8 @@ class Trainer {
     make_model();
     start_or_resume();
     first_step_ = state_.step;
+    loop_start_load_ = cpu_times_before_measuring();
     loop_start_ = Clock::now();
-    loop_start_load_ = cpu_times();
     try {
       while (true) {
         const bool last = state_.step == train_.train_steps;
