@@ -4,8 +4,10 @@
 
 #include <array>
 #include <cstring>
+#include <vector>
 
 #include "core/error.h"
+#include "data/find_folder.h"
 #include "data/gzip_file.h"
 
 namespace lra {
@@ -61,9 +63,16 @@ class IdxFile {
 
 fs::path find_fashion_mnist(const fs::path& from) {
   const fs::path folder = from.empty() ? "/usr/share/datasets/fashion-mnist" : from;
-  for (const char* name : {"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}) {
-    idx_file(folder, name);
+  const std::vector<std::string> names{"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"};
+  for (const char* ending : {"", ".gz"}) {
+    std::vector<std::string> files;
+    for (const auto& name : names) files.push_back(name + ending);
+    try {
+      return find_folder(folder, files, "");
+    } catch (const Error&) {  // the last lines say what is missing
+    }
   }
+  for (const auto& name : names) idx_file(folder, name);
   return folder;
 }
 

@@ -8,8 +8,8 @@
 /// The IDX files of MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao et al. 2017), gzip'ed or not.
 namespace lra {
 
-/// The folder with Fashion-MNIST's four files, each with or without .gz: `from`, or where Debian's package puts them if `from` is empty.
-/// Throws Error that names what is missing.
+/// The folder with Fashion-MNIST's four files, all with or all without .gz, as find_folder() finds it, or each with or without it in `from` itself; where
+/// Debian's package puts them if `from` is empty. Throws Error that names what is missing.
 std::filesystem::path find_fashion_mnist(const std::filesystem::path& from);
 
 /// folder / name or folder / (name + ".gz"), whichever is there. Throws Error.

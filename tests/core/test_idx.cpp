@@ -57,6 +57,14 @@ TEST_CASE("IDX: Debian's Fashion-MNIST has 60,000 and 10,000 pictures, 10 classe
   }
 }
 
+TEST_CASE("IDX: the four files are found at any depth", "[idx]") {
+  const TestFolder folder("idx_depth");
+  for (const char* name : {"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}) {
+    write_file_atomically(folder.path / "a/raw" / name, "");
+  }
+  CHECK(find_fashion_mnist(folder.path) == folder.path / "a/raw");
+}
+
 TEST_CASE("IDX: what is wrong is named with its place", "[idx]") {
   const TestFolder folder("idx");
   const fs::path images = folder.path / "images", labels = folder.path / "labels";
