@@ -116,11 +116,12 @@ ExitCode run_command(const RunArguments& arguments) {
     return exit_ok;
   }
   if (!arguments.folder.empty()) return run_in_folder(runs.at(0), arguments.folder, suite_child);
+  const bool suite = runs.size() > 1 || file.contains("tasks") || file.contains("bench");
+  // Before all else: it starts the program again. A pipe cannot be read a second time.
+  const bool may_start_again = !suite && runs[0].train.threads != 1 && fs::is_regular_file(arguments.config);
+  if (may_start_again && chosen_threads(runs[0], example_sizes(runs[0]).mean_length) > 1) bound_spinning();
   warn_of_threads(runs);
-  if (runs.size() > 1 || file.contains("tasks") || file.contains("bench")) return run_suite(runs, arguments.out);
-  // It starts the program again, which cannot read a pipe a second time.
-  const bool readable_again = fs::is_regular_file(arguments.config);
-  if (readable_again && runs[0].train.threads != 1 && chosen_threads(runs[0], example_sizes(runs[0]).mean_length) > 1) bound_spinning();
+  if (suite) return run_suite(runs, arguments.out);
   return run_in_folder(runs[0], run_folder(arguments.out, runs[0]), false);
 }
 
