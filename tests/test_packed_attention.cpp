@@ -269,6 +269,39 @@ TEST_CASE("Blocked attention with queries that see no key gives zeros and no gra
   }
 }
 
+TEST_CASE("Blocked attention's gradients are right where the log-sum-exp of large logits is rounded", "[kernels]") {
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    for (const double size : {-1.0, 1.0}) {
+      Case one({3, 100}, 2, 16, type, 11);
+      const at::NoGradGuard no_grad;
+      // All keys are one, so that the weights are 1/n; logits are some 1e5.
+      one.k.copy_(one.k.narrow(0, 0, 1).abs().expand_as(one.k).clone());
+      one.q.copy_(one.q.abs() * (1e5 * size));
+      const at::AutoGradMode with_gradients(true);
+      one.check(ops::packed_attention(one.q, one.offsets, {{one.k, one.v, {}, {}, ops::dense_pattern(100, 100)}}).out, [](auto...) { return true; });
+    }
+  }
+}
+
+TEST_CASE("Blocked attention: a value that is not finite reaches those that see it, and changes no other bit", "[kernels]") {
+  for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    for (const std::int64_t d : {16, 20}) {
+      Case one({150, 40}, 1, d, type, 8);
+      const at::NoGradGuard no_grad;
+      const auto run = [&] { return ops::packed_attention(one.q, one.offsets, {{one.k, one.v, {}, {}, ops::dense_pattern(150, 150, 30)}}).out.squeeze(1); };
+      const at::Tensor before = run(), touched = at::arange(190).ge(40).logical_and(at::arange(190).le(100));
+      for (const double number : {std::nan(""), HUGE_VAL}) {
+        INFO(type << ", head size " << d << ", " << number);
+        one.v[70][0][3] = number;
+        const at::Tensor after = run(), feature = at::arange(d).eq(3);
+        CHECK(after.isfinite().logical_not().equal(touched.unsqueeze(1).logical_and(feature)));
+        CHECK(after.index({touched.logical_not()}).equal(before.index({touched.logical_not()})));
+        if (std::isinf(number)) CHECK(after.isinf().select(1, 3).equal(touched));
+      }
+    }
+  }
+}
+
 TEST_CASE("Blocked attention: what is not a number reaches those that see it, and nobody else", "[kernels]") {
   for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
     for (const bool in_query : {true, false}) {

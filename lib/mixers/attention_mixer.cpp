@@ -78,6 +78,11 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
     const auto in_heads = [&](const at::Tensor& rows) { return rows.defined() ? rows.view({-1, heads, spec_.d_head()}) : rows; };
     return project_output(attend_packed(in_heads(q), in_heads(k), in_heads(v), {layout, x, value_x, visible}).reshape({layout.tokens(), spec_.d_qkv}));
   }
+  if (visible.defined()) {  // weights of 0 do not hide what is not a number
+    const at::Tensor hidden = visible.logical_not().unsqueeze(1);
+    if (k.defined()) k = k.masked_fill(hidden, 0);
+    v = v.masked_fill(hidden, 0);
+  }
   AttentionContext context;
   at::Tensor mixed;  // (T, d_qkv)
   if (layout.batch() > 1 && one_call_per_sequence(x, layout)) {

@@ -27,7 +27,7 @@ class FlashAttention : public AttentionMixer {
   MixerCost attend_cost(std::int64_t n) const override {
     const auto tokens = static_cast<double>(n);
     return {.flops = 4 * tokens * tokens * static_cast<double>(spec_.d_qkv),
-            .saved_values = tokens * static_cast<double>(spec_.d_qkv + spec_.num_heads)};
+            .saved_values = tokens * static_cast<double>(spec_.d_qkv + 2 * spec_.num_heads)};
   }
 };
 

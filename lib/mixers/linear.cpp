@@ -1,5 +1,6 @@
-#include <ATen/ops/elu.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/relu.h>
 
 #include "mixers/attention_mixer.h"
 #include "ops/feature_attention.h"
@@ -7,16 +8,19 @@
 namespace lra {
 namespace {
 
-/// φ(Q) (φ(K)ᵀ V) / (φ(Q) Σ φ(K)) with φ = elu + 1 (arXiv 2006.16236).
+/// φ(Q) (φ(K)ᵀ V) / (φ(Q) Σ φ(K)) with φ = elu + 1 (arXiv 2006.16236), without an epsilon: at any finite input the weights are those of exact arithmetic.
 class LinearAttention : public AttentionMixer {
  public:
   LinearAttention(const MixerSpec& spec, const NoOptions&) : AttentionMixer(spec) {}
 
  private:
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
-    const at::Tensor query_features = at::elu(q).add_(1);
-    at::Tensor key_features = at::elu(k).add_(1);
-    if (context.mask.defined()) key_features = key_features * context.mask.unsqueeze(1).unsqueeze(-1).to(key_features.scalar_type());
+    // A factor of one feature of all keys, and one of all features of a query, cancel. Without them features underflow, and the normaliser is 0.
+    const auto features = [](const at::Tensor& x, const at::Tensor& shift) { return (at::relu(x) + 1) * (x.clamp_max(0) + shift).exp(); };
+    const at::Tensor keys = context.mask.defined() ? k.masked_fill(context.mask.logical_not().unsqueeze(1).unsqueeze(-1), masked_logit) : k;
+    const at::Tensor largest = keys.detach().clamp_max(0).amax(-2, true);
+    const at::Tensor key_features = features(keys, -largest);
+    const at::Tensor query_features = features(q, largest - (q.detach().clamp_max(0) + largest).amax(-1, true));
     const at::Tensor normaliser = at::matmul(query_features, key_features.sum(-2).unsqueeze(-1));
     return at::matmul(query_features, at::matmul(key_features.transpose(-2, -1), v)) / normaliser;
   }

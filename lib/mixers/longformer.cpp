@@ -121,8 +121,11 @@ class Longformer : public AttentionMixer {
     const auto of_sequences = [&](const at::Tensor& x) { return x.split_with_sizes(counts, 1); };
     const auto key_queries = of_sequences(at::bmm(q, by_head(key_global_->weight)));  // (H, g, d_model)
     const auto key_offsets = spec_.bias ? of_sequences(at::bmm(q, by_head(key_global_->bias))) : std::vector<at::Tensor>();
-    const auto keys = context.x.split_with_sizes(lengths, 0);
-    const auto values = context.same_input() ? keys : context.value_x.split_with_sizes(lengths, 0);
+    const auto seen = [&](const at::Tensor& x) {  // weights of 0 do not hide what is not a number
+      return (context.visible.defined() ? x.masked_fill(context.visible.logical_not().unsqueeze(1), 0) : x).split_with_sizes(lengths, 0);
+    };
+    const auto keys = seen(context.x);
+    const auto values = context.same_input() ? keys : seen(context.value_x);
     const auto visible = context.visible.defined() ? context.visible.split_with_sizes(lengths, 0) : std::vector<at::Tensor>();
     std::vector<at::Tensor> sums, totals;
     for (std::size_t s = 0; s < counts.size(); ++s) {

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
 #include "mixers/attention_mixer.h"
 #include "mixers/seed.h"
 #include "ops/feature_attention.h"
@@ -58,6 +59,10 @@ at::Tensor orthogonal_directions(std::int64_t features, std::int64_t d, std::uin
 class Performer : public AttentionMixer {
  public:
   Performer(const MixerSpec& spec, const PerformerOptions& options) : AttentionMixer(spec), options_(options) {
+    if (options.kernel == "relu" && options.feature_epsilon == 0) {
+      throw Error("performer: mixer_options.feature_epsilon is 0, but with mixer_options.kernel \"relu\" all features of a token can be 0, and its weights 0/0",
+                  "set mixer_options.feature_epsilon above 0");
+    }
     directions_ = register_buffer("directions", draw(0).to(at::typeMetaToScalarType(at::get_default_dtype())));
   }
 
@@ -85,8 +90,15 @@ class Performer : public AttentionMixer {
       }
       at::Tensor half_square = at::linalg_vector_norm(k, 2, at::IntArrayRef({-1}), true, key_features.scalar_type()).square() * (0.5 * scale * scale);
       if (context.mask.defined()) half_square = half_square.masked_fill(context.mask.logical_not().unsqueeze(1).unsqueeze(-1), -masked_logit);
+      key_features = key_features.sub_(half_square);
+      if (options_.feature_epsilon > 0) {
+        key_features = at::softmax(key_features.flatten(-2), -1).view(key_features.sizes());
+      } else {  // a factor for each feature, which cancels too: with one for all, queries whose features are small in all keys would get 0/0
+        const at::Tensor largest = key_features.detach().amax(-2, true);
+        key_features = (key_features - largest).exp();
+        query_features = query_features + largest;
+      }
       query_features = at::softmax(query_features, -1);
-      key_features = at::softmax(key_features.sub_(half_square).flatten(-2), -1).view(key_features.sizes());
     } else {
       query_features = at::relu(query_features);  // keys at padding are zero, and so are their features
       key_features = at::relu(key_features);

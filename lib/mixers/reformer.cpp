@@ -16,9 +16,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "mixers/attention_mixer.h"
 #include "mixers/seed.h"
+#include "ops/hash_rounds.h"
 #include "ops/packed_attention.h"
 #include "ops/permute_rows.h"
 
@@ -27,6 +29,7 @@ namespace {
 
 constexpr double self_logit = -1e5;         // so low that a token sees itself only if it sees nothing else
 constexpr std::int64_t columns_at_once = 32;  // of the rotations: n tokens by n / chunk columns would grow with n²
+constexpr std::int64_t rotated_at_once = std::int64_t{1} << 24;  // numbers
 
 struct ReformerOptions {
   std::int64_t chunk = 64;
@@ -178,30 +181,38 @@ class Reformer : public AttentionMixer {
     const std::int64_t chunk = std::min(options_.chunk, layout.max_length());
     const auto make = [&] { return at::empty({rounds, heads, tokens}, at::kInt); };
     const ops::HashRounds hashed{make(), make(), make()};
-    at::Tensor rotated;  // (H, n, rounds * columns)
     for (std::int64_t b = 0; b < layout.batch(); ++b) {
       const std::int64_t n = layout.length(b), first = layout.offset(b), columns = hash_columns(n);
-      if (columns > 0) {
+      std::vector<std::int32_t> all_buckets(static_cast<std::size_t>(rounds * heads * n), 0);  // (rounds, heads, n)
+      const auto buckets_of = [&](std::int64_t list) { return std::span(all_buckets).subspan(static_cast<std::size_t>(list * n), static_cast<std::size_t>(n)); };
+      const auto for_lists = [&](const auto& work) {
+        at::parallel_for(0, rounds * heads, 1, [&](std::int64_t from, std::int64_t to) {
+          for (std::int64_t list = from; list < to; ++list) work(list);
+        });
+      };
+      // Some tokens at a time: n tokens by n / chunk columns would grow with n².
+      const std::int64_t at_once = columns > 0 ? std::max<std::int64_t>(1, rotated_at_once / (heads * rounds * columns)) : n;
+      for (std::int64_t start = 0; columns > 0 && start < n; start += at_once) {
+        const std::int64_t count = std::min(at_once, n - start);
         const at::Tensor rotations = rotations_.narrow(3, 0, columns).permute({1, 2, 0, 3}).reshape({heads, -1, rounds * columns});
-        rotated = at::matmul(x.narrow(0, first, n).transpose(0, 1), rotations.to(x.scalar_type())).to(rotations.scalar_type()).contiguous();
+        const at::Tensor rotated =
+            at::matmul(x.narrow(0, first + start, count).transpose(0, 1), rotations.to(x.scalar_type())).to(rotations.scalar_type()).contiguous();  // (H, count, rounds * columns)
+        for_lists([&](std::int64_t list) {
+          const auto find = rotated.scalar_type() == at::kDouble ? find_buckets<double> : find_buckets<float>;
+          find(rotated[list % heads], list / heads, columns, buckets_of(list).subspan(static_cast<std::size_t>(start), static_cast<std::size_t>(count)));
+        });
       }
-      at::parallel_for(0, rounds * heads, 1, [&](std::int64_t from, std::int64_t to) {
-        for (std::int64_t list = from; list < to; ++list) {
-          const std::int64_t round = list / heads, place = list * tokens + first;
-          const auto numbers = [&](const at::Tensor& of) { return of.mutable_data_ptr<std::int32_t>() + place; };
-          std::vector<std::int32_t> bucket(static_cast<std::size_t>(n), 0);
-          if (columns > 0 && rotated.scalar_type() == at::kDouble) find_buckets<double>(rotated[list % heads], round, columns, bucket);
-          if (columns > 0 && rotated.scalar_type() != at::kDouble) find_buckets<float>(rotated[list % heads], round, columns, bucket);
-          sort_by_bucket(bucket, 2 * columns + 1, chunk, numbers(hashed.order), numbers(hashed.own), numbers(hashed.before));
-        }
+      for_lists([&](std::int64_t list) {
+        const auto numbers = [&](const at::Tensor& of) { return of.mutable_data_ptr<std::int32_t>() + list * tokens + first; };
+        ops::sort_by_bucket(buckets_of(list), 2 * columns + 1, chunk, numbers(hashed.order), numbers(hashed.own), numbers(hashed.before));
       });
     }
     return hashed;
   }
 
-  // argmax [x R, -x R] of each token; rotated (n, rounds * columns).
+  // argmax [x R, -x R] of some tokens; rotated (tokens, rounds * columns).
   template <class T>
-  static void find_buckets(const at::Tensor& rotated, std::int64_t round, std::int64_t columns, std::vector<std::int32_t>& bucket) {
+  static void find_buckets(const at::Tensor& rotated, std::int64_t round, std::int64_t columns, std::span<std::int32_t> bucket) {
     const T* row = rotated.const_data_ptr<T>() + round * columns;
     for (auto& found : bucket) {
       T best = -1;
@@ -213,23 +224,6 @@ class Reformer : public AttentionMixer {
         }
       }
       row += rotated.size(1);
-    }
-  }
-
-  // Counting sort; then the number of bucket and chunk of each token, and of its bucket in the chunk before.
-  static void sort_by_bucket(const std::vector<std::int32_t>& bucket, std::int64_t buckets, std::int64_t chunk, std::int32_t* order, std::int32_t* own,
-                             std::int32_t* before) {
-    const auto n = static_cast<std::int64_t>(bucket.size());
-    std::vector<std::int32_t> next(static_cast<std::size_t>(buckets) + 1, 0);
-    for (const auto b : bucket) ++next[static_cast<std::size_t>(b) + 1];
-    for (std::size_t b = 1; b < next.size(); ++b) next[b] += next[b - 1];
-    const auto chunks = static_cast<std::int32_t>((n + chunk - 1) / chunk);
-    for (std::int32_t i = 0; i < static_cast<std::int32_t>(n); ++i) {
-      const std::int32_t b = bucket[static_cast<std::size_t>(i)], place = next[static_cast<std::size_t>(b)]++;
-      const auto c = static_cast<std::int32_t>(place / chunk);
-      order[place] = i;
-      own[i] = b * chunks + c;
-      before[i] = b * chunks + (c > 0 ? c : chunks) - 1;
     }
   }
 
@@ -255,12 +249,12 @@ class Reformer : public AttentionMixer {
             .saved_values = rounds * (round.saved_values + 3 * values)};
   }
 
-  // Order, bucket and the bucket before of each token and round; while they are found, all products with the rotations.
+  // Order, bucket and the bucket before of each token and round; while they are found, the products with the rotations.
   MixerCost kernel_memory(std::int64_t n) const override {
     const auto columns = static_cast<double>(hash_columns(n)), tokens = static_cast<double>(n) * static_cast<double>(spec_.num_heads);
     const double rounds = columns > 0 ? static_cast<double>(options_.rounds) : 1.0;
     const double others = 5 * static_cast<double>(n) * static_cast<double>(spec_.d_qkv);  // outputs and gradients, which come later
-    return {.saved_values = 4 * rounds * tokens, .transient_values = std::max(rounds * tokens * columns - others, 0.0)};
+    return {.saved_values = 4 * rounds * tokens, .transient_values = std::max(std::min(rounds * tokens * columns, static_cast<double>(rotated_at_once)) - others, 0.0)};
   }
 
   const ReformerOptions options_;

@@ -112,7 +112,8 @@ class Synthesizer : public AttentionMixer {
   }
   at::Tensor attend_packed(const at::Tensor&, const at::Tensor&, const at::Tensor& v, const PackedContext& context) override {
     check_length(context.layout.max_length());
-    return ops::shared_attention(v, left_.defined() ? left_ : logits_, right_, context.layout.lengths(), context.visible);
+    const at::Tensor values = context.visible.defined() ? v.masked_fill(context.visible.logical_not().view({-1, 1, 1}), 0) : v;  // 0 x NaN is NaN
+    return ops::shared_attention(values, left_.defined() ? left_ : logits_, right_, context.layout.lengths(), context.visible);
   }
 
   MixerCost attend_cost(std::int64_t n) const override {

@@ -32,6 +32,45 @@ struct Generators {
   std::vector<at::Tensor> states;
 };
 
+/// While one of these lives, the default generators are what they were before; then they are what they are now.
+class OtherGenerators {
+ public:
+  explicit OtherGenerators(const Generators& others) : now_(others.device) { others.restore(); }
+  OtherGenerators(const OtherGenerators&) = delete;
+  OtherGenerators& operator=(const OtherGenerators&) = delete;
+  ~OtherGenerators() {
+    try {
+      now_.restore();
+    } catch (...) {  // another exception may be under way
+    }
+  }
+
+ private:
+  const Generators now_;
+};
+
+/// The same for autocast.
+class OtherAutocast {
+ public:
+  OtherAutocast(at::DeviceType device, bool enabled, at::ScalarType type)
+      : device_(device), enabled_(at::autocast::is_autocast_enabled(device)), type_(at::autocast::get_autocast_dtype(device)) {
+    at::autocast::set_autocast_dtype(device, type);
+    at::autocast::set_autocast_enabled(device, enabled);
+  }
+  OtherAutocast(const OtherAutocast&) = delete;
+  OtherAutocast& operator=(const OtherAutocast&) = delete;
+  ~OtherAutocast() {
+    at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(device_, enabled_);
+    at::autocast::set_autocast_dtype(device_, type_);
+  }
+
+ private:
+  const at::DeviceType device_;
+  const bool enabled_;
+  const at::ScalarType type_;
+};
+
 /// What the second call needs beside its inputs.
 struct Call : torch::CustomClassHolder {
   Call(Work function_, at::Device device)
@@ -58,23 +97,14 @@ struct Recompute : torch::autograd::Function<Recompute> {
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
     const auto saved = context->get_saved_variables();
     const c10::intrusive_ptr<Call> call = c10::static_intrusive_pointer_cast<Call>(context->saved_data["call"].toCapsule());
-    const at::DeviceType type = saved[0].device().type();
     const ops::SumAndNorm in{saved[0].detach().requires_grad_(true), saved[1].detach().requires_grad_(true)};
     ops::SumAndNorm out;
     {
       const at::AutoGradMode with_gradients(true);
-      const Generators now(saved[0].device());
-      const bool autocast = at::autocast::is_autocast_enabled(type);
-      const at::ScalarType autocast_type = at::autocast::get_autocast_dtype(type);
-      call->generators.restore();
-      at::autocast::set_autocast_dtype(type, call->autocast_type);
-      at::autocast::set_autocast_enabled(type, call->autocast);
+      const OtherGenerators generators(call->generators);
+      const OtherAutocast autocast(saved[0].device().type(), call->autocast, call->autocast_type);
       // Views, since autocast would keep one copy of a leaf and add up its gradients in bfloat16.
       out = call->function({in.sum.view(in.sum.sizes()), in.norm.view(in.norm.sizes())});
-      at::autocast::clear_cache();
-      at::autocast::set_autocast_enabled(type, autocast);
-      at::autocast::set_autocast_dtype(type, autocast_type);
-      now.restore();
     }
     tensor_list outputs, output_gradients;
     for (const auto& [output, gradient] : {std::pair(out.sum, gradients[0]), std::pair(out.norm, gradients[1])}) {

@@ -12,6 +12,7 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
@@ -66,10 +67,20 @@ Places places_of(const BlockPattern& pattern, const SymInt& keys) {
   return {real_places, seen};
 }
 
+// Weights, some of which are hidden pairs' zeros, times values. 0 x NaN is NaN: values that are not finite must reach only the rows that have a weight for them. They are
+// looked for on the CPU alone, since elsewhere the question would wait for the device.
+at::Tensor weighted_sum(const at::Tensor& weights, const at::Tensor& values) {
+  if (!values.is_cpu() || std::isfinite(values.detach().sum().item<double>())) return at::matmul(weights, values);
+  const at::Tensor bad = values.detach().isfinite().all(-1, true).logical_not();  // (.., keys, 1)
+  const at::Tensor touched = at::matmul(weights.detach(), bad.to(weights.scalar_type())).ne(0);
+  return at::matmul(weights, values.masked_fill(bad, 0)) + at::zeros_like(touched, weights.options()).masked_fill_(touched, std::nan(""));
+}
+
 PartialAttention attend(at::Tensor logits, const at::Tensor& values, const at::Tensor& hidden, double dropout) {
   if (hidden.defined()) logits = logits.masked_fill(hidden, masked_logit);
   if (logits.scalar_type() == at::kBFloat16) logits = logits.to(at::kFloat);  // sums of exponentials need more digits
-  PartialAttention part{at::matmul(dropped(at::softmax(logits, -1), dropout).to(values.scalar_type()), values), at::logsumexp(logits, at::IntArrayRef({-1}))};
+  const at::Tensor weights = dropped(at::softmax(logits, -1), dropout).to(values.scalar_type());
+  PartialAttention part{hidden.defined() ? weighted_sum(weights, values) : at::matmul(weights, values), at::logsumexp(logits, at::IntArrayRef({-1}))};
   if (hidden.defined()) part.out.masked_fill_(part.log_sum.lt(masked_logit / 2).unsqueeze(-1), 0);  // as the kernel: zeros where there is no key
   return part;
 }

@@ -17,6 +17,7 @@
 #include <mutex>
 #include <numbers>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "ops/cpu/kernels.h"
@@ -95,14 +96,19 @@ at::Tensor kernel_transform(const at::Tensor& x, at::IntArrayRef lengths, std::i
   const at::Tensor mixed = at::empty({tokens, d}, x.options());
   const T* const in = x.const_data_ptr<T>();
   T* const out = mixed.mutable_data_ptr<T>();
-  constexpr std::int64_t rows = 64;
-  on_threads<T>((tokens + rows - 1) / rows, cpu::fourier_scratch(over_features.size), [&](std::int64_t task, T* scratch) {
-    const std::int64_t first = task * rows;
-    cpu::kernels().fourier_rows(over_features, std::min(rows, tokens - first), in + first * d, out + first * d, scratch);
-  });
-  const std::int64_t lanes = cpu::kernels().vector_bytes / static_cast<std::int64_t>(sizeof(T)), groups = ((d + 1) / 2 + lanes - 1) / lanes;
   std::vector<std::int64_t> offsets(lengths.size(), 0);
   std::exclusive_scan(lengths.begin(), lengths.end(), offsets.begin(), std::int64_t{0});
+  // The kernel transforms two rows as one complex number, so that each rounds the other: both must be of one sequence.
+  constexpr std::int64_t rows = 64;
+  std::vector<std::pair<std::int64_t, std::int64_t>> pieces;  // first row, how many
+  for (std::size_t s = 0; s < lengths.size(); ++s) {
+    for (std::int64_t row = 0; row < lengths[s]; row += rows) pieces.emplace_back(offsets[s] + row, std::min(rows, lengths[s] - row));
+  }
+  on_threads<T>(static_cast<std::int64_t>(pieces.size()), cpu::fourier_scratch(over_features.size), [&](std::int64_t task, T* scratch) {
+    const auto [first, count] = pieces[static_cast<std::size_t>(task)];
+    cpu::kernels().fourier_rows(over_features, count, in + first * d, out + first * d, scratch);
+  });
+  const std::int64_t lanes = cpu::kernels().vector_bytes / static_cast<std::int64_t>(sizeof(T)), groups = ((d + 1) / 2 + lanes - 1) / lanes;
   on_threads<T>(static_cast<std::int64_t>(lengths.size()) * groups, cpu::fourier_scratch(over_places.size), [&](std::int64_t task, T* scratch) {
     const auto sequence = static_cast<std::size_t>(task / groups);
     cpu::kernels().fourier_columns(over_places, lengths[sequence], d, task % groups, out + offsets[sequence] * d, scratch);

@@ -89,6 +89,7 @@ struct Unit {
 template <class T>
 struct Tensors {
   at::Tensor q, out, log_sum, sum;
+  at::Tensor rounding;  // see cpu::QueryBlock; undefined in a backward pass: not known
   std::vector<at::Tensor> k, v;
   at::Tensor grad_out, grad_log_sum, grad_q;
   std::vector<at::Tensor> grad_k, grad_v;
@@ -136,6 +137,7 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, c
   block.dropout.head = static_cast<std::uint32_t>((unit.sequence * stride + unit.residue) * heads + unit.head);
   const std::int64_t numbers = first_row * heads + unit.head;  // of log_sum and sum (T, H)
   block.log_sum = t.log_sum.template mutable_data_ptr<T>() + numbers;
+  if (t.rounding.defined()) block.rounding = t.rounding.template mutable_data_ptr<T>() + numbers;
   const std::size_t count = problem.sources.size();
   std::vector<cpu::KeyPart<T>> parts(count);
   std::vector<std::vector<cpu::Run>> runs(count);
@@ -402,24 +404,31 @@ Tensors<T> inputs(const Problem& problem, const at::Tensor& q, at::TensorList ke
 }
 
 template <class T>
-std::pair<at::Tensor, at::Tensor> run_forward(const Problem& problem, const at::Tensor& q, at::TensorList keys_and_values) {
+Tensors<T> run_forward(const Problem& problem, const at::Tensor& q, at::TensorList keys_and_values) {
   Tensors<T> t = inputs<T>(problem, q, keys_and_values);
   t.out = at::empty(q.sizes(), q.options());
   t.log_sum = at::empty({q.size(0), q.size(1)}, q.options());
+  t.rounding = at::empty_like(t.log_sum);
   if (problem.round_count() > 1) t.sum = at::empty_like(t.log_sum);
   RECORD_FUNCTION("lra::packed_attention", recorded(problem, t, 2));
   forward(problem, t);
   guard.setOutputs(std::vector<c10::IValue>{t.out, t.log_sum});
-  return {t.out, t.log_sum};
+  return t;
 }
 
+// What a backward pass needs of the forward pass.
+struct Kept {
+  at::Tensor out, log_sum, rounding;
+};
+
 template <class T>
-tensor_list run_backward(const Problem& problem, const at::Tensor& q, at::TensorList keys_and_values, const at::Tensor& out, const at::Tensor& log_sum,
-                         const at::Tensor& grad_out, const at::Tensor& grad_log_sum) {
+tensor_list run_backward(const Problem& problem, const at::Tensor& q, at::TensorList keys_and_values, const Kept& kept, const at::Tensor& grad_out,
+                         const at::Tensor& grad_log_sum) {
   Tensors<T> t = inputs<T>(problem, q, keys_and_values);
-  t.out = out;
-  t.log_sum = log_sum;
-  t.grad_out = grad_out.defined() ? rows_in_line(grad_out) : at::zeros_like(out);
+  t.out = kept.out;
+  t.log_sum = kept.log_sum;
+  t.rounding = kept.rounding;
+  t.grad_out = grad_out.defined() ? rows_in_line(grad_out) : at::zeros_like(t.out);
   if (grad_log_sum.defined()) t.grad_log_sum = grad_log_sum.contiguous();
   t.grad_q = problem.round_count() > 1 || problem.keys_are_queries ? at::zeros(q.sizes(), q.options()) : at::empty(q.sizes(), q.options());
   tensor_list gradients{t.grad_q};
@@ -439,21 +448,23 @@ tensor_list run_backward(const Problem& problem, const at::Tensor& q, at::Tensor
 
 struct PackedAttention : torch::autograd::Function<PackedAttention> {
   static tensor_list forward(AutogradContext* context, const at::Tensor& q, at::TensorList keys_and_values, const c10::intrusive_ptr<Problem>& problem) {
-    const auto [out, log_sum] = q.scalar_type() == at::kDouble ? run_forward<double>(*problem, q, keys_and_values) : run_forward<float>(*problem, q, keys_and_values);
-    tensor_list saved{q, out, log_sum};
+    const auto run = [&]<class T>(T) {
+      const Tensors<T> t = run_forward<T>(*problem, q, keys_and_values);
+      return Kept{t.out, t.log_sum, t.rounding};
+    };
+    const Kept kept = q.scalar_type() == at::kDouble ? run(double{}) : run(float{});
+    tensor_list saved{q, kept.out, kept.log_sum, kept.rounding};
     saved.insert(saved.end(), keys_and_values.begin(), keys_and_values.end());
     context->save_for_backward(saved);
     context->saved_data["problem"] = c10::IValue::make_capsule(c10::static_intrusive_pointer_cast<torch::CustomClassHolder>(problem));
-    return {out, log_sum};
+    return {kept.out, kept.log_sum};
   }
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
     refuse_second_derivative("packed_attention");
     const auto saved = context->get_saved_variables();
     const auto& problem = *c10::static_intrusive_pointer_cast<Problem>(context->saved_data["problem"].toCapsule());
-    const at::TensorList keys_and_values = at::TensorList(saved).slice(3);
-    tensor_list result = saved[0].scalar_type() == at::kDouble
-                             ? run_backward<double>(problem, saved[0], keys_and_values, saved[1], saved[2], gradients[0], gradients[1])
-                             : run_backward<float>(problem, saved[0], keys_and_values, saved[1], saved[2], gradients[0], gradients[1]);
+    const auto run = saved[0].scalar_type() == at::kDouble ? run_backward<double> : run_backward<float>;
+    tensor_list result = run(problem, saved[0], at::TensorList(saved).slice(4), {saved[1], saved[2], saved[3]}, gradients[0], gradients[1]);
     result.emplace_back();
     return result;
   }
@@ -523,7 +534,7 @@ std::vector<at::Tensor> packed_attention_backward(const PartialAttention& gradie
   const auto type = prepared.q.scalar_type();
   const auto run = type == at::kDouble ? run_backward<double> : run_backward<float>;
   const auto converted = [&](const at::Tensor& x) { return x.defined() ? x.to(type) : x; };
-  std::vector<at::Tensor> gradients = run(*prepared.problem, prepared.q, prepared.keys_and_values, result.out.to(type).contiguous(), result.log_sum.contiguous(),
+  std::vector<at::Tensor> gradients = run(*prepared.problem, prepared.q, prepared.keys_and_values, {result.out.to(type).contiguous(), result.log_sum.contiguous(), {}},
                                           converted(gradient.out), converted(gradient.log_sum));
   for (at::Tensor& x : gradients) x = x.to(q.scalar_type());
   return gradients;

@@ -1,6 +1,7 @@
 #include "ops/routing_attention.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/record_function.h>
@@ -35,7 +36,7 @@ struct Problem : torch::CustomClassHolder {
 struct Tensors {
   at::Tensor q, k, v, centroids;
   at::Tensor places;  // (2, B, H, clusters, window) int32, of queries and keys, ascending; a shorter sequence fills its first ones
-  at::Tensor out, log_sum;  // log_sum (T, H): of the fallback's queries
+  at::Tensor out, log_sum, rounding;  // the last two (T, H): of the fallback's queries, see cpu::QueryBlock
   at::Tensor sums, counts;  // (B, H, clusters, d), (B, H, clusters, 1) int64; undefined: not wanted
   at::Tensor grad_out, grad_q, grad_k, grad_v;
 };
@@ -61,7 +62,7 @@ class Head {
     };
     queries_ = take(n_ * d_), keys_ = take(n_ * d_);
     outs_ = take(cpu::max_queries * d_), grads_ = take(cpu::max_queries * d_);
-    log_sums_ = take(n_), values_ = take(n_);
+    log_sums_ = take(n_), roundings_ = take(n_), values_ = take(n_);
     scratch_ = take(cpu::kernels().attention_scratch(d_));
     products_ = memory;
     places_in_piece_.resize(static_cast<std::size_t>(n_));
@@ -69,7 +70,7 @@ class Head {
     takers_.assign(static_cast<std::size_t>(n_), 0);
   }
   static std::int64_t memory(const Problem& problem, std::int64_t longest, std::int64_t d, bool backward) {
-    return 2 * (longest * d + 16) + 2 * (cpu::max_queries * d + 16) + 2 * (longest + 16) + cpu::kernels().attention_scratch(d) + 16 + (backward ? 0 : problem.clusters * longest);
+    return 2 * (longest * d + 16) + 2 * (cpu::max_queries * d + 16) + 3 * (longest + 16) + cpu::kernels().attention_scratch(d) + 16 + (backward ? 0 : problem.clusters * longest);
   }
 
   void forward() {
@@ -234,6 +235,7 @@ class Head {
     part.runs = &all;
     part.band = problem_.fallback_window;
     block.log_sum = t_.log_sum.mutable_data_ptr<T>() + first_ * heads_ + head_;
+    block.rounding = t_.rounding.mutable_data_ptr<T>() + first_ * heads_ + head_;
     block.log_sum_step = heads_;
     for (block.first = 0; block.first < n_; block.first += fallback_queries) {
       block.count = std::min(fallback_queries, n_ - block.first);
@@ -256,6 +258,7 @@ class Head {
       block.out = {outs_, d_, places_in_piece_.data()};
       block.saved_out = {outs_, d_, places_in_piece_.data()};
       block.log_sum = log_sums_;
+      block.rounding = roundings_;
       for (block.first = 0; block.first < window_; block.first += cpu::max_queries) {
         block.count = std::min(cpu::max_queries, window_ - block.first);
         work(block);
@@ -277,7 +280,7 @@ class Head {
   const std::int64_t heads_, head_, sequence_, d_, first_, n_, window_;
   T *queries_, *keys_;       // (n, d), normalised
   T *outs_, *grads_;         // (max_queries, d): what a block gives, and its gradients
-  T *log_sums_, *values_;    // (n)
+  T *log_sums_, *roundings_, *values_;  // (n)
   T *scratch_, *products_;   // products_ (clusters, n): forward
   std::vector<std::int32_t> takers_, nearest_, places_in_piece_;  // (n)
 };
@@ -313,6 +316,7 @@ struct RoutingAttention : torch::autograd::Function<RoutingAttention> {
     t.places = at::empty({2, problem->sequences(), heads, problem->clusters, problem->window}, q.options().dtype(at::kInt));
     t.out = at::empty(q.sizes(), q.options());
     t.log_sum = at::empty({q.size(0), heads}, q.options());
+    t.rounding = at::empty_like(t.log_sum);
     if (collect) {
       t.sums = at::zeros({problem->sequences(), heads, problem->clusters, d}, q.options());
       t.counts = at::zeros({problem->sequences(), heads, problem->clusters, 1}, q.options().dtype(at::kLong));
@@ -323,7 +327,7 @@ struct RoutingAttention : torch::autograd::Function<RoutingAttention> {
     } else {
       for_heads<float>(*problem, t, false, [](Head<float>& head) { head.forward(); });
     }
-    context->save_for_backward({q, k, v, t.places, t.out, t.log_sum});
+    context->save_for_backward({q, k, v, t.places, t.out, t.log_sum, t.rounding});
     context->saved_data["problem"] = c10::IValue::make_capsule(c10::static_intrusive_pointer_cast<torch::CustomClassHolder>(problem));
     guard.setOutputs(std::vector<c10::IValue>{t.out});
     if (!collect) return {t.out};
@@ -338,7 +342,7 @@ struct RoutingAttention : torch::autograd::Function<RoutingAttention> {
     const at::Tensor& q = saved[0];
     Tensors t;
     t.q = rows_in_line(q), t.k = rows_in_line(saved[1]), t.v = rows_in_line(saved[2]);
-    t.places = saved[3], t.out = saved[4], t.log_sum = saved[5];
+    t.places = saved[3], t.out = saved[4], t.log_sum = saved[5], t.rounding = saved[6];
     t.grad_out = rows_in_line(gradients[0]);
     for (auto* grad : {&t.grad_q, &t.grad_k, &t.grad_v}) *grad = at::zeros(q.sizes(), q.options());
     RECORD_FUNCTION("lra::routing_attention_backward", recorded(problem, t, 7));

@@ -67,6 +67,15 @@ def normalised(weights):
     return weights / weights.sum(-1, keepdim=True)
 
 
+def normalised_by_logarithms(q, k):
+    """Rows of weights, the products of positive features, from the features' logarithms: as numbers they could all be 0."""
+    return torch.softmax(torch.logsumexp(q[:, :, None] + k[:, None], -1), -1)
+
+
+def unit(rows):
+    return rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)  # zeros stay zeros
+
+
 def full(w, x):
     return masked(w, x, None)
 
@@ -163,7 +172,7 @@ def reformer(w, x):
     itself = torch.eye(n, dtype=torch.bool)
     seen = met & ~itself
     alone = ~seen.any(-1, keepdim=True)
-    return w.output(attend(q, q / q.norm(dim=-1, keepdim=True), v, seen | (alone & itself)))
+    return w.output(attend(q, unit(q), v, seen | (alone & itself)))
 
 
 def routing(w, x):
@@ -240,7 +249,11 @@ def compressed(w, x):
 
 def linear(w, x):
     q, k, v = w.qkv(x)
-    return w.output(normalised((F.elu(q) + 1) @ (F.elu(k) + 1).transpose(-1, -2)) @ v)
+
+    def log_features(rows):  # of elu + 1
+        return torch.where(rows > 0, torch.log1p(rows.clamp_min(0)), rows.clamp_max(0))
+
+    return w.output(normalised_by_logarithms(log_features(q), log_features(k)) @ v)
 
 
 def efficient(w, x):
@@ -252,14 +265,19 @@ def performer(w, x):
     o = w.options
     q, k, v = w.qkv(x)
 
-    def features(rows, mean_over):
+    def log_features(rows):
         rows = rows / w.d**0.25
-        products = rows @ w["directions"].T
-        if o["kernel"] == "relu":
-            return products.clamp_min(0) + o["feature_epsilon"]
-        phi = torch.exp(products - (rows**2).sum(-1, keepdim=True) / 2)
-        return phi / phi.mean(mean_over, keepdim=True) + o["feature_epsilon"]
+        return rows @ w["directions"].T - (rows**2).sum(-1, keepdim=True) / 2
 
+    def features(rows, mean_over):
+        if o["kernel"] == "relu":
+            return (rows / w.d**0.25 @ w["directions"].T).clamp_min(0) + o["feature_epsilon"]
+        logarithms = log_features(rows)
+        mean = torch.logsumexp(logarithms, mean_over, keepdim=True) - math.log(logarithms[0].numel() if mean_over != -1 else logarithms.shape[-1])
+        return torch.exp(logarithms - mean) + o["feature_epsilon"]
+
+    if o["kernel"] == "softmax" and o["feature_epsilon"] == 0:
+        return w.output(normalised_by_logarithms(log_features(q), log_features(k)) @ v)
     return w.output(normalised(features(q, -1) @ features(k, (-2, -1)).transpose(-1, -2)) @ v)
 
 
@@ -267,7 +285,7 @@ def rfa(w, x):
     q, k, v = w.qkv(x)
 
     def features(rows):
-        angles = w["sigma"][:, None, None] * (rows / rows.norm(dim=-1, keepdim=True)) @ w["directions"].T
+        angles = w["sigma"][:, None, None] * unit(rows) @ w["directions"].T
         return torch.cat([angles.sin(), angles.cos()], -1)
 
     return w.output(normalised(features(q) @ features(k).transpose(-1, -2)) @ v)

@@ -208,6 +208,7 @@ struct Products {
   LRA_INLINE void add_values(const Tile<T>& tile, std::int64_t count) const {
     product<T, true, true>(count, width, tile.count, s.weights, padded, tile.v, tile.v_step, s.sums, width);
   }
+  LRA_INLINE void add_value(std::int64_t query, T weight, const T* value) const { add_row(value, width, weight, s.sums + query * width); }
   LRA_INLINE void add_query_grads(const Tile<T>& tile, std::int64_t count) const {
     product<T, true, true>(count, width, tile.count, s.weight_grads, padded, tile.k, tile.k_step, s.sums, width);
   }
@@ -317,12 +318,43 @@ void draw_factors(const QueryBlock<T>& block, const AttentionScratch<T>& s, cons
   }
 }
 
+template <class T>
+LRA_INLINE bool finite(const T* x, std::int64_t count) {
+  Vector<T> zeros = {};
+  for (std::int64_t i = 0; i < count; i += lanes<T>) zeros += load(x + i) * T{0};
+  return sum_of<T>(zeros) == 0;
+}
+
+// Does a tile have pairs that do not see each other?
+template <class T>
+LRA_INLINE bool hides_pairs(const QueryBlock<T>& block) {
+  bool hides = block.meetings.own != nullptr;
+  for (std::int64_t p = 0; p < block.num_parts; ++p) hides = hides || block.parts[p].band >= 0;
+  return hides;
+}
+
+// Adds values that are not finite to the queries that see them, pair by pair, and takes them out of the tile, whose values are a copy: in its product they would reach
+// every query, since 0 x NaN is NaN.
 template <class T, class ProductsOf>
-LRA_INLINE void attend_forward(const QueryBlock<T>& block, const AttentionScratch<T>& s, const ProductsOf& products) {
+__attribute__((noinline)) void take_out_values(const AttentionScratch<T>& s, const Tile<T>& tile, std::int64_t count, const ProductsOf& products) {
+  const std::int64_t width = products.width;
+  for (std::int64_t j = 0; j < tile.count; ++j) {
+    T* const value = s.values + j * width;
+    if (finite(value, width)) continue;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const T weight = s.weights[j * products.padded + i];
+      const bool sees_any = s.largest[i] > hidden_logit<T> / 2;  // until then weights of hidden pairs are 1
+      if (weight != 0 && sees_any) products.add_value(i, weight, value);
+    }
+    for (std::int64_t c = 0; c < width; ++c) value[c] = 0;
+  }
+}
+
+// Sums up all tiles. `careful`: values that are not finite reach the queries that see them, and no others.
+template <class T, class ProductsOf>
+LRA_INLINE void sum_tiles(const QueryBlock<T>& block, const AttentionScratch<T>& s, const ProductsOf& products, const Queries<T>& queries, bool careful) {
   constexpr std::int64_t step = lanes<T>;
   const std::int64_t width = products.width, padded = products.padded;
-  load_queries(block, block.q, block.scale, padded, width, s.queries);
-  products.load_queries();
   if (block.first_round) {
     for (std::int64_t i = 0; i < padded; i += step) {
       store(s.largest + i, all(hidden_logit<T>));
@@ -338,7 +370,6 @@ LRA_INLINE void attend_forward(const QueryBlock<T>& block, const AttentionScratc
     }
   }
   products.begin_sums();
-  const Queries<T> queries(block, padded);
   TileWalk<T> walk{block, s, width, false};
   for (Tile<T> tile; walk.more(tile);) {
     products.logits(tile);
@@ -368,9 +399,23 @@ LRA_INLINE void attend_forward(const QueryBlock<T>& block, const AttentionScratc
       draw_factors(block, s, tile, walk.part, padded);
       for (std::int64_t i = 0; i < tile.count * padded; i += step) store(s.weights + i, load(s.weights + i) * load(s.factors + i));
     }
+    if (careful) take_out_values(s, tile, block.count, products);
     products.add_values(tile, block.count);
   }
   products.end_sums();
+}
+
+template <class T, class ProductsOf>
+LRA_INLINE void attend_forward(const QueryBlock<T>& block, const AttentionScratch<T>& s, const ProductsOf& products) {
+  const std::int64_t width = products.width, padded = products.padded;
+  load_queries(block, block.q, block.scale, padded, width, s.queries);
+  products.load_queries();
+  const Queries<T> queries(block, padded);
+  constexpr bool passes[] = {false, true};
+  for (const bool careful : passes) {
+    sum_tiles(block, s, products, queries, careful);
+    if (!hides_pairs(block) || finite(s.sums, block.count * width)) break;
+  }
   for (std::int64_t i = 0; i < block.count; ++i) {
     const std::int64_t row = token(block.q, block.first + i);
     T* const out = block.out.data + token(block.out, block.first + i) * block.out.step;
@@ -382,7 +427,12 @@ LRA_INLINE void attend_forward(const QueryBlock<T>& block, const AttentionScratc
       block.sum[row * block.log_sum_step] = none ? T{0} : s.sum[i];
     } else {
       copy_row(s.sums + i * width, block.d, none ? T{0} : 1 / s.sum[i], out, block.d);
-      log_sum = none ? hidden_logit<T> : s.largest[i] + static_cast<T>(__builtin_log(static_cast<double>(s.sum[i])));
+      const double log_of_sum = __builtin_log(static_cast<double>(s.sum[i]));
+      log_sum = none ? hidden_logit<T> : s.largest[i] + static_cast<T>(log_of_sum);
+      if (block.rounding != nullptr) {
+        const double rounded_by = static_cast<double>(log_sum) - static_cast<double>(s.largest[i]) - log_of_sum;
+        block.rounding[row * block.log_sum_step] = none ? T{1} : static_cast<T>(__builtin_exp(rounded_by));
+      }
     }
   }
 }
@@ -393,6 +443,9 @@ LRA_INLINE void attend_backward(const QueryBlock<T>& block, const AttentionScrat
   const std::int64_t width = products.width, padded = products.padded;
   load_queries(block, block.q, block.scale, padded, width, s.queries);
   load_queries(block, block.grad_out, T{1}, padded, width, s.grads);
+  // Weights are exp(logit - log_sum); what rounding did to log_sum is made up for here, once for all pairs of a query.
+  const auto rounding = [&](std::int64_t i) { return block.rounding[token(block.q, block.first + i) * block.log_sum_step]; };
+  for (std::int64_t i = 0; block.rounding != nullptr && i < block.count; ++i) copy_row(s.grads + i * width, width, rounding(i), s.grads + i * width, width);
   products.load_queries();
   products.load_grads();
   for (std::int64_t i = 0; i < padded; ++i) {
@@ -406,7 +459,8 @@ LRA_INLINE void attend_backward(const QueryBlock<T>& block, const AttentionScrat
     s.log_sum[i] = log_sum <= hidden_logit<T> / 2 ? -hidden_logit<T> : log_sum;
     const T* const out = block.saved_out.data + token(block.saved_out, block.first + i) * block.saved_out.step;
     const T delta = dot(out, s.grads + i * width, block.d);
-    s.delta[i] = block.grad_log_sum != nullptr ? delta - block.grad_log_sum[row * block.log_sum_step] : delta;
+    const T grad_log_sum = block.grad_log_sum != nullptr ? block.grad_log_sum[row * block.log_sum_step] : T{0};
+    s.delta[i] = delta - (block.rounding != nullptr ? grad_log_sum * rounding(i) : grad_log_sum);
   }
   for (std::int64_t i = 0; i < padded * width; i += step) store(s.sums + i, Vector<T>{});
   products.begin_sums();

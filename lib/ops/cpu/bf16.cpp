@@ -215,6 +215,9 @@ struct RoundedProducts {
     Unit::template product<true>(width, padded, all, by_feature, all, weight_pairs, padded, sums, padded);
   }
   LRA_INLINE void add_values(const Tile<float>& tile, std::int64_t) const { add(tile.count, tile.v, tile.v_step, s.weights); }
+  LRA_INLINE void add_value(std::int64_t query, float weight, const float* value) const {
+    for (std::int64_t c = 0; c < width; ++c) sums[c * padded + query] += weight * value[c];
+  }
   LRA_INLINE void add_query_grads(const Tile<float>& tile, std::int64_t) const { add(tile.count, tile.k, tile.k_step, s.weight_grads); }
   LRA_INLINE void end_sums() const { transpose(width, padded, sums, padded, s.sums, width); }
 

@@ -1,12 +1,15 @@
 // Attention by feature maps, out = φ(q) (φ(k)ᵀ V) / (φ(q) Σ φ(k)), with the features of one block of tokens at a time: included like simd.h, after it and
 // attention.h. Features lie by token, F (tokens, width), and are zero beyond the last one, so that sums over the padded width are right.
+//
+// Maps that grow as e^x would give 0/0 where all features are too small for T. A factor e^a[f] of feature f of all keys, and one e^b of all features of a query, cancel:
+// so φ(k)[f] is divided by e^largest[f], φ(q)[f] multiplied by it, and φ(q) divided by its own largest feature. The denominator then is 1 at least.
 
 template <class T>
 struct FeatureSums {
   T* products;  // (width, d): φ(k)ᵀ V, then what queries read
   T* totals;    // (width): Σ φ(k), then what queries read
   T* raw;       // (width): softmax: Σ φ(k); exponential: its sum, in the first place
-  T* largest;   // (width): the logits' maximum, that of each feature (softmax) or the same for all (exponential)
+  T* largest;   // (width): the logits' maximum, that of each feature (softmax, elu, where it is 0 at most, and exponential without ε) or the same for all
   T* values;    // (d): Σ V, only for `exponential`
 };
 
@@ -93,9 +96,24 @@ LRA_INLINE void sine_cosine(Vector<double> x, Vector<double>& sine, Vector<doubl
   }
 }
 
+// Features relative to their largest.
+constexpr bool has_largest(Features map) { return map == Features::elu || map == Features::softmax || map == Features::exponential; }
+// Has each feature a maximum of its own? ε is relative to the mean of all, which need one for all.
+template <class T, Features map>
+LRA_INLINE bool largest_of_each(const FeatureUnit<T>& unit) {
+  return map != Features::exponential || unit.epsilon == 0;
+}
 constexpr bool has_directions(Features map) { return map == Features::exponential || map == Features::relu || map == Features::sincos; }
 
-// Features before their maxima are known, for tokens first .. first + count - 1 of `rows`: logits, or what elu, relu and sincos make of them.
+// elu(x) + 1, divided by e^-shift, and its derivative.
+template <class T>
+LRA_INLINE void elu_feature(Vector<T> shift, T* x, T* derivative) {
+  const Vector<T> here = load(x), slope = exponential((here > 0 ? Vector<T>{} : here) + shift);
+  store(derivative, slope);
+  store(x, (here > 0 ? here + 1 : all(T{1})) * slope);
+}
+
+// Features before their maxima are known, for tokens first .. first + count - 1 of `rows`: logits, or what relu and sincos make of them.
 template <class T, Features map>
 LRA_INLINE void raw_features(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const Rows<const T>& rows, std::int64_t first, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
@@ -117,12 +135,7 @@ LRA_INLINE void raw_features(const FeatureUnit<T>& unit, const FeatureScratch<T>
   }
   for (std::int64_t i = 0; i < count; ++i) {
     T* const f = s.features + i * s.step;
-    if constexpr (map == Features::elu) {
-      for (std::int64_t c = 0; c < s.width; c += lanes<T>) {
-        const Vector<T> x = load(f + c);
-        store(f + c, x > 0 ? x + 1 : exponential(x > 0 ? Vector<T>{} : x));
-      }
-    } else if constexpr (map == Features::relu) {
+    if constexpr (map == Features::relu) {
       for (std::int64_t c = 0; c < s.width; c += lanes<T>) store(f + c, larger<T>(load(f + c), Vector<T>{}) + unit.epsilon);
     } else if constexpr (map == Features::sincos) {
       for (std::int64_t c = 0; c < s.half; c += lanes<T>) {
@@ -134,9 +147,25 @@ LRA_INLINE void raw_features(const FeatureUnit<T>& unit, const FeatureScratch<T>
       fill(f + s.half + unit.m, s.half - unit.m, T{0});
     }
     if constexpr (map != Features::sincos) {
-      fill(f + unit.m, s.width - unit.m, map == Features::softmax || map == Features::exponential ? hidden_logit<T> : T{0});
+      fill(f + unit.m, s.width - unit.m, has_largest(map) ? hidden_logit<T> : T{0});
     }
   }
+}
+
+// elu: a query whose features are all small, divided by its largest one.
+template <class T>
+__attribute__((noinline)) void enlarge_query(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const FeatureSums<T>& sums, std::int64_t query, T* f, T* slopes,
+                                             T& norm) {
+  copy_row(unit.q.data + query * unit.q.step, unit.d, T{1}, f, s.width);
+  fill(f + unit.m, s.width - unit.m, hidden_logit<T>);
+  Vector<T> largest = all(hidden_logit<T>);
+  for (std::int64_t c = 0; c < s.width; c += lanes<T>) {
+    const Vector<T> x = load(f + c);
+    largest = larger<T>((x > 0 ? Vector<T>{} : x) + load(sums.largest + c), largest);
+  }
+  const T most = largest_of<T>(largest);
+  for (std::int64_t c = 0; c < s.width; c += lanes<T>) elu_feature<T>(load(sums.largest + c) - most, f + c, slopes + c);
+  norm = dot(f, sums.totals, s.width);
 }
 
 // φ of queries, and what each row is divided by.
@@ -145,7 +174,15 @@ LRA_INLINE void query_features(const FeatureUnit<T>& unit, const FeatureScratch<
   raw_features<T, map>(unit, s, unit.q, first, count);
   for (std::int64_t i = 0; i < count; ++i) {
     T* const f = s.features + i * s.step;
-    if constexpr (map == Features::softmax || map == Features::exponential) {  // a factor common to all features of a query cancels
+    if constexpr (map == Features::elu) {
+      T* const slopes = s.inputs + i * s.d_width;
+      for (std::int64_t c = 0; c < s.width; c += lanes<T>) elu_feature<T>(load(sums.largest + c), f + c, slopes + c);
+      s.norms[i] = dot(f, sums.totals, s.width);
+      if (s.norms[i] < static_cast<T>(1e-10)) enlarge_query(unit, s, sums, first + i, f, slopes, s.norms[i]);
+    } else if constexpr (map == Features::softmax || map == Features::exponential) {
+      if (map == Features::exponential && unit.epsilon == 0) {
+        for (std::int64_t c = 0; c < s.width; c += lanes<T>) store(f + c, load(f + c) + load(sums.largest + c));
+      }
       Vector<T> largest = load(f);
       for (std::int64_t c = lanes<T>; c < s.width; c += lanes<T>) largest = larger<T>(largest, load(f + c));
       const T most = largest_of<T>(largest);
@@ -181,7 +218,7 @@ LRA_INLINE void key_features(const FeatureUnit<T>& unit, const FeatureScratch<T>
   if constexpr (map == Features::exponential) {
     for (std::int64_t i = 0; i < count; ++i) s.offsets[i] = unit.half * dot(s.inputs + i * s.d_width, s.inputs + i * s.d_width, s.d_width);
   }
-  if constexpr (growing && map == Features::exponential) {
+  if (growing && map == Features::exponential && !largest_of_each<T, map>(unit)) {
     T largest = sums.largest[0];
     for (std::int64_t i = 0; i < count; ++i) {
       const T* const f = s.features + i * s.step;
@@ -196,11 +233,14 @@ LRA_INLINE void key_features(const FeatureUnit<T>& unit, const FeatureScratch<T>
       fill(sums.largest, s.width, largest);
     }
   }
-  if constexpr (growing && map == Features::softmax) {
+  const auto offset = [&](std::int64_t i) { return map == Features::exponential ? s.offsets[i] : T{0}; };
+  if (growing && has_largest(map) && largest_of_each<T, map>(unit)) {
     for (std::int64_t c = 0; c < s.width; c += lanes<T>) {
       const Vector<T> before = load(sums.largest + c);
+      if (map == Features::elu && sum_of<T>(before) == 0) continue;  // at most 0 each: they grow no more
       Vector<T> largest = before;
-      for (std::int64_t i = 0; i < count; ++i) largest = larger<T>(largest, load(s.features + i * s.step + c));
+      for (std::int64_t i = 0; i < count; ++i) largest = larger<T>(load(s.features + i * s.step + c) - offset(i), largest);
+      if (map == Features::elu) largest = largest > 0 ? Vector<T>{} : largest;
       const Vector<T> factor = exponential(before - largest);
       store(sums.largest + c, largest);
       for (std::int64_t l = 0; l < lanes<T>; ++l) {
@@ -208,12 +248,17 @@ LRA_INLINE void key_features(const FeatureUnit<T>& unit, const FeatureScratch<T>
       }
     }
   }
-  if constexpr (map == Features::softmax || map == Features::exponential) {
+  if constexpr (has_largest(map)) {
     for (std::int64_t i = 0; i < count; ++i) {
       T* const f = s.features + i * s.step;
-      const T offset = map == Features::exponential ? s.offsets[i] : T{0};
-      for (std::int64_t c = 0; c < s.width; c += lanes<T>) store(f + c, exponential(load(f + c) - offset - load(sums.largest + c)));
-      fill(f + unit.m, s.width - unit.m, T{0});  // softmax: their maximum is what hides them
+      for (std::int64_t c = 0; c < s.width; c += lanes<T>) {
+        if constexpr (map == Features::elu) {
+          elu_feature<T>(-load(sums.largest + c), f + c, s.inputs + i * s.d_width + c);
+        } else {
+          store(f + c, exponential(load(f + c) - offset(i) - load(sums.largest + c)));
+        }
+      }
+      fill(f + unit.m, s.width - unit.m, T{0});  // their maximum may be what hides them
     }
   }
 }
@@ -222,7 +267,7 @@ template <class T, Features map>
 void sum_keys(const FeatureUnit<T>& unit, const FeatureScratch<T>& s) {
   const FeatureSums<T> sums = divide_sums(unit.sums, s.width, s.d_width);
   fill(unit.sums, feature_sums(map, unit.d, unit.m), T{0});
-  if constexpr (map == Features::softmax || map == Features::exponential) fill(sums.largest, s.width, hidden_logit<T>);
+  if constexpr (has_largest(map)) fill(sums.largest, s.width, hidden_logit<T>);
   for (std::int64_t done = 0; done < unit.count; done += feature_tokens) {
     const std::int64_t first = unit.first + done, count = unit.count - done < feature_tokens ? unit.count - done : feature_tokens;
     key_features<T, map, true>(unit, s, sums, first, count);
@@ -322,10 +367,10 @@ LRA_INLINE void input_gradients(const FeatureUnit<T>& unit, const FeatureScratch
     T* const g = s.gradients + i * s.step;
     Vector<T> sum = {};
     for (std::int64_t c = 0; c < s.half; c += lanes<T>) {
-      const Vector<T> feature = load(f + c);
+      [[maybe_unused]] const Vector<T> feature = load(f + c);
       Vector<T> gradient = load(g + c);
       if constexpr (map == Features::elu) {
-        gradient *= feature < 1 ? feature : all(T{1});
+        gradient *= load(s.inputs + i * s.d_width + c);
       } else if constexpr (map == Features::relu) {
         gradient = feature > unit.epsilon ? gradient : Vector<T>{};
       } else if constexpr (map == Features::sincos) {

@@ -72,6 +72,9 @@ struct QueryBlock {
   /// divided by `sum` and log_sum is the largest logit.
   Rows<T> out;
   T *log_sum = nullptr, *sum = nullptr;
+  /// By token as log_sum: e to the power of (log_sum, rounded, - its exact value). Written by the forward pass of the last round; the backward pass needs it where logits
+  /// are so large that rounding their log-sum-exp is not small. Null: 1.
+  T* rounding = nullptr;
   std::int64_t log_sum_step = 1;
   bool first_round = true, last_round = true;
   /// Backward.
@@ -222,7 +225,7 @@ struct Kernels {
   void (*normalise_double)(const Rows<const double>& x, std::int64_t n, std::int64_t d, double* to);
   void (*normalise_backward_float)(const Rows<const float>& x, std::int64_t n, std::int64_t d, const float* y, const Rows<float>& grad);
   void (*normalise_backward_double)(const Rows<const double>& x, std::int64_t n, std::int64_t d, const double* y, const Rows<double>& grad);
-  /// The transform of each of the rows of plan.n numbers, half of it, for fourier_columns.
+  /// The transform of each of the rows of plan.n numbers, half of it, for fourier_columns. The rows must be of one sequence: they are transformed in pairs.
   void (*fourier_rows_float)(const FourierPlan<float>& plan, std::int64_t rows, const float* in, float* out, float* scratch);
   void (*fourier_rows_double)(const FourierPlan<double>& plan, std::int64_t rows, const double* in, double* out, double* scratch);
   /// The real part of the transform of n of these rows, of d numbers, and zeros up to plan.n, in place; for one group of as many frequencies as a vector holds.
