@@ -31,12 +31,14 @@ int run(int argc, char** argv) {
   auto* dir = app.add_option("DIR", options.folders, "folders with records");
   app.add_option("-o,--out", options.out, "folder to write the report to");
   app.add_option("--length", options.length, "show speed and memory at this length first (default: the longest that all have)")->check(CLI::PositiveNumber);
+  app.add_flag("--force", options.force, "write over an index.html that lra-report did not write");
   app.add_flag("!--no-pictures", options.pictures, "write no SVG, PNG and PDF files");
 
   auto* watch = app.add_subcommand("watch", "write the page again whenever a record or curve changes, and have it load itself again, until Ctrl-C")->excludes(dir);
   int every = 5;
   watch->add_option("DIR", options.folders, "folders with records, now or soon")->required();
   watch->add_option("-o,--out", options.out, "folder to write the report to")->required();
+  watch->add_flag("--force", options.force, "write over an index.html that lra-report did not write");
   watch->add_option("--every", every, "seconds between two looks")->check(CLI::Range(1, 3600))->capture_default_str();
 
   auto* diff = app.add_subcommand("diff", "compare two folders of runs: scores, speed and memory of B against A, with thresholds")->excludes(dir);
@@ -60,6 +62,8 @@ int run(int argc, char** argv) {
   check->add_option("DIR", checked, "folders with records")->required();
   check->add_option("--data", check_options.data, "a folder that stands for the records' data_dir: hash the files in it and compare")->check(CLI::ExistingDirectory);
   check->add_flag("--partial", check_options.partial, "runs of a suite may be missing");
+  bool check_all = false;
+  check->add_flag("--all", check_all, "a line for each warning, not for each kind of warning");
 
   app.require_subcommand(0, 1);
   try {
@@ -76,7 +80,7 @@ int run(int argc, char** argv) {
   }
   if (check->parsed()) {
     const auto result = lra::report::check(checked, check_options);
-    fmt::print("{}", lra::report::check_text(result));
+    fmt::print("{}", lra::report::check_text(result, check_all));
     return result.problems() == 0 ? 0 : 1;
   }
   if (watch->parsed()) {
@@ -86,7 +90,7 @@ int run(int argc, char** argv) {
   if (options.folders.empty()) throw lra::Error("DIR is missing: a folder with records", "lra-report --help");
   if (options.out.empty()) throw lra::Error("--out is missing: a folder to write the report to", "lra-report --help");
   for (const std::string& missing : lra::report::write_report(options)) lra::say("note: " + lra::printable(missing) + "\n");
-  fmt::print("{}\n", (options.out / "index.html").string());
+  fmt::print("{}\n", lra::printable((options.out / "index.html").string()));
   return 0;
 }
 

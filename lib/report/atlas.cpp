@@ -4,11 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <map>
 #include <set>
 
-#include "core/error.h"
+#include "core/text.h"
 #include "report/families.h"
 #include "report/labels.h"
 #include "report/page.h"
@@ -143,9 +144,13 @@ const AtlasCost* cost_at(const AtlasMixer& mixer, std::int64_t n) {
 
 std::string badge(const AtlasMixer& mixer) { return mixer.cls_blind() ? "<span class=\"blind\">CLS blind</span>" : ""; }
 
-std::string card(const AtlasMixer& mixer, const Atlas& atlas) {
+/// Where the card of mixer `i` stands on the page.
+std::string card_id(const Atlas& atlas, std::size_t i) { return "mechanism-" + picture_name(atlas, i); }
+
+std::string card(const Atlas& atlas, std::size_t i) {
+  const AtlasMixer& mixer = atlas.mixers[i];
   const Family& family = family_named(mixer.family);
-  std::string html = fmt::format("<article class=\"mechanism\" id=\"{}\" style=\"border-top-color:{}\">\n<h3>{}{}</h3>\n", escape_html(mixer.variant), family.colour,
+  std::string html = fmt::format("<article class=\"mechanism\" id=\"{}\" style=\"border-top-color:{}\">\n<h3>{}{}</h3>\n", card_id(atlas, i), family.colour,
                                  escape_html(mixer.display_name), badge(mixer));
   html += fmt::format("<p class=\"formula\">{}</p>\n<div class=\"maps\">", escape_html(mixer.formula));
   for (const AtlasMap& map : mixer.maps) {
@@ -165,8 +170,8 @@ std::string card(const AtlasMixer& mixer, const Atlas& atlas) {
     const std::string title = escape_html(mixer.paper);
     html += "<dt>Paper</dt><dd>" + (mixer.arxiv.empty() ? title : fmt::format("<a href=\"https://arxiv.org/abs/{0}\">{1}, arXiv {0}</a>", escape_html(mixer.arxiv), title)) + "</dd>";
   }
-  html += fmt::format("</dl>\n<p class=\"links\"><code>lra-run atlas --mixer {0} --n {1}</code> · <a href=\"{2}.svg\">SVG</a></p>\n</article>\n", escape_html(mixer.mixer), atlas.n,
-                      escape_html(mixer.variant));
+  html += fmt::format("</dl>\n<p class=\"links\"><code>lra-run atlas --mixer {0} --n {1}</code> · <a href=\"{2}.svg\">SVG</a></p>\n</article>\n", escape_html(shell_word(mixer.mixer)), atlas.n,
+                      picture_name(atlas, i));
   return html;
 }
 
@@ -175,8 +180,9 @@ std::string table(const Atlas& atlas) {
   std::string html = "<div class=\"scroll\"><table>\n<thead><tr><th>Mechanism</th><th>Family</th><th>Cost</th><th class=\"number\">All see all</th><th class=\"number\">CLS sees all</th>";
   for (const std::int64_t n : lengths) html += fmt::format("<th class=\"number\">FLOPs, N = {}</th>", n);
   html += "<th class=\"number\">of them behind a mask, N = 4096</th><th class=\"number\">Fewer than full attention from N =</th></tr></thead>\n<tbody>\n";
-  for (const AtlasMixer& mixer : atlas.mixers) {
-    html += fmt::format("<tr><td><a href=\"#{}\">{}</a></td><td>{}</td><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>", escape_html(mixer.variant),
+  for (std::size_t i = 0; i < atlas.mixers.size(); ++i) {
+    const AtlasMixer& mixer = atlas.mixers[i];
+    html += fmt::format("<tr><td><a href=\"#{}\">{}</a></td><td>{}</td><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>", card_id(atlas, i),
                         escape_html(mixer.display_name), escape_html(family_named(mixer.family).title), escape_html(mixer.cost), layers_text(mixer.layers_all, mixer.layers_tried),
                         mixer.cls_blind() ? badge(mixer) : layers_text(mixer.layers_cls, mixer.layers_tried));
     for (const std::int64_t n : lengths) {
@@ -218,61 +224,6 @@ Both give the same numbers. They cost the same at N = 2 d d′ / (d + d′); wit
 <p>The softmax stands between the two products and forbids the second order. The kernel family replaces it by features φ(Q) φ(K)ᵀ, so that the order is free again.)";
 
 }  // namespace
-
-Atlas parse_atlas(const Json& json, const fs::path& file) {
-  const auto fail = [&](const std::string& what) { throw Error(fmt::format("{}: {}", file.string(), what), "write it again with lra-run atlas"); };
-  if (!json.is_object() || json.value("schema_version", Json()) != Json(atlas_schema_version)) fail(fmt::format("/schema_version: expected {}", atlas_schema_version));
-  Atlas atlas;
-  try {
-    atlas.n = json.at("n").get<std::int64_t>();
-    atlas.seed = json.at("seed").get<std::int64_t>();
-    atlas.d_model = json.at("d_model").get<std::int64_t>();
-    atlas.num_heads = json.at("num_heads").get<std::int64_t>();
-    atlas.input = json.at("input").get<std::string>();
-    atlas.flops_d_model = json.at("flops_model").at("d_model").get<std::int64_t>();
-    atlas.flops_num_heads = json.at("flops_model").at("num_heads").get<std::int64_t>();
-    for (const Json& item : json.at("mixers")) {
-      AtlasMixer mixer;
-      mixer.mixer = item.at("mixer").get<std::string>();
-      mixer.variant = item.value("variant", mixer.mixer);
-      mixer.display_name = item.at("display_name").get<std::string>();
-      mixer.family = item.at("family").get<std::string>();
-      mixer.formula = item.at("formula").get<std::string>();
-      mixer.cost = item.at("cost").get<std::string>();
-      mixer.kind = item.at("kind").get<std::string>();
-      mixer.paper = item.at("paper").value("title", "");
-      mixer.arxiv = item.at("paper").value("arxiv", "");
-      for (const auto& [key, value] : item.at("options").items()) mixer.options.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
-      const Json& reach = item.at("reach");
-      mixer.layers_tried = reach.at("layers_tried").get<std::int64_t>();
-      if (!reach.at("all").is_null()) mixer.layers_all = reach.at("all").get<std::int64_t>();
-      if (!reach.at("cls").is_null()) mixer.layers_cls = reach.at("cls").get<std::int64_t>();
-      for (const Json& map : item.at("maps")) {
-        mixer.maps.push_back({map.at("label").get<std::string>(), atlas.n, {}});
-        for (const Json& row : map.at("rows")) {
-          if (row.size() != static_cast<std::size_t>(atlas.n)) fail(fmt::format("{}: expected rows of {} numbers", mixer.mixer, atlas.n));
-          for (const Json& value : row) mixer.maps.back().values.push_back(value.get<double>());
-        }
-        if (mixer.maps.back().values.size() != static_cast<std::size_t>(atlas.n * atlas.n)) fail(fmt::format("{}: expected {} rows", mixer.mixer, atlas.n));
-      }
-      const Json& flops = item.at("flops");
-      for (const Json& point : flops.at("points")) {
-        mixer.costs.push_back({point.at("n").get<std::int64_t>(), point.at("flops").get<double>(), point.at("masked_flops").get<double>(), point.at("softmax_flops").get<double>()});
-      }
-      if (!flops.at("below_softmax_from").is_null()) mixer.below_softmax_from = flops.at("below_softmax_from").get<std::int64_t>();
-      atlas.mixers.push_back(std::move(mixer));
-    }
-  } catch (const Json::exception& error) {
-    fail(fmt::format("a value is missing or of the wrong kind ({})", error.what()));
-  }
-  if (atlas.n < 1 || atlas.mixers.empty()) fail("/mixers: expected at least one");
-  const auto place = [](const AtlasMixer& mixer) {
-    const Family& family = family_named(mixer.family);
-    return std::pair(&family - families().data(), std::find(family.mixers.begin(), family.mixers.end(), mixer.mixer) - family.mixers.begin());
-  };
-  std::stable_sort(atlas.mixers.begin(), atlas.mixers.end(), [&](const AtlasMixer& a, const AtlasMixer& b) { return place(a) < place(b); });
-  return atlas;
-}
 
 std::string heat_map(const AtlasMap& map, const std::string& colour) {
   const double top = largest(map);
@@ -366,6 +317,8 @@ Json cost_chart(const Atlas& atlas) {
       high = std::max({high, cost.flops / n, cost.softmax_flops / n});
     }
   }
+  if (left > right) left = right = low = high = 1;  // no costs
+  if (left == right) right = 2 * left;
   low /= 1.25;
   high *= 1.25;
   const auto x_pixel = [&](double n) { return plot_width * std::log(n / left) / std::log(right / left); };
@@ -437,7 +390,7 @@ Json cost_chart(const Atlas& atlas) {
   for (const End& end : ends) {
     layers.push_back({{"data", one}, {"mark", {{"type", "rule"}, {"color", end.colour}, {"strokeWidth", 0.9}, {"strokeDash", {2, 2}}, {"opacity", end.x < plot_width ? 0.45 : 1}}},
                       {"encoding", {{"x", fixed(end.x)}, {"y", fixed(end.line)}, {"x2", fixed(plot_width + 22)}, {"y2", fixed(end.label)}}}});
-    layers.push_back({{"data", one}, {"mark", {{"type", "text"}, {"text", end.name}, {"align", "left"}, {"baseline", "middle"}, {"fontSize", name_size}, {"color", end.colour}, {"fontWeight", 600}}},
+    layers.push_back({{"data", one}, {"mark", {{"type", "text"}, {"text", end.name}, {"align", "left"}, {"baseline", "middle"}, {"fontSize", name_size}, {"color", ink}, {"fontWeight", 600}}},
                       {"encoding", {{"x", fixed(plot_width + 26)}, {"y", fixed(end.label)}}}});
     side = std::max(side, text_width(end.name, name_size));
   }
@@ -474,12 +427,10 @@ std::string atlas_page(const Atlas& atlas, const std::string& cost_svg) {
                       "seen every other. <span class=\"blind\" style=\"margin:0\">CLS blind</span>: the first token, from which a classifier may read its answer, never sees the whole sequence.</li>\n</ul>\n",
                       atlas.seed, escape_html(atlas.input), atlas.d_model, atlas.num_heads);
   html += "<h2>All of them</h2>\n<div class=\"overview\">" + overview_svg(atlas) + "</div>\n<p class=\"links\">Files: <a href=\"atlas.svg\">SVG</a> · <a href=\"atlas.png\">PNG</a></p>\n";
-  for (const Family& family : families()) {
+  for (std::size_t i = 0; i < atlas.mixers.size();) {  // in the order of their families
+    const Family& family = family_named(atlas.mixers[i].family);
     std::string cards;
-    for (const AtlasMixer& mixer : atlas.mixers) {
-      if (&family_named(mixer.family) == &family) cards += card(mixer, atlas);
-    }
-    if (cards.empty()) continue;
+    for (; i < atlas.mixers.size() && &family_named(atlas.mixers[i].family) == &family; ++i) cards += card(atlas, i);
     html += fmt::format("<h2><span class=\"dot\" style=\"background:{}\"></span>{}</h2>\n<div class=\"cards\">\n{}</div>\n", family.colour, escape_html(family.title), cards);
   }
   html += "<h2>Cost against length</h2>\n<div class=\"cost\">" + (cost_svg.empty() ? "<p class=\"note\">Not rendered; the chart is in atlas_cost.vl.json.</p>" : cost_svg) +
@@ -500,8 +451,24 @@ std::string atlas_page(const Atlas& atlas, const std::string& cost_svg) {
   return html + table(atlas) + "</main>\n</body>\n</html>\n";
 }
 
+std::string picture_name(const Atlas& atlas, std::size_t i) {
+  const auto plain = [](const std::string& variant) {
+    std::string name;
+    for (const char c : variant.substr(0, 80)) name += std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' ? c : '_';
+    return name.empty() ? std::string("_") : name;
+  };
+  std::set<std::string> taken = {"atlas", "atlas_cost"};
+  std::string name;
+  for (std::size_t j = 0; j <= i; ++j) {
+    name = plain(atlas.mixers[j].variant);
+    for (int count = 2; taken.count(name) != 0; ++count) name = fmt::format("{}_{}", plain(atlas.mixers[j].variant), count);
+    taken.insert(name);
+  }
+  return name;
+}
+
 std::vector<std::string> write_atlas(const Atlas& atlas, const fs::path& out, bool pictures) {
-  for (const AtlasMixer& mixer : atlas.mixers) write_file_atomically(out / (mixer.variant + ".svg"), mixer_svg(mixer));
+  for (std::size_t i = 0; i < atlas.mixers.size(); ++i) write_file_atomically(out / (picture_name(atlas, i) + ".svg"), mixer_svg(atlas.mixers[i]));
   const fs::path overview = out / "atlas.svg", chart = out / "atlas_cost.vl.json", chart_svg = out / "atlas_cost.svg";
   std::error_code code;
   for (const char* old : {"atlas.png", "atlas_cost.svg", "atlas_cost.png", "atlas_cost.pdf"}) fs::remove(out / old, code);
@@ -511,24 +478,6 @@ std::vector<std::string> write_atlas(const Atlas& atlas, const fs::path& out, bo
   if (const std::string problem = pictures ? render_charts({chart, overview}) : ""; !problem.empty()) missing.push_back(problem);
   write_file_atomically(out / "atlas.html", atlas_page(atlas, fs::exists(chart_svg) ? read_file(chart_svg) : ""));
   return missing;
-}
-
-fs::path find_atlas(const std::vector<fs::path>& folders) {
-  std::set<fs::path> files;
-  for (const fs::path& folder : folders) {
-    std::error_code code;
-    for (auto entries = fs::recursive_directory_iterator(folder, code); !code && entries != fs::recursive_directory_iterator(); entries.increment(code)) {
-      if (entries->path().filename() == "atlas.json" && entries->is_regular_file()) files.insert(fs::canonical(entries->path()));
-    }
-  }
-  fs::path best;
-  std::size_t most = 0;
-  for (const fs::path& file : files) {
-    const std::size_t count = parse_atlas(read_json(file), file).mixers.size();
-    if (count > most) best = file;
-    most = std::max(most, count);
-  }
-  return best;
 }
 
 }  // namespace lra::report

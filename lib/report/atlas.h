@@ -45,7 +45,7 @@ struct Atlas {
   std::vector<AtlasMixer> mixers;
 };
 
-/// Checks atlas.json. `file` names it in errors.
+/// Checks atlas.json: also of others, where any value may stand anywhere. `file` names it in errors. Throws Error.
 Atlas parse_atlas(const Json& json, const std::filesystem::path& file);
 
 /// The map as SVG elements in a square of n × n units: one path for each of 12 shades, rows of equal shade merged. Zero is left white; everything else has at
@@ -64,11 +64,14 @@ Json cost_chart(const Atlas& atlas);
 /// The self-contained page. `cost_svg`: the rendered chart, or empty.
 std::string atlas_page(const Atlas& atlas, const std::string& cost_svg);
 
-/// Writes to `out`: <variant>.svg for each, atlas.svg and .png, atlas_cost.vl.json, .svg, .png and .pdf, atlas.html. Returns sentences about what could not be made.
+/// The name of the picture of mixer `i`, without ending: its variant as far as a file may be called so, unlike every other file that write_atlas writes.
+std::string picture_name(const Atlas& atlas, std::size_t i);
+
+/// Writes to `out`: <picture_name>.svg for each, atlas.svg and .png, atlas_cost.vl.json, .svg, .png and .pdf, atlas.html. Returns sentences about what could not be made.
 /// Without `pictures` no PNG and PDF, and no picture of the cost.
 std::vector<std::string> write_atlas(const Atlas& atlas, const std::filesystem::path& out, bool pictures = true);
 
-/// The atlas.json below the folders that has the most mixers; empty where there is none.
-std::filesystem::path find_atlas(const std::vector<std::filesystem::path>& folders);
+/// The atlas.json below the folders that has the most mixers; empty where there is none. A sentence for each that cannot be read is added to `broken`.
+std::filesystem::path find_atlas(const std::vector<std::filesystem::path>& folders, std::vector<std::string>& broken);
 
 }  // namespace lra::report

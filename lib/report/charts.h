@@ -17,6 +17,9 @@ struct Bubble {
   double error = 0;  ///< half the height of the error bar, percent
   double bytes = 0;  ///< the circle's area
   std::string source = {};  ///< of published numbers
+  double x_error = 0;          ///< of the speed, examples per second
+  double bytes_error = 0;      ///< the difference between equal records
+  std::string disturbed = {};  ///< why the speed is not to be trusted; or empty
 };
 
 /// Everything that a bubble chart shows.
@@ -62,7 +65,8 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memor
 /// The chart of arXiv 2011.04006 (its Figure 3), rebuilt from its Table 1 (average of 5 tasks) and Table 2 (`length` is 1K, 2K, 3K or 4K).
 Chart paper_chart(const Json& published, const std::string& length = "4K");
 
-/// For each bubble, whether no other has at least its score and speed with at most its memory, and one of them better.
+/// For each bubble, whether no other has at least its score and speed with at most its memory, and one of them better by more than the errors of both. A speed
+/// that is not to be trusted beats nobody.
 std::vector<bool> pareto_front(const std::vector<Bubble>& bubbles);
 
 /// Scales and label positions are computed here, because Vega's label transform needs a canvas, which command-line renderers lack.

@@ -14,7 +14,9 @@
 #include "core/config_files.h"
 #include "core/error.h"
 #include "core/sha256.h"
+#include "report/check_parts.h"
 #include "report/collect.h"
+#include "report/find_files.h"
 
 namespace lra::report {
 namespace fs = std::filesystem;
@@ -31,7 +33,9 @@ const Json* find(const Json& json, const std::string& place) {
 
 std::optional<std::int64_t> integer(const Json& json, const std::string& place) {
   const Json* value = find(json, place);
-  return value != nullptr && value->is_number_integer() ? std::optional(value->get<std::int64_t>()) : std::nullopt;
+  if (value == nullptr || !value->is_number() || std::abs(value->get<double>()) > 1e15) return std::nullopt;  // so that sums of them do not overflow
+  const Json whole = canonical(*value);
+  return whole.is_number_integer() ? std::optional(whole.get<std::int64_t>()) : std::nullopt;
 }
 
 std::string text(const Json& json, const std::string& place) {
@@ -74,18 +78,21 @@ class Checker {
 
   Check run() {
     check_.records = collection_.results.size();
-    const std::string result_name = "result.json";
     for (const std::string& sentence : collection_.broken) {
-      const auto end = sentence.find(result_name) + result_name.size();  // the sentence begins with the file
-      check_.findings.push_back({true, sentence.substr(0, end), sentence.substr(std::min(sentence.size(), sentence.find_first_not_of(": ", end)))});
+      const auto end = std::min(sentence.find(": "), sentence.find(".json:") == std::string::npos ? std::string::npos : sentence.find(".json:") + 5);
+      const auto start = sentence.find_first_not_of(": ", end);  // the sentence begins with the file
+      check_.findings.push_back({true, sentence.substr(0, end), start == std::string::npos ? "" : sentence.substr(start)});
     }
     for (const Result& result : collection_.results) {
       record_ = &result;
-      json_ = read_json(result.file);
+      json_ = parse_json(read_bounded(result.file), shown(result.file));
       check_fields();
       check_numbers();
       check_speed();
       check_data();
+      for (const std::string& sentence : check_files(json_, result.file.parent_path())) problem(sentence);
+      for (const std::string& sentence : check_values(json_)) problem(sentence);
+      for (const Finding& finding : check_quality(result)) warning(finding.kind, finding.text);
       if (result.kind == "train" && result.status == "ok") check_curve();
       check_conditions();
       check_place();
@@ -97,7 +104,7 @@ class Checker {
 
  private:
   void problem(const std::string& sentence) { check_.findings.push_back({true, record_->file, sentence}); }
-  void warning(const std::string& sentence) { check_.findings.push_back({false, record_->file, sentence}); }
+  void warning(const std::string& kind, const std::string& sentence) { check_.findings.push_back({false, record_->file, sentence, kind}); }
 
   bool bench() const { return record_->kind == "bench"; }
   bool ok() const { return record_->status == "ok"; }
@@ -166,7 +173,7 @@ class Checker {
     if (!bench() && steps && train_steps && (ok() ? *steps != *train_steps : *steps > *train_steps)) {
       problem(fmt::format("{} steps done of {}", *steps, *train_steps));
     }
-    if (selected && steps && eval_every) {
+    if (selected && steps && eval_every && *eval_every > 0) {
       const bool last = text(json_, "/config/selection") == "last";
       if (last ? *selected != *steps : *selected < 1 || *selected > *steps || (*selected % *eval_every != 0 && *selected != *steps)) {
         problem(fmt::format("weights of step {} were selected, where none were evaluated", *selected));
@@ -183,7 +190,9 @@ class Checker {
 
   void check_speed() {
     if (const Json* speeds = find(json_, "/speed")) {
-      for (const auto& [name, speed] : speeds->items()) check_measured(name, speed);
+      for (const auto& [name, speed] : speeds->items()) {
+        if (name != "disturbed") check_measured(name, speed);
+      }
     }
     const char* name = "train_examples_per_second";
     if (ok() && !bench() && !record_->train_examples_per_second && expected_count(name).value_or(0) > 0) problem(fmt::format("/speed/{} is missing", name));
@@ -239,7 +248,7 @@ class Checker {
       if (!first && known->second.first != hash) problem(fmt::format("{} has SHA-256 {}, in {} it is {}", file, hash, known->second.second.string(), known->second.first));
       if (options_.data.empty()) continue;
       const fs::path path = options_.data / record_->task / file;
-      if (!fs::exists(path)) continue;
+      if (!fs::is_regular_file(path)) continue;
       auto& actual = actual_hashes_[path];
       if (actual.empty()) actual = sha256_file(path);
       if (actual != hash) problem(fmt::format("{} has SHA-256 {}, {} has {}", file, hash, path.string(), actual));
@@ -249,7 +258,7 @@ class Checker {
   void check_curve() {
     const fs::path file = record_->file.parent_path() / "metrics.jsonl";
     std::ifstream in(file);
-    if (!in) return problem("metrics.jsonl is missing beside it");
+    if (!in || !fs::is_regular_file(file)) return problem("metrics.jsonl is missing beside it");
     std::int64_t last_step = 0, number = 0;
     std::optional<double> valid;
     const bool best = text(json_, "/config/selection") == "best_valid";
@@ -280,11 +289,11 @@ class Checker {
   void check_conditions() {
     const std::string revision = text(json_, "/build/revision");
     const Json* dirty = find(json_, "/build/dirty");
-    if (dirty != nullptr && *dirty == true) warning(fmt::format("built from revision {} with changed files", revision.substr(0, 12)));
-    if (revision == "unknown") warning("built outside a git checkout: revision unknown");
+    if (dirty != nullptr && *dirty == true) warning("built with changed files", fmt::format("built from revision {} with changed files", revision.substr(0, 12)));
+    if (revision == "unknown") warning("", "built outside a git checkout: revision unknown");
     else if (!revision.empty() && !is_hash(revision, 40)) problem(fmt::format("/build/revision is '{}', no git revision", revision));
-    if (const auto limit = integer(json_, "/config/limit").value_or(0); limit > 0) warning(fmt::format("only the first {} examples of each split", limit));
-    if (record_->status == "failed" || record_->status == "interrupted") warning(fmt::format("{}: {}", record_->status, record_->message));
+    if (const auto limit = integer(json_, "/config/limit").value_or(0); limit > 0) warning("only the first examples of each split", fmt::format("only the first {} examples of each split", limit));
+    if (record_->status == "failed" || record_->status == "interrupted") warning("status " + record_->status, fmt::format("{}: {}", record_->status, record_->message));
   }
 
   /// The folder given as --out, if the record lies where lra-run puts it; else empty.
@@ -325,7 +334,7 @@ class Checker {
       if (transformer == transformers.end() || !result.parameters) continue;
       if (10 * *result.parameters <= 11 * transformer->second) continue;
       record_ = &result;
-      warning(fmt::format("{} parameters, the Transformer of its sizes has {}: over the 10 % more that LRA allows", *result.parameters, transformer->second));
+      warning("over the 10 % more parameters than the Transformer of its sizes that LRA allows", fmt::format("{} parameters, the Transformer of its sizes has {}: over the 10 % more that LRA allows", *result.parameters, transformer->second));
     }
   }
 
@@ -358,7 +367,8 @@ class Checker {
       const fs::path place = place_of(wanted), folder = root / place;
       const auto found = records.find(place);
       if (found == records.end()) {
-        const auto below = [&](const fs::path& given) { return std::mismatch(given.begin(), given.end(), folder.begin(), folder.end()).first == given.end(); };
+        const fs::path whole = fs::weakly_canonical(folder);  // as the given folders are
+        const auto below = [&](const fs::path& given) { return std::mismatch(given.begin(), given.end(), whole.begin(), whole.end()).first == given.end(); };
         const bool asked_for = std::any_of(folders_.begin(), folders_.end(), below);
         const char* what = fs::exists(folder / "config.json") ? "was begun and has no record" : "is missing";
         if (asked_for && !fs::exists(folder / "result.json")) check_.findings.push_back({!options_.partial, folder, fmt::format("{} ({})", what, origin)});
@@ -372,11 +382,11 @@ class Checker {
         if (machine.count(key) != 0 || resolved_later || !record_->config.contains(key)) continue;
         compare_settings(value, record_->config[key], key, differences);
       }
-      if (!differences.empty()) warning(fmt::format("other settings than in {}: {}", origin, fmt::join(differences, ", ")));
+      if (!differences.empty()) warning("other settings than in " + origin, fmt::format("other settings than in {}: {}", origin, fmt::join(differences, ", ")));
     }
     for (const auto& [place, record] : records) {
       record_ = record;
-      warning(fmt::format("not in {}", origin));
+      warning("", fmt::format("not in {}", origin));
     }
   }
 
@@ -391,12 +401,6 @@ class Checker {
   std::map<std::pair<fs::path, std::string>, std::map<fs::path, const Result*>> suites_;  ///< of a folder and a suite: records by place
 };
 
-/// Shorter where the file is below the working directory.
-std::string shown(const fs::path& file) {
-  const fs::path relative = file.lexically_relative(fs::current_path());
-  return relative.empty() || relative.begin()->string() == ".." ? file.string() : relative.string();
-}
-
 }  // namespace
 
 std::size_t Check::problems() const {
@@ -404,18 +408,5 @@ std::size_t Check::problems() const {
 }
 
 Check check(const std::vector<fs::path>& folders, const CheckOptions& options) { return Checker(folders, options).run(); }
-
-std::string check_text(const Check& check) {
-  std::string lines;
-  std::map<std::string, std::vector<const Finding*>> warnings;
-  for (const Finding& finding : check.findings) {
-    if (finding.problem) lines += fmt::format("problem: {}: {}\n", shown(finding.file), finding.text);
-    else warnings[finding.text].push_back(&finding);
-  }
-  for (const auto& [sentence, same] : warnings) {
-    lines += fmt::format("warning: {}{}: {}\n", shown(same.front()->file), same.size() > 1 ? fmt::format(" and {} more", same.size() - 1) : "", sentence);
-  }
-  return lines + fmt::format("{} records: {} problems, {} warnings\n", check.records, check.problems(), check.findings.size() - check.problems());
-}
 
 }  // namespace lra::report

@@ -8,11 +8,16 @@
 #include <map>
 #include <set>
 
+#include "core/config.h"
 #include "core/error.h"
+#include "core/text.h"
+#include "report/find_files.h"
 
 namespace lra::report {
 namespace fs = std::filesystem;
 namespace {
+
+constexpr double largest_number = 1e15;  // of bytes, tokens, seconds, examples a second: more is no measurement
 
 /// Typed access to one object of a record; errors name the file and the JSON path.
 struct Reader {
@@ -21,7 +26,7 @@ struct Reader {
   std::string place;
 
   [[noreturn]] void fail(const char* key, const char* expected) const {
-    throw Error(fmt::format("{}: {}/{}: expected {}", file.string(), place, key, expected));
+    throw Error(fmt::format("{}: {}/{}: expected {}", shown(file), place, printable(key), expected));
   }
   const Json* find(const char* key) const {
     const auto found = object.find(key);
@@ -39,10 +44,16 @@ struct Reader {
     if (value == nullptr || !value->is_string()) fail(key, "a text");
     return value->get<std::string>();
   }
-  std::optional<double> number(const char* key) const {
+  std::string name(const char* key, bool required) const {
+    const std::string value = text(key, required);
+    if (value.size() > 500) fail(key, "a name of at most 500 bytes");
+    return value;
+  }
+  std::optional<double> number(const char* key, double most = largest_number) const {
     const Json* value = find(key);
     if (value == nullptr) return std::nullopt;
     if (!value->is_number() || value->get<double>() < 0) fail(key, "a number that is not negative");
+    if (value->get<double>() > most) fail(key, fmt::format("a number of at most {:g}", most).c_str());
     return value->get<double>();
   }
   std::optional<double> fraction(const char* key) const {
@@ -53,8 +64,10 @@ struct Reader {
   std::optional<std::int64_t> integer(const char* key) const {
     const Json* value = find(key);
     if (value == nullptr) return std::nullopt;
-    if (!value->is_number_integer() || value->get<std::int64_t>() < 0) fail(key, "an integer that is not negative");
-    return value->get<std::int64_t>();
+    const Json whole = canonical(*value);
+    if (!whole.is_number_integer() || whole.is_number_unsigned() || whole.get<std::int64_t>() < 0) fail(key, "an integer that is not negative");
+    if (whole.get<double>() > largest_number) fail(key, fmt::format("an integer of at most {:g}", largest_number).c_str());
+    return whole.get<std::int64_t>();
   }
   std::optional<Measured> measured(const char* key) const {
     if (find(key) == nullptr) return std::nullopt;
@@ -62,9 +75,36 @@ struct Reader {
     const Reader reader{file, inner, place + "/" + key};
     const auto median = reader.number("median");
     if (!median) reader.fail("median", "a number");
+    if (*median > 0 && *median < 1e-9) reader.fail("median", "0 or a number of at least 1e-9");
     return Measured{*median, reader.number("spread").value_or(0), reader.integer("count").value_or(0), {}};
   }
 };
+
+/// What is shown many times must not be megabytes.
+void check_sizes(const Reader& top, const char* key) {
+  constexpr std::size_t most = 10000;
+  const Json* value = top.find(key);
+  if (value == nullptr) return;
+  const auto size = [](const Json& part) { return part.dump(-1, ' ', false, Json::error_handler_t::replace).size(); };
+  for (const Json& part : *value) {
+    if (size(part) > most) top.fail(key, fmt::format("values of at most {} bytes", most).c_str());
+  }
+  if (size(*value) > 10 * most) top.fail(key, fmt::format("at most {} bytes", 10 * most).c_str());
+}
+
+/// Numbers that are equal get one text; the keys keep their order.
+Json with_plain_numbers(Json config) {
+  for (auto& [key, value] : config.items()) value = canonical(value);
+  return config;
+}
+
+/// With the defaults of the keys that are not there, in alphabetical order.
+Json settings_of(const Json& config) {
+  static const Json defaults = RunConfig().to_json();
+  Json settings = defaults;
+  settings.update(config);
+  return canonical(settings);
+}
 
 }  // namespace
 
@@ -80,11 +120,11 @@ std::string text_at(const Json& object, const char* key) {
 }
 
 Result parse_result(const Json& json, const fs::path& file) {
-  if (!json.is_object()) throw Error(fmt::format("{}: expected a JSON object", file.string()));
+  if (!json.is_object()) throw Error(fmt::format("{}: expected a JSON object", shown(file)));
   const Reader top{file, json, ""};
   const auto version = top.integer("schema_version");
   if (!version || *version != record_schema_version) {
-    throw Error(fmt::format("{}: /schema_version: expected {}, found {}", file.string(), record_schema_version, version ? fmt::to_string(*version) : "none"),
+    throw Error(fmt::format("{}: /schema_version: expected {}, found {}", shown(file), record_schema_version, version ? fmt::to_string(*version) : "none"),
                 "use the lra-report of the version that wrote this record, or leave that folder out");
   }
   Result result;
@@ -95,21 +135,22 @@ Result parse_result(const Json& json, const fs::path& file) {
   const std::set<std::string> statuses = {"ok", "oom", "timeout", "nan", "failed", "interrupted", "skipped"};
   if (statuses.count(result.status) == 0) top.fail("status", "ok, oom, timeout, nan, failed, interrupted or skipped");
   result.message = top.text("message", false);
-  result.suite = top.text("suite", false);
-  result.task = top.text("task", true);
-  result.mixer = top.text("mixer", true);
-  result.variant = top.text("variant", false);
+  result.suite = top.name("suite", false);
+  result.task = top.name("task", true);
+  result.mixer = top.name("mixer", true);
+  result.variant = top.name("variant", false);
   if (result.variant.empty()) result.variant = result.mixer;
-  result.display_name = top.text("display_name", false);
-  result.profile = top.text("profile", true);
+  result.display_name = top.name("display_name", false);
+  result.profile = top.name("profile", true);
   result.seed = top.integer("seed").value_or(0);
   result.sequence_length = top.integer("sequence_length");
   result.parameters = top.integer("parameters");
-  result.config = top.object_at("config");
+  result.config = with_plain_numbers(top.object_at("config"));
   result.host = top.object_at("host");
   result.build = top.object_at("build");
   result.data = top.object_at("data");
   if (const Json* notes = top.find("notes")) result.notes = *notes;
+  for (const char* key : {"config", "host", "build", "data", "notes", "message"}) check_sizes(top, key);
 
   const Json metrics_json = top.object_at("metrics"), speed_json = top.object_at("speed"), memory_json = top.object_at("memory");
   const Reader metrics{file, metrics_json, "/metrics"}, speed{file, speed_json, "/speed"}, memory{file, memory_json, "/memory"};
@@ -131,44 +172,68 @@ Result parse_result(const Json& json, const fs::path& file) {
   result.peak_rss_bytes = memory.integer("peak_rss_bytes");
   result.steps_done = metrics.integer("steps_done");
   const Json cost_json = top.object_at("cost");
-  result.flops_per_step = Reader{file, cost_json, "/cost"}.number("flops_per_step");
+  result.flops_per_step = Reader{file, cost_json, "/cost"}.number("flops_per_step", 1e24);
   result.wall_seconds = top.number("wall_seconds");
-  std::map<std::string, std::string> kept;
-  for (const auto& [key, value] : result.config.items()) {
+  result.disturbed = speed.text("disturbed", false);
+  if (result.disturbed.empty()) result.disturbed = wide_spread(result.train_examples_per_second);
+  const Json data_json = result.data;
+  result.incomplete = Reader{file, data_json, "/data"}.text("incomplete", false);
+  result.settings = settings_of(result.config);
+  for (const auto& [key, value] : result.settings.items()) {
     const bool own_field = key == "seq_len" && result.sequence_length.has_value();
-    if (bookkeeping_keys().count(key) == 0 && !own_field) kept[key] = value.dump();
+    if (bookkeeping_keys().count(key) == 0 && !own_field) result.signature += key + "=" + value.dump() + ";";
   }
-  for (const auto& [key, value] : kept) result.signature += key + "=" + value + ";";
   return result;
 }
 
-Collection collect(const std::vector<fs::path>& folders) {
-  std::map<fs::path, fs::path> files;  // each once; shown as the user named its folder
-  for (const fs::path& folder : folders) {
-    if (!fs::is_directory(folder)) throw Error(fmt::format("{}: no such folder", folder.string()));
-    std::error_code code;
-    auto entries = fs::recursive_directory_iterator(folder, code);
-    for (; !code && entries != fs::recursive_directory_iterator(); entries.increment(code)) {
-      if (entries->path().filename() == "result.json" && entries->is_regular_file()) files.emplace(fs::canonical(entries->path()), entries->path().lexically_normal());
-    }
-    if (code) throw Error(fmt::format("{}: cannot be read ({})", folder.string(), code.message()));
+std::string wide_spread(const std::optional<Measured>& speed) {
+  if (!speed || speed->median <= 0 || speed->spread <= speed->median / 4) return {};
+  return fmt::format("spread is {:.0f} % of the median", 100 * speed->spread / speed->median);
+}
+
+std::string data_identity(const Result& result) {
+  std::string hashes;
+  for (const char* split : {"train", "valid", "test"}) {
+    const auto entry = result.data.find(split);
+    if (entry != result.data.end() && entry->is_object()) hashes += text_at(*entry, "sha256") + " ";
   }
+  if (hashes.find_first_not_of(' ') != std::string::npos) return hashes;
+  return canonical(result.data).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::map<std::string, double> cut_shares(const Result& result) {
+  std::map<std::string, double> shares;
+  for (const auto& [split, entry] : result.data.items()) {
+    if (!entry.is_object() || !entry.contains("cut_share") || !entry["cut_share"].is_number()) continue;
+    const double share = entry["cut_share"].get<double>();
+    if (share > 0 && share <= 1) shares[split] = share;
+  }
+  return shares;
+}
+
+Collection collect(const std::vector<fs::path>& folders) {
+  for (const fs::path& folder : folders) {
+    if (!fs::is_directory(folder)) throw Error(fmt::format("{}: no such folder", shown(folder)));
+  }
+  const auto [files, problems] = find_files(folders, {"result.json"});
   if (files.empty()) {
-    throw Error(fmt::format("{}: no result.json in or below {}", folders.front().string(), folders.size() == 1 ? "this folder" : "the given folders"),
+    if (!problems.empty()) throw Error(problems.front());
+    throw Error(fmt::format("{}: no result.json in or below {}", shown(folders.front()), folders.size() == 1 ? "this folder" : "the given folders"),
                 "give the folder that lra-run wrote with --out");
   }
   Collection collection;
+  collection.broken = problems;
   std::map<std::string, fs::path> seen;  // contents: a folder that was copied must not count twice
   for (const auto& [canonical, file] : files) {
     try {
-      const std::string text = read_file(file);
+      const std::string text = read_bounded(file);
       const auto [first, is_new] = seen.emplace(text, file);
-      if (is_new) collection.results.push_back(parse_result(parse_json(text, file.string()), file));
-      else collection.broken.push_back(fmt::format("{}: a copy of {}, not counted", file.string(), first->second.string()));
+      if (is_new) collection.results.push_back(parse_result(parse_json(text, shown(file)), file));
+      else collection.broken.push_back(fmt::format("{}: a copy of {}, not counted", shown(file), shown(first->second)));
     } catch (const Error& error) {
       collection.broken.push_back(error.what());
     } catch (const Json::exception& error) {
-      collection.broken.push_back(fmt::format("{}: {}", file.string(), error.what()));
+      collection.broken.push_back(fmt::format("{}: {}", shown(file), error.what()));
     }
   }
   if (collection.results.empty()) throw Error(fmt::format("no record could be read; the first: {}", collection.broken.front()));
@@ -177,12 +242,15 @@ Collection collect(const std::vector<fs::path>& folders) {
 
 std::vector<CurvePoint> read_curve(const fs::path& run_folder) {
   std::vector<CurvePoint> curve;
+  std::error_code code;
+  if (!fs::is_regular_file(run_folder / "metrics.jsonl", code)) return curve;
   std::ifstream in(run_folder / "metrics.jsonl");
   for (std::string text; std::getline(in, text);) {
     const Json line = Json::parse(text, nullptr, false);
     const auto number = [&](const char* key) { return line.contains(key) && line[key].is_number() ? line[key].get<double>() : std::nan(""); };
-    if (!line.contains("split") || !line["split"].is_string() || std::isnan(number("step")) || std::isnan(number("accuracy"))) continue;
-    curve.push_back({static_cast<std::int64_t>(number("step")), line["split"].get<std::string>(), number("loss"), 100 * number("accuracy")});
+    const double step = number("step"), accuracy = number("accuracy"), loss = number("loss");
+    if (!line.contains("split") || !line["split"].is_string() || !(step >= 0 && step <= largest_number) || !(accuracy >= 0 && accuracy <= 1)) continue;
+    curve.push_back({static_cast<std::int64_t>(step), line["split"].get<std::string>(), std::abs(loss) <= largest_number ? loss : std::nan(""), 100 * accuracy});
   }
   return curve;
 }

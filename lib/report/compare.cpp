@@ -10,6 +10,10 @@
 #include <tuple>
 
 #include "core/error.h"
+#include "core/text.h"
+#include "report/find_files.h"
+#include "report/labels.h"
+#include "report/official.h"
 
 namespace lra::report {
 namespace {
@@ -32,15 +36,25 @@ std::optional<std::int64_t> integer_at(const Json& object, const char* key) {
   return found->get<std::int64_t>();
 }
 
-/// The keys of the configurations whose values differ, with all values.
+/// The settings with the options of mixer and task as keys of their own: "mixer_options.features".
+std::map<std::string, std::string> flat_settings(const Result& result) {
+  std::map<std::string, std::string> flat;
+  for (const auto& [key, value] : result.settings.items()) {
+    if (!value.is_object()) flat[key] = text_at(result.settings, key.c_str());
+    else for (const auto& [option, one] : value.items()) flat[key + "." + option] = text_at(value, option.c_str());
+  }
+  return flat;
+}
+
+/// The keys of the settings whose values differ, with all values.
 std::map<std::string, std::set<std::string>> differing_keys(const std::vector<const Result*>& results) {
   std::map<std::string, std::set<std::string>> values;
   std::map<std::string, std::size_t> present;
-  std::set<std::string> done;  // configurations
+  std::set<std::string> done;  // settings
   for (const Result* result : results) {
     if (!done.insert(result->signature).second) continue;
-    for (const auto& [key, value] : result->config.items()) {
-      values[key].insert(value.is_string() ? value.get<std::string>() : value.dump());
+    for (const auto& [key, value] : flat_settings(*result)) {
+      values[key].insert(shorten(value, 60));
       ++present[key];
     }
   }
@@ -66,7 +80,11 @@ std::map<std::string, std::string> labels_of(const std::vector<const Result*>& r
       const bool named = !result->display_name.empty() && (variant == result->mixer || variants_named[result->display_name].size() == 1);
       label = named ? result->display_name : variant;
       std::string details;
-      for (const auto& [key, values] : differing) details += fmt::format("{}{}={}", details.empty() ? "" : ", ", key, text_at(result->config, key.c_str()));
+      const auto settings = flat_settings(*result);
+      for (const auto& [key, values] : differing) {
+        const auto value = settings.find(key);
+        details += fmt::format("{}{}={}", details.empty() ? "" : ", ", key.substr(key.find('.') + 1), value == settings.end() ? "none" : shorten(value->second, 60));
+      }
       if (!details.empty()) label += " (" + details + ")";
     }
   }
@@ -112,14 +130,20 @@ std::string number_list(const std::vector<const Result*>& results, const char* k
 
 /// "2 layers, width 64, 2 heads"
 std::string sizes_of(const Result& result) {
-  const auto layers = text_at(result.config, "num_layers"), width = text_at(result.config, "d_model"), heads = text_at(result.config, "num_heads");
+  const auto size = [&](const char* key) { return shorten(text_at(result.config, key), 20); };
+  const auto layers = size("num_layers"), width = size("d_model"), heads = size("num_heads");
   if (layers.empty()) return "sizes unknown";
   return fmt::format("{} layer{}, width {}, {} head{}", layers, layers == "1" ? "" : "s", width, heads, heads == "1" ? "" : "s");
 }
 
+/// The same as a key: what the record lacks has its default value.
+Json model_sizes(const Result& result) {
+  return {text_at(result.settings, "num_layers"), text_at(result.settings, "d_model"), text_at(result.settings, "num_heads")};
+}
+
 /// What a training's own speed depends on besides model and machine.
 std::string training_of(const Result& result) {
-  return Json{result.task, text_at(result.config, "seq_len"), text_at(result.config, "limit"), text_at(result.config, "batch_size"), result.data}.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return Json{result.task, text_at(result.settings, "seq_len"), text_at(result.settings, "limit"), text_at(result.settings, "batch_size"), data_identity(result)}.dump();
 }
 
 /// "revision 0123456789, LibTorch 2.13.0+cpu, Release": speeds of different ones are never averaged.
@@ -260,7 +284,8 @@ void name_groups(std::vector<ScoreGroup>& groups, const std::vector<std::vector<
 /// What differs between the rows of a ranking besides their mixers, and stamps.
 void add_warnings(ScoreGroup& group, const std::vector<const Result*>& members) {
   auto differing = differing_keys(members);
-  for (const char* key : {"mixer", "mixer_options", "attention_dropout", "black_pixels"}) differing.erase(key);
+  for (const char* key : {"mixer", "attention_dropout", "black_pixels"}) differing.erase(key);
+  std::erase_if(differing, [](const auto& item) { return item.first.starts_with("mixer_options."); });
   for (const auto& [key, values] : differing) group.warnings.push_back(fmt::format("The rows differ in {}: {}.", key, fmt::join(values, ", ")));
   const std::pair<const char*, const char*> facts[] = {{"revision", "program revision"}, {"libtorch", "LibTorch version"}, {"build_type", "build type"}};
   for (const auto& [key, title] : facts) {
@@ -274,6 +299,12 @@ void add_warnings(ScoreGroup& group, const std::vector<const Result*>& members) 
   if (threads.size() > 1) group.warnings.push_back(fmt::format("The rows differ in the number of threads: {}.", fmt::join(threads, ", ")));
   const auto any = [&](auto test) { return std::any_of(members.begin(), members.end(), test); };
   if (any([](const Result* r) { return text_at(r->build, "dirty") == "true"; })) group.warnings.push_back("Some records come from programs with uncommitted changes.");
+  if (!group.incomplete.empty()) group.warnings.push_back(fmt::format("INCOMPLETE DATA: {}.", group.incomplete));
+  std::map<std::string, double> cut;
+  for (const Result* member : members) {
+    for (const auto& [split, share] : cut_shares(*member)) cut[split] = std::max(cut[split], share);
+  }
+  if (!cut.empty()) group.warnings.push_back(cut_text(cut) + ".");
   if (group.limited) group.warnings.push_back(fmt::format("LIMITED: only the first {} examples of each split were used.", text_at(members.front()->config, "limit")));
   if (any([](const Result* r) { return r->suite == "smoke"; })) group.warnings.push_back("SMOKE RUN: a few steps to see that everything runs; its scores mean nothing.");
 }
@@ -282,7 +313,7 @@ void add_warnings(ScoreGroup& group, const std::vector<const Result*>& members) 
 std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& groups, bool with_path_x, const Json& published) {
   std::map<std::string, std::vector<const ScoreGroup*>> by_task;
   for (const ScoreGroup* group : groups) {
-    if (!group->limited) by_task[group->task].push_back(group);
+    if (!group->limited && group->incomplete.empty()) by_task[group->task].push_back(group);
   }
   for (const auto& [task, name] : task_names) {
     if (task != "pathx" && by_task[task].size() != 1) return std::nullopt;
@@ -302,9 +333,10 @@ std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& gr
   for (const auto& [task, name] : task_names) {
     for (const ScoreGroup* group : by_task[task]) {
       for (const std::string& warning : group->warnings) average.warnings.push_back(name + ": " + warning);
+      if (average.easier.empty() && !group->easier.empty()) average.easier = name + ": " + group->easier;
     }
   }
-  average.notes = {protocol_note(first.profile)};
+  if (average.easier.empty()) average.notes = {protocol_note(first.profile)};
   if (with_path_x) average.notes.push_back("A Path-X run that failed or did no better than chance (50 % plus two standard errors) counts as 50.");
   std::set<std::string> taken;
   for (const ScoreRow& start : first.rows) {
@@ -329,16 +361,18 @@ std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& gr
       ++tasks;
     }
     if (row.message.empty()) row.test = Summary{sum / tasks, std::sqrt(variance) / tasks, "from the tasks' standard errors", n};
-    set_published(row, published, with_path_x ? "Avg_recomputed_6_fail50" : "Avg_recomputed_5");
-    const bool failed_in_paper = row.published_text.empty() && with_path_x;
+    average.rows.push_back(row);
+    if (!average.easier.empty()) continue;
+    ScoreRow& added = average.rows.back();
+    set_published(added, published, with_path_x ? "Avg_recomputed_6_fail50" : "Avg_recomputed_5");
+    const bool failed_in_paper = added.published_text.empty() && with_path_x;
     if (failed_in_paper) {
-      set_published(row, published, "Avg_recomputed_5");
-      if (row.published) {
-        row.published = (*row.published * 5 + 50) / 6;
-        row.published_text = fmt::format("{:.2f}", *row.published);
+      set_published(added, published, "Avg_recomputed_5");
+      if (added.published) {
+        added.published = (*added.published * 5 + 50) / 6;
+        added.published_text = fmt::format("{:.2f}", *added.published);
       }
     }
-    average.rows.push_back(row);
   }
   rank(average.rows);
   average.title = average.task_name + ", " + average.condition;
@@ -346,6 +380,12 @@ std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& gr
 }
 
 }  // namespace
+
+std::string cut_text(const std::map<std::string, double>& shares) {
+  std::vector<std::string> parts;
+  for (const auto& [split, share] : shares) parts.push_back(fmt::format("{} % of the sequences of {}", share < 0.01 ? fmt::format("{:.2g}", 100 * share) : fmt::format("{:.0f}", 100 * share), split));
+  return fmt::format("seq_len cuts {}", fmt::join(parts, ", "));
+}
 
 std::string task_name(const std::string& task) {
   for (const TaskNames* names : {&task_names, &other_task_names}) {
@@ -359,7 +399,7 @@ std::string task_name(const std::string& task) {
 /// What decides the speed of a model with given sequences.
 std::string model_of(const Result& result) {
   std::string model;
-  for (const char* key : {"mixer_options", "num_layers", "d_model", "d_qkv", "d_ff", "num_heads"}) model += text_at(result.config, key) + " ";
+  for (const char* key : {"mixer_options", "num_layers", "d_model", "d_qkv", "d_ff", "num_heads"}) model += text_at(result.settings, key) + " ";
   return model;
 }
 
@@ -378,10 +418,10 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
   for (const Result& result : results) {
     if (result.kind != "train") continue;
     const auto known = std::find_if(task_names.begin(), task_names.end(), [&](const auto& task) { return task.first == result.task; });
-    const Json key = {known - task_names.begin(), result.task, result.profile, text_at(result.config, "seq_len"), text_at(result.config, "limit"),
-                      fmt::format("{:>8}", text_at(result.config, "train_steps")), text_at(result.config, "batch_size"), text_at(result.config, "precision"),
+    const Json key = {known - task_names.begin(), result.task, result.profile, text_at(result.settings, "seq_len"), text_at(result.settings, "limit"),
+                      fmt::format("{:>8}", text_at(result.settings, "train_steps")), text_at(result.settings, "batch_size"), text_at(result.settings, "precision"),
                       text_at(result.host, "name"), text_at(result.host, "cpu"), text_at(result.host, "device")};
-    by_setting[key.dump()][result.data.dump()].push_back(&result);
+    by_setting[key.dump()][data_identity(result)].push_back(&result);
   }
   std::vector<ScoreGroup> scores;
   std::vector<std::vector<std::string>> qualifiers;
@@ -405,7 +445,7 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
       group.profile = first.profile;
       group.host = describe_host(first);
       group.device = text_at(first.host, "device");
-      const std::string precision = text_at(first.config, "precision");
+      const std::string precision = text_at(first.settings, "precision");
       group.precision = precision;
       group.training = training_of(first);
       group.setting = fmt::format("{}/{}/{}/{}", group.profile, text_at(first.host, "name") + text_at(first.host, "cpu"), group.device, precision);
@@ -414,12 +454,17 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
       if (!precision.empty() && precision != "float32") group.condition += " · " + precision;
       const auto limit = integer_at(first.config, "limit");
       group.limited = limit.value_or(0) > 0;
+      for (const Result* member : members) {
+        if (group.incomplete.empty()) group.incomplete = member->incomplete;
+        if (group.easier.empty()) group.easier = easier_than_official(*member);
+      }
+      if (!group.incomplete.empty()) group.condition += " · incomplete data";
       if (group.limited) group.condition += fmt::format(" · first {} examples of each split", *limit);
       if (first.suite == "smoke") group.condition += " · smoke run";
       if (by_data.size() > 1) group.condition += fmt::format(" · data set {} of {} of this task", ++data_set, by_data.size());
       group.condition += " · " + group.host;
       group.title = group.task_name + ", " + group.condition;
-      group.notes = {protocol_note(first.profile)};
+      if (group.easier.empty()) group.notes = {protocol_note(first.profile)};
       add_warnings(group, members);
 
       const auto labels = labels_of(members);
@@ -430,7 +475,7 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
         if (!record->suite.empty()) suites.insert(record->suite);
         const std::string row = record->variant + record->signature;
         if (!seen.insert(fmt::format("{}/{}", row, record->seed)).second) {
-          repeated.push_back(fmt::format("{} repeats seed {} of {} and is not counted.", record->file.string(), record->seed, labels.at(row)));
+          repeated.push_back(fmt::format("{} repeats seed {} of {} and is not counted.", shown(record->file), record->seed, labels.at(row)));
           continue;
         }
         rows[row + "/" + record->status].push_back(record);
@@ -448,15 +493,14 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
       for (const auto& [row_key, records] : rows) {
         ScoreRow row = score_row(records, labels.at(records.front()->variant + records.front()->signature), trivial);
         row.model = model_of(*records.front());
-        const bool of_lra = std::any_of(task_names.begin(), task_names.end(), [&](const auto& task) { return task.first == group.task; });
-        if (of_lra) set_published(row, published, group.task_name);
+        if (group.easier.empty()) set_published(row, published, group.task_name);
         group.rows.push_back(row);
       }
       rank(group.rows);
       group.suites = fmt::format("{}", fmt::join(suites, " and "));
       scores.push_back(group);
       qualifiers.push_back({scores.back().suites, group.profile, "up to " + number_list(members, "seq_len"),
-                            group.limited ? fmt::format("limit {}", *limit) : "", number_list(members, "train_steps") + " steps", "batch " + number_list(members, "batch_size"),
+                            group.limited ? fmt::format("limit {}", *limit) : group.incomplete.empty() ? "" : "incomplete data", number_list(members, "train_steps") + " steps", "batch " + number_list(members, "batch_size"),
                             precision, text_at(first.host, "name"), text_at(first.host, "cpu"), group.device});
     }
   }
@@ -464,7 +508,7 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
   std::vector<ScoreGroup> averages;
   for (const auto& members : side_by_side(scores)) {
     std::map<std::string, int> tasks;
-    for (const ScoreGroup* group : members) tasks[group->task] += group->limited ? 0 : 1;
+    for (const ScoreGroup* group : members) tasks[group->task] += group->limited || !group->incomplete.empty() ? 0 : 1;
     std::string twice;
     bool all = true;
     for (const auto& [task, name] : task_names) {
@@ -504,8 +548,8 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
   for (const Result& result : results) {
     const bool bench = result.kind == "bench";
     const Json setting = {bench ? 0 : 1, bench ? "" : training_of(result), result.profile, text_at(result.host, "name"), text_at(result.host, "cpu"), text_at(result.host, "device"),
-                          text_at(result.host, "threads"), text_at(result.host, "allocator"), fmt::format("{:>6}", text_at(result.config, "batch_size")),
-                          text_at(result.config, "precision"), text_at(result.config, "dropout"), sizes_of(result), result.task};
+                          text_at(result.host, "threads"), text_at(result.host, "allocator"), fmt::format("{:>6}", text_at(result.settings, "batch_size")),
+                          text_at(result.settings, "precision"), text_at(result.settings, "dropout"), model_sizes(result), result.task};
     const std::string key = setting.dump();
     groups[{key, bench ? result.sequence_length.value_or(0) : 0}].push_back(&result);
     settings[key].push_back(&result);
@@ -526,7 +570,7 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
     group.task_name = task_name(first.task);
     group.profile = first.profile;
     group.host = describe_host(first);
-    group.precision = text_at(first.config, "precision");
+    group.precision = text_at(first.settings, "precision");
     group.batch_size = integer_at(first.config, "batch_size").value_or(0);
     group.length = first.sequence_length.value_or(0);
     const std::string batch = group.batch_size > 0 ? fmt::format("batch {}", group.batch_size) : "batch size unknown";
@@ -568,6 +612,13 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
         row.steps_per_second = mean_of(records, [&](const Result& r) { return median(r.train_steps_per_second); });
         row.inference_examples_per_second = mean_of(records, [&](const Result& r) { return median(r.inference_examples_per_second); });
         row.peak_tensor_bytes = mean_of(records, [](const Result& r) { return r.peak_tensor_bytes; });
+        if (const auto bytes = values_of(records, [](const Result& r) { return r.peak_tensor_bytes; }); bytes.size() > 1) {
+          const auto [least, most] = std::minmax_element(bytes.begin(), bytes.end());
+          row.peak_tensor_spread = *most - *least;
+        }
+        for (const Result* one : records) {
+          if (row.disturbed.empty()) row.disturbed = one->disturbed;
+        }
         row.peak_rss_bytes = mean_of(records, [](const Result& r) { return r.peak_rss_bytes; });
         row.flops_per_step = record.flops_per_step;
       }

@@ -54,6 +54,8 @@ struct ScoreGroup {
   std::vector<std::string> notes = {};
   std::vector<std::string> warnings = {};  ///< in what the rows differ besides the mixer, and what makes the group less than a measurement (limited, smoke)
   bool limited = false;  ///< only the first examples of each split were used
+  std::string incomplete = {};  ///< what the data lack of the official ones; or empty
+  std::string easier = {};      ///< why its scores do not belong beside those that LRA printed (report/official.h); or empty
 
   bool is_average() const { return task.rfind("average", 0) == 0; }
 };
@@ -69,6 +71,8 @@ struct SpeedRow {
   std::string model = {};     ///< as in ScoreRow
   std::string revision = {};  ///< of the program; records of different ones are never averaged
   bool dirty = false;         ///< with uncommitted changes
+  std::string disturbed = {};     ///< why the speed is not to be trusted; or empty
+  double peak_tensor_spread = 0;  ///< bytes, the most less the least over records; 0 for one record
 };
 
 /// Rows measured under the same conditions. `length` is 0 for speed seen while training on a task's own lengths. Groups with the same `setting` differ in
@@ -101,6 +105,9 @@ const SpeedGroup* speed_for(const ScoreGroup& scores, const std::vector<SpeedGro
 
 /// The measured speed of the same model (variant, sizes, options), of the score's own program revision where there is one; or null.
 const SpeedRow* speed_of(const ScoreRow& score, const SpeedGroup& speeds);
+
+/// "seq_len cuts 12 % of the sequences of train"; shares are fractions by split.
+std::string cut_text(const std::map<std::string, double>& shares);
 
 /// "ListOps" for "listops"; the name itself for an unknown task.
 std::string task_name(const std::string& task);

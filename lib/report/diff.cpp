@@ -9,7 +9,9 @@
 
 #include "core/error.h"
 #include "core/suggest.h"
+#include "core/text.h"
 #include "report/collect.h"
+#include "report/find_files.h"
 #include "report/significance.h"
 
 namespace lra::report {
@@ -27,7 +29,7 @@ const std::set<std::string> schedule = {"train_steps", "warmup_steps", "steps_pe
 
 Sorted identity(const Result& record, const std::set<std::string>& ignored) {
   Sorted kept = Sorted::object();
-  for (const auto& [key, value] : record.config.items()) {
+  for (const auto& [key, value] : record.settings.items()) {
     if (bookkeeping.count(key) == 0 && ignored.count(key) == 0 && (record.kind != "bench" || schedule.count(key) == 0)) kept[key] = value;
   }
   kept["kind"] = record.kind;
@@ -103,10 +105,7 @@ std::string hash_of(const Result& record, const char* split) {
 
 /// Empty if all records were made with the same data; else a sentence.
 std::string data_difference(const std::vector<const Result*>& a, const std::vector<const Result*>& b) {
-  const auto data_of = [](const Result& record) {
-    const std::string hashes = hash_of(record, "train") + hash_of(record, "valid") + hash_of(record, "test");
-    return !hashes.empty() ? hashes : record.data.empty() ? "" : record.data.dump();
-  };
+  const auto data_of = [](const Result& record) { return record.data.empty() ? "" : data_identity(record); };
   const std::string difference = difference_of("data", a, b, data_of);
   if (difference.empty() || difference == "data not recorded") return difference;
   std::vector<std::string> splits;
@@ -176,7 +175,7 @@ std::vector<std::vector<double>> samples_of(const std::vector<const Result*>& re
   std::vector<std::vector<double>> runs;
   for (const Result* record : records) {
     if (!record->train_examples_per_second) continue;
-    const Json json = read_json(record->file);
+    const Json json = parse_json(read_bounded(record->file), shown(record->file));
     std::vector<double> samples;
     for (const char* key : {"examples", "steps"}) {
       // At batch 1 a step is an example.
@@ -200,6 +199,10 @@ void judge_cost(const std::vector<const Result*>& a, const std::vector<const Res
   if ((row.speed = ratio_of("training speed", a, b, speed, row))) {
     const auto samples_a = samples_of(a), samples_b = samples_of(b);
     if (!samples_a.empty() && !samples_b.empty()) row.speed->interval = ratio_interval(samples_a, samples_b);
+    for (const auto& [side, records] : {std::pair("A", &a), std::pair("B", &b)}) {
+      const auto disturbed = std::find_if(records->begin(), records->end(), [](const Result* record) { return !record->disturbed.empty(); });
+      if (disturbed != records->end()) row.notices.push_back(fmt::format("the speed in {} is not to be trusted: {}", side, (*disturbed)->disturbed));
+    }
     if (judged && row.speed->value() < tolerance.min_speed) row.beyond.push_back(fmt::format("trains at {:.2f} times the speed", row.speed->value()));
   }
   if ((row.memory = ratio_of("peak memory", a, b, memory, row)) && judged && row.memory->value() > tolerance.max_memory) {
@@ -357,7 +360,7 @@ std::string diff_text(const Diff& diff, bool all) {
   std::vector<std::vector<std::string>> below = {{}};
   for (const DiffRow& row : diff.rows) {
     if (!all && row.verdict == "within") continue;
-    std::vector<std::string> cells = {row.verdict, row.run, "", "", "", "", "", ""};
+    std::vector<std::string> cells = {row.verdict, printable(row.run), "", "", "", "", "", ""};
     if (row.score) {
       cells[2] = fmt::format("{:.2f}", row.score->a);
       cells[3] = fmt::format("{:.2f}", row.score->b);
@@ -384,9 +387,9 @@ std::string diff_text(const Diff& diff, bool all) {
       line += j < 2 ? fmt::format("{:<{}}  ", table[i][j], widths[j]) : fmt::format("{:>{}}  ", table[i][j], widths[j]);
     }
     text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-    for (const std::string& sentence : below[i]) text += fmt::format("    {}\n", sentence);
+    for (const std::string& sentence : below[i]) text += fmt::format("    {}\n", printable(sentence));
   }
-  for (const std::string& sentence : diff.broken) text += fmt::format("unreadable: {}\n", sentence);
+  for (const std::string& sentence : diff.broken) text += fmt::format("unreadable: {}\n", printable(sentence));
   const auto within = count(diff, "within"), beyond = count(diff, "beyond"), not_comparable = count(diff, "not comparable");
   return text + fmt::format("{} compared: {} within the thresholds, {} beyond, {} not comparable; {} missing in B, {} only in B, {} unreadable\n",
                             within + beyond + not_comparable, within, beyond, not_comparable, count(diff, "missing in B"), count(diff, "only in B"), diff.broken.size());

@@ -9,14 +9,19 @@ namespace lra::report {
 struct Family {
   std::string name;   ///< `family` in configs/mixers/*.json
   std::string title;  ///< in pictures
-  std::string colour;
+  std::string colour;  ///< of areas
+  std::string strong;  ///< of lines and rims: 3:1 against the page, light or dark
   std::vector<std::string> mixers;  ///< also published models that have no configuration here
 };
 
-/// In the order of the pictures; the last one, "other", is for what nobody named.
+/// Those that the report knows, in the order of the pictures; the last one, "other", is for what nobody named.
 const std::vector<Family>& families();
 
+/// A family that is not among `families()` keeps its name and has a colour that depends on it alone.
 const Family& family_named(const std::string& name);
+
+/// Its place in pictures: as in `families()`, others behind them by name.
+bool comes_before(const Family& a, const Family& b);
 
 /// By the mixer's name, or its beginning up to an underscore (a variant).
 const Family& family_of(const std::string& mixer);

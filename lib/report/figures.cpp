@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "report/collect.h"
+#include "report/find_files.h"
 #include "report/labels.h"
 
 namespace lra::report {
@@ -142,7 +143,7 @@ Figure growth_figure(const std::vector<GrowthSet>& sets) {
     const GrowthSet& set = sets[i];
     const std::tuple<const char*, const char*, const char*, std::optional<double> GrowthPoint::*, double> quantities[] = {
         {"time", "time of a training step", "Seconds per training step", &GrowthPoint::seconds, 1},
-        {"memory", "memory", "Peak tensor memory (MiB)", &GrowthPoint::bytes, 1024.0 * 1024},
+        {"memory", "memory", "Peak tensor memory (MB)", &GrowthPoint::bytes, 1e6},
         {"share", "the mixer's share of the step", "The mixer's share of a training step (%)", &GrowthPoint::share, 0.01}};
     for (const auto& [name, quantity, title, member, unit] : quantities) {
       const std::string ending = i == 0 ? "" : fmt::format("_{}", i + 1);
@@ -178,14 +179,14 @@ struct StepProfile {
 };
 
 StepProfile read_profile(const std::filesystem::path& file, const Result& result) {
-  const Json profile = read_json(file);
+  const Json profile = parse_json(read_bounded(file), shown(file));
   const Json& limits = profile.at("limits");
-  StepProfile step{result.display_name, result.mixer, 0, 0, profile.at("seconds_per_step"), limits.at("float32_flops"), limits.at("copy_bytes"), limits.at("first_touch_bytes")};
+  StepProfile step{result.display_name.empty() ? result.variant : result.display_name, result.mixer, 0, 0, profile.at("seconds_per_step"), limits.at("float32_flops"), limits.at("copy_bytes"), limits.at("first_touch_bytes")};
   for (const Json& one : profile.at("operators")) {
     step.flops += one.at("flops").get<double>();
     step.bytes += one.at("bytes").get<double>();
   }
-  if (std::min({step.flops, step.bytes, step.seconds, step.product_limit, step.copy_limit, step.fresh_limit}) <= 0) throw Error(file.string() + ": a step or a machine without products, bytes or time");
+  if (std::min({step.flops, step.bytes, step.seconds, step.product_limit, step.copy_limit, step.fresh_limit}) <= 0) throw Error(shown(file) + ": a step or a machine without products, bytes or time");
   return step;
 }
 
@@ -204,7 +205,7 @@ Figure roofline_figure(const std::vector<Result>& results, std::vector<std::stri
   std::map<std::string, std::vector<StepProfile>> settings;
   for (const Result& result : results) {
     const auto file = result.file.parent_path() / "profile.json";
-    if (result.kind != "bench" || !std::filesystem::exists(file)) continue;
+    if (result.kind != "bench" || !std::filesystem::is_regular_file(file)) continue;
     const auto of = [&](const char* key) { return text_at(result.config, key); };
     const std::string setting = fmt::format("{} · {} tokens, batch {}, width {}, {} layer{} · {}", result.task, with_separator(result.sequence_length.value_or(0)), of("batch_size"),
                                             of("d_model"), of("num_layers"), of("num_layers") == "1" ? "" : "s", of("precision"));
@@ -212,7 +213,7 @@ Figure roofline_figure(const std::vector<Result>& results, std::vector<std::stri
       const StepProfile step = read_profile(file, result);
       settings[setting].push_back(step);
     } catch (const Json::exception& error) {
-      broken.push_back(fmt::format("{}: not a profile of operators ({})", file.string(), error.what()));
+      broken.push_back(fmt::format("{}: not a profile of operators ({})", shown(file), error.what()));
     } catch (const Error& error) {
       broken.push_back(error.what());
     }

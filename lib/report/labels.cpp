@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <map>
 #include <numeric>
 #include <optional>
 
@@ -13,6 +14,7 @@ namespace {
 constexpr double gap = 1;     // between a bubble's edge and its name
 constexpr double margin = 1;  // kept free above and below every name
 constexpr double side_margin = 4;
+constexpr double misread = 12;  // nobody takes a name that is farther away for that of a bubble
 
 /// What a name may do to others: keep clear, push them out, or let leader lines pass under names.
 enum class Manners { strict, evicting, lenient };
@@ -34,6 +36,11 @@ double overlap_area(const Box& a, const Box& b) {
 double depth_in_disc(const Box& box, const Point& centre, double radius) {
   const double dx = std::clamp(centre.x, box.left, box.right) - centre.x, dy = std::clamp(centre.y, box.top, box.bottom) - centre.y;
   return std::max(0.0, radius - std::hypot(dx, dy));
+}
+
+double distance_to_disc(const Box& box, const LabelledBubble& bubble) {
+  const double dx = std::clamp(bubble.centre.x, box.left, box.right) - bubble.centre.x, dy = std::clamp(bubble.centre.y, box.top, box.bottom) - bubble.centre.y;
+  return std::hypot(dx, dy) - bubble.radius;
 }
 
 }  // namespace
@@ -88,6 +95,46 @@ std::string shorten(const std::string& text, std::size_t length) {
     if (++count == length) cut = i;
   }
   return count <= length ? text : text.substr(0, cut) + "…";
+}
+
+std::vector<std::string> shorten_all(const std::vector<std::string>& texts, std::size_t length) {
+  std::vector<std::vector<std::string>> characters;
+  for (const std::string& text : texts) {
+    characters.emplace_back();
+    for (const char c : text) {
+      if (!continues(c) || characters.back().empty()) characters.back().emplace_back();
+      characters.back().back() += c;
+    }
+  }
+  const auto joined = [](const auto& from, const auto& to) { return std::accumulate(from, to, std::string()); };
+  std::vector<std::string> result;
+  std::map<std::string, int> used;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const auto& own = characters[i];
+    std::size_t same = 0;  // with the text that it is most like
+    for (std::size_t j = 0; j < texts.size() && own.size() > length; ++j) {
+      if (texts[j] == texts[i]) continue;
+      const auto [end, other] = std::mismatch(own.begin(), own.end(), characters[j].begin(), characters[j].end());
+      same = std::max(same, static_cast<std::size_t>(end - own.begin()));
+    }
+    std::string text = texts[i];
+    if (own.size() > length) {
+      const auto size = static_cast<std::ptrdiff_t>(own.size()), room = static_cast<std::ptrdiff_t>(length);
+      const auto first = static_cast<std::ptrdiff_t>(same);
+      if (first < room - 1) {
+        text = joined(own.begin(), own.begin() + room - 1) + "…";  // they differ before the cut
+      } else {
+        // The beginning, then from a little before the difference on, as far to the end as there is room.
+        const std::ptrdiff_t head = std::max<std::ptrdiff_t>(1, room / 3), rest = room - head - 1;
+        const std::ptrdiff_t from = std::clamp(first - rest / 3, head + 1, std::max(head + 1, size - rest));
+        const bool whole = size - from <= rest;
+        text = joined(own.begin(), own.begin() + head) + "…" + joined(own.begin() + from, whole ? own.end() : own.begin() + from + rest - 1) + (whole ? "" : "…");
+      }
+    }
+    if (const int count = ++used[text]; count > 1 && text != texts[i]) text = shorten(text, length - 3) + "#" + std::to_string(count);
+    result.push_back(text);
+  }
+  return result;
 }
 
 std::vector<double> spread(const std::vector<double>& wanted, double room, double low, double high) {
@@ -162,6 +209,11 @@ std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles
     }
     for (const double y : lines) {
       if (y > box.top && y < box.bottom) sum += 25;
+    }
+    // A name that stands nearer to another circle than to its own is read as that one's.
+    const double own = distance_to_disc(box, bubbles[i]);
+    for (std::size_t j = 0; j < bubbles.size(); ++j) {
+      if (j != i && distance_to_disc(box, bubbles[j]) < std::min(own, misread)) sum += 30;
     }
     return sum;
   };

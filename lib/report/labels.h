@@ -48,6 +48,10 @@ std::string with_separator(std::int64_t value);
 /// At most `length` characters (not bytes), the last one an ellipsis where some were cut.
 std::string shorten(const std::string& text, std::size_t length);
 
+/// All of them of at most `length` characters, and unlike each other where they were: what a text has in common with its nearest relative is cut, not where they
+/// differ.
+std::vector<std::string> shorten_all(const std::vector<std::string>& texts, std::size_t length);
+
 /// Places for things that want to stand at the (ascending) positions, moved as little as it takes to keep `room` between any two and all between `low` and `high`.
 std::vector<double> spread(const std::vector<double>& wanted, double room, double low, double high);
 

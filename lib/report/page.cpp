@@ -30,15 +30,17 @@ within the error is no win: all scores that are level at the top are marked &asy
 residuals; c, what does not depend on N (parameters, optimiser, the cost of starting a step), from the shortest length measured. &ldquo;Declared&rdquo; is the exponent of the mathematics as N grows without
 end; &ldquo;FLOPs&rdquo; the same fit of the declared multiplications over the same lengths.</li>
 <li><b>The mixer's share</b> of a step: 1 &minus; the time of the model without mixing (<code>none</code>, which has the projections) / the time of the model.</li>
-<li><b>Pareto front</b>: those for which no other has at least the score and the speed with at most the memory.</li>
+<li><b>Pareto front</b>: those for which no other has at least the score and the speed with at most the memory, and leads in one of them by more than the error bars of both.</li>
+<li><b>Disturbed</b> (&dagger;): the speed is not to be trusted, because other programs took part of the processor or because the steps' times vary by more than a quarter of
+their median. Such a speed is shown and wins nothing.</li>
 <li><b>Rank correlation</b>: Spearman's &rho; over the mechanisms that both have, with the 95 % interval of 2,000 bootstrap resamples of mechanisms.</li>
 <li><b>Peak tensor memory</b>: the most bytes held by tensors during a training step above what was held before the model was made. The process's high-water mark is
-the operating system's count for the whole process. 1 MiB = 1,048,576 bytes.</li>
+the operating system's count for the whole process. 1 MB = 1,000,000 bytes, 1 GB = 1,000 MB.</li>
 <li><b>LRA averages</b> are formed only where all their tasks were run on full data: of 5 tasks (without Path-X), or of 6 with a failed Path-X counted as 50. They are
 two different numbers.</li>
 <li><b>Status</b>: <i>oom</i> out of memory, <i>timeout</i> over its time limit, <i>nan</i> loss no longer a number, <i>failed</i> any other error, <i>interrupted</i> stopped by a
 person or the system, <i>skipped</i> estimated to exceed a limit and not started. Such runs are rows without a score; they are never drawn and never counted as zero.</li>
-<li><b>Rankings</b>: results of different tasks, profiles, data, lengths, numbers of steps, batch sizes, precision, hosts or devices stand in different rankings. What else differs between the rows of
+<li><b>Rankings</b>: results of different tasks, profiles, data, complete and incomplete data, lengths, numbers of steps, batch sizes, precision, hosts or devices stand in different rankings. What else differs between the rows of
 one ranking is said above it.</li>
 </ul>
 )";
@@ -57,18 +59,33 @@ std::string script_json(const Json& json) {
 
 std::string list_items(const std::vector<std::string>& items) {
   std::string html = "<ul>\n";
-  for (const std::string& item : items) html += fmt::format("<li>{}</li>\n", escape_html(item));
+  for (const std::string& item : items) html += fmt::format("<li>{}</li>\n", escape_html(printable(item)));
   return html + "</ul>\n";
 }
 
 std::string host_text(const Result& result) {
-  return fmt::format("{}: {}, {} usable cores, {} threads, device {}, allocator {}, {}", field(result.host, "name"), field(result.host, "cpu"), field(result.host, "cores"),
-                     field(result.host, "threads"), field(result.host, "device"), field(result.host, "allocator"), field(result.host, "os"));
+  const Json load = result.host.value("load", Json());
+  const std::string others = load.is_object() && load.contains("during") ? fmt::format(", other programs used {} cores meanwhile", field(load, "during")) : "";
+  return fmt::format("{}: {}, {} usable cores, {} threads, device {}, allocator {}, {}{}", field(result.host, "name"), field(result.host, "cpu"), field(result.host, "cores"),
+                     field(result.host, "threads"), field(result.host, "device"), field(result.host, "allocator"), field(result.host, "os"), others);
 }
 
 std::string build_text(const Result& result) {
   return fmt::format("revision {}{}, LibTorch {}, {}, {}", field(result.build, "revision"), field(result.build, "dirty") == "true" ? " with uncommitted changes" : "",
                      field(result.build, "libtorch"), field(result.build, "compiler"), field(result.build, "build_type"));
+}
+
+/// A path as one word of a shell. The page holds no bytes that are not UTF-8: in bash, zsh and ksh $'\xff' stands for one.
+std::string shell_path(const std::filesystem::path& file) {
+  const std::string text = file.string(), seen = printable(text);
+  if (seen == text) return shell_word(text);
+  std::string word = "$'";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte >= 0x7f) word += fmt::format("\\x{:02x}", byte);
+    else word += c == '\'' || c == '\\' ? std::string("\\") + c : std::string(1, c);
+  }
+  return word + "'";
 }
 
 std::string run_title(const Result& result) {
@@ -78,6 +95,7 @@ std::string run_title(const Result& result) {
   if (!result.message.empty()) title += ": " + result.message;
   if (result.test_accuracy) title += fmt::format(" · {:.2f} %", 100 * *result.test_accuracy);
   if (result.train_examples_per_second) title += fmt::format(" · {} examples/s", four_digits(result.train_examples_per_second->median));
+  if (!result.disturbed.empty()) title += fmt::format(" (disturbed: {})", result.disturbed);
   return title;
 }
 
@@ -104,9 +122,12 @@ Json runs_json(const std::vector<Result>& results) {
   return page_runs;
 }
 
+/// No other id of the page begins like this.
+std::string figure_id(const std::string& name) { return "figure-" + name; }
+
 std::string figure_html(const Figure& figure, const std::function<std::string(const std::string&)>& svg_of, bool interactive) {
   if (figure.views.empty()) return {};
-  std::string html = fmt::format("<figure id=\"{}\">\n<div class=\"switches\">", figure.id);
+  std::string html = fmt::format("<figure id=\"{}\">\n<div class=\"switches\">", figure_id(figure.id));
   for (const auto& [title, options] : figure.switches) {
     if (!interactive || options.size() < 2) {
       html += "<select hidden>";
@@ -139,132 +160,19 @@ Json figures_json(const std::vector<Figure>& figures) {
     Json views = Json::array();
     const auto part = [](const Drawing& drawing) { return Json{{"spec", drawing.spec}, {"caption", fmt::format("{}", fmt::join(drawing.caption, " "))}}; };
     for (const View& view : figure.views) views.push_back({{"choice", view.choice}, {"wide", part(view.wide)}, {"narrow", part(view.narrow)}});
-    all[figure.id] = {{"views", views}};
+    all[figure_id(figure.id)] = {{"views", views}};
   }
   return all;
 }
 
-std::string source_text(const Json& row) {
-  const Json& source = row["source"];
-  std::string text = fmt::format("{}, {}", field(source, "paper"), field(source, "table"));
-  if (source.contains("arxiv") && source["arxiv"].is_string()) text += ", arXiv " + source["arxiv"].get<std::string>();
-  if (row.contains("note") && row["note"].is_string()) text += ". Note: " + row["note"].get<std::string>();
-  if (row.contains("source_kind") && row["source_kind"] == "secondary") text += " (quoted by a later work)";
-  return text;
-}
-
-Cell published_cell(const Json& row, const char* key) {
-  if (!row.contains(key) || row[key].is_null()) return {};
-  const Json& value = row[key];
-  const std::string source = source_text(row);
-  if (value.is_number()) return {fmt::format("{:.2f}", value.get<double>()), value, Mark::none, false, source};
-  return {value.get<std::string>(), value, Mark::none, true, source};
-}
-
-/// Our number for the published row's model; empty where there is none.
-Cell our_cell(const PaperComparison& comparison, const Json& row, const char* format) {
-  for (const PaperPair& pair : comparison.pairs) {
-    if (row["model"] == pair.model) return {fmt::format(fmt::runtime(format), pair.ours), pair.ours, Mark::none, false, pair.label + ", " + comparison.condition};
-  }
-  return {};
-}
-
-constexpr const char* table_columns[] = {"ListOps", "Text", "Retrieval", "Image", "Pathfinder", "Path-X"};
-
 }  // namespace
-
-std::vector<Table> paper_tables(const std::vector<PaperComparison>& comparisons, const Json& published) {
-  std::vector<Table> tables;
-
-  Table scores{"paper_table1", "Table 1: accuracy in percent", {{"model", "Model", false}}, {}};
-  for (const char* task : table_columns) scores.columns.push_back({task, task});
-  scores.columns.push_back({"average_5", "Average of 5"});
-  scores.columns.push_back({"average_printed", "Average as printed"});
-  std::vector<const PaperComparison*> ours;
-  for (const PaperComparison& comparison : comparisons) {
-    if (comparison.quantity != "score") continue;
-    ours.push_back(&comparison);
-    scores.columns.push_back({fmt::format("ours_{}", ours.size()), "Ours: " + comparison.what});
-  }
-  TableSection section{"", {"Tay et al., 2020 (arXiv 2011.04006), Table 1. Ours beside it are other models, other training and, where the ranking's name says so, other data or lengths: no common ranking."}, {}, {}};
-  for (const Json& row : published.at("lra_table1")) {
-    std::vector<Cell> cells = {{row["model"], row["model"]}};
-    for (const char* task : table_columns) cells.push_back(published_cell(row, task));
-    cells.push_back(published_cell(row, "Avg_recomputed_5"));
-    cells.push_back(published_cell(row, "Avg_printed"));
-    for (const PaperComparison* comparison : ours) {
-      cells.push_back(our_cell(*comparison, row, "{:.2f}"));
-    }
-    section.rows.push_back(cells);
-  }
-  scores.sections.push_back(section);
-  tables.push_back(scores);
-
-  for (const bool speed : {true, false}) {
-    Table table{speed ? "paper_table2_speed" : "paper_table2_memory",
-                speed ? "Table 2: training speed, steps/s (× Transformer)" : "Table 2: peak memory, GB per device (× Transformer)", {{"model", "Model", false}}, {}};
-    const char* key = speed ? "steps_per_sec" : "peak_memory_gb_per_device";
-    const Json& rows = published.at("lra_table2")["rows"];
-    const auto base = std::find_if(rows.begin(), rows.end(), [](const Json& row) { return row["model"] == "Transformer"; });
-    std::vector<const PaperComparison*> measured;
-    for (const char* length : {"1K", "2K", "3K", "4K"}) table.columns.push_back({length, length});
-    for (const PaperComparison& comparison : comparisons) {
-      if (comparison.quantity != (speed ? "speed" : "memory") || comparison.pairs.size() < 4) continue;
-      measured.push_back(&comparison);
-      table.columns.push_back({fmt::format("ours_{}", measured.size()), fmt::format("Ours, {} tokens: {}", comparison.length, comparison.condition.substr(0, comparison.condition.find(" · ", comparison.condition.find("batch"))))});
-    }
-    TableSection part{"", {"Tay et al., 2020, Table 2: byte-level text, batch 32, 16 TPU v3 chips. Ours: multiples of softmax attention."}, {}, {}};
-    for (const Json& row : rows) {
-      std::vector<Cell> cells = {{row["model"], row["model"]}};
-      for (const char* length : {"1K", "2K", "3K", "4K"}) {
-        const double value = row[key][length], relative = value / (*base)[key][length].get<double>();
-        cells.push_back({fmt::format("{:.{}f} ({:.{}f}×)", value, speed ? 1 : 2, relative, speed ? 1 : 2), value, Mark::none, false, source_text(row)});
-      }
-      for (const PaperComparison* comparison : measured) {
-        cells.push_back(our_cell(*comparison, row, "{:.2f}×"));
-      }
-      part.rows.push_back(cells);
-    }
-    table.sections.push_back(part);
-    tables.push_back(table);
-  }
-
-  Table ranks{"rank_correlation", "Rank correlation of ours with the paper's", {{"what", "Quantity", false}, {"n", "Mechanisms"}, {"rho", "Spearman's ρ"}, {"low", "95 % from"}, {"high", "to"}, {"ours", "Ours", false}}, {}};
-  TableSection list{"", {"1: the same order, 0: none, -1: the opposite. With few mechanisms the interval is wide: read it before the number."}, {}, {}};
-  for (const PaperComparison& comparison : comparisons) {
-    const auto& rho = comparison.correlation;
-    if (!rho) continue;  // fewer than 4 mechanisms
-    const auto number = [](double value) { return Cell{fmt::format("{:.2f}", value), value}; };
-    const auto n = static_cast<std::int64_t>(comparison.pairs.size());
-    list.rows.push_back({{comparison.what, comparison.what, Mark::none, false, comparison.source}, {fmt::format("{}", n), n}, number(rho->rho), number(rho->low), number(rho->high), {comparison.condition, comparison.condition}});
-  }
-  if (!list.rows.empty()) {
-    ranks.sections.push_back(list);
-    tables.push_back(ranks);
-  }
-
-  Table later{"later_results", "Later published results", {{"model", "Model", false}}, {}};
-  for (const char* task : table_columns) later.columns.push_back({task, task});
-  later.columns.push_back({"source", "Source", false});
-  for (const auto& [key, title] : {std::pair{"Avg_recomputed_5", "Average of 5"}, {"Avg_recomputed_6", "Average of 6"}, {"Avg_recomputed_6_fail50", "of 6, failed Path-X = 50"}}) later.columns.push_back({key, title});
-  TableSection rows{"", {"Other models, sizes and budgets than the 2020 paper's: not one ranking. The source of each number is shown on hover."}, {}, {}};
-  for (const Json& row : published.at("later")) {
-    std::vector<Cell> cells = {{row["model"], row["model"], Mark::none, false, source_text(row)}};
-    for (const char* task : table_columns) cells.push_back(published_cell(row, task));
-    const std::string arxiv = text_at(row["source"], "arxiv"), source = (arxiv.empty() ? text_at(row["source"], "paper") : "arXiv " + arxiv) + ", " + text_at(row["source"], "table");
-    cells.push_back({shorten(source, 90), source, Mark::none, false, source_text(row)});
-    for (const char* key : {"Avg_recomputed_5", "Avg_recomputed_6", "Avg_recomputed_6_fail50"}) cells.push_back(published_cell(row, key));
-    rows.rows.push_back(cells);
-  }
-  later.sections.push_back(rows);
-  tables.push_back(later);
-  return tables;
-}
 
 std::vector<std::string> differences(const std::vector<Result>& results) {
   std::vector<std::string> sentences;
   std::map<std::string, std::set<std::string>> values;
-  std::set<std::string> limited, smoke, dirty, standins;
+  std::set<std::string> limited, smoke, dirty, standins, incomplete;
+  std::map<std::string, std::map<std::string, double>> cut;  // task -> split -> the largest share
+  std::size_t disturbed = 0;
   std::map<std::string, std::set<std::string>> data;
   for (const Result& result : results) {
     values["profile"].insert(result.profile);
@@ -273,7 +181,10 @@ std::vector<std::string> differences(const std::vector<Result>& results) {
     values["number of threads"].insert(text_at(result.host, "threads"));
     values["program revision"].insert(text_at(result.build, "revision").substr(0, 10));
     values["LibTorch"].insert(text_at(result.build, "libtorch"));
-    if (result.kind == "train" && !result.data.empty()) data[task_name(result.task)].insert(result.data.dump());
+    if (result.kind == "train" && !result.data.empty()) data[task_name(result.task)].insert(data_identity(result));
+    if (!result.incomplete.empty()) incomplete.insert(fmt::format("{} ({})", task_name(result.task), result.incomplete));
+    for (const auto& [split, share] : cut_shares(result)) cut[task_name(result.task)][split] = std::max(cut[task_name(result.task)][split], share);
+    if (!result.disturbed.empty()) ++disturbed;
     if (result.kind == "train") values["maximal length of " + task_name(result.task)].insert(text_at(result.config, "seq_len"));
     if (const std::string limit = text_at(result.config, "limit"); !limit.empty() && limit != "0") limited.insert(fmt::format("{} ({})", task_name(result.task), limit));
     if (result.suite == "smoke") smoke.insert(result.suite);
@@ -282,6 +193,9 @@ std::vector<std::string> differences(const std::vector<Result>& results) {
   }
   if (!smoke.empty()) sentences.push_back("SMOKE RUNS: a few steps to see that everything runs; their scores mean nothing.");
   if (!limited.empty()) sentences.push_back(fmt::format("LIMITED: only the first examples of each split were used: {}.", fmt::join(limited, ", ")));
+  if (!incomplete.empty()) sentences.push_back(fmt::format("INCOMPLETE DATA, ranked apart: {}.", fmt::join(incomplete, "; ")));
+  if (disturbed > 0) sentences.push_back(fmt::format("{} of {} records have a speed that is not to be trusted (marked †; lra-report check says why).", disturbed, results.size()));
+  for (const auto& [task, shares] : cut) sentences.push_back(fmt::format("{}: {}.", task, cut_text(shares)));
   for (auto& [what, found] : values) {
     found.erase("");
     if (found.size() > 1) sentences.push_back(fmt::format("The records differ in {}: {}.", what, fmt::join(found, ", ")));
@@ -295,23 +209,26 @@ std::vector<std::string> differences(const std::vector<Result>& results) {
 }
 
 std::string regenerating_commands(const Result& result) {
-  std::string commands = fmt::format("git checkout {} && scripts/setup.sh\n", field(result.build, "revision").substr(0, 12));
+  std::string commands;
+  const std::string revision = text_at(result.build, "revision").substr(0, 12);
+  const bool known = !revision.empty() && revision.find_first_not_of("0123456789abcdef") == std::string::npos;
+  commands += known ? fmt::format("git checkout {} && scripts/setup.sh\n", revision) : "# the program's revision is unknown\n";
   if (const auto generator = result.data.find("generator"); result.kind == "train" && generator != result.data.end() && generator->is_object()) {
-    commands += fmt::format("build/release/bin/lra-run data prepare {} --data-dir {}", result.task, shell_word(field(result.config, "data_dir")));
+    commands += fmt::format("build/release/bin/lra-run data prepare {} --data-dir {}", shell_word(result.task), shell_word(field(result.config, "data_dir")));
     for (const char* key : {"seed", "train", "valid", "test", "min_length", "max_length", "max_depth", "max_args", "contour_length"}) {
       if (!generator->contains(key)) continue;
       std::string name = key;
       std::replace(name.begin(), name.end(), '_', '-');
-      commands += fmt::format(" --{} {}", name, (*generator)[key].dump());
+      commands += fmt::format(" --{} {}", name, shell_word(text_at(*generator, key)));
     }
     commands += "\n";
   }
-  return commands + fmt::format("build/release/bin/lra-run --config {} --out runs/again\nbuild/release/bin/lra-report diff {} runs/again", shell_word(result.file.string()), shell_word(result.file.parent_path().string()));
+  return commands + fmt::format("build/release/bin/lra-run --config {} --out runs/again\nbuild/release/bin/lra-report diff {} runs/again", shell_path(result.file), shell_path(result.file.parent_path()));
 }
 
 std::string page_head(const std::string& title, int refresh_seconds) {
   return fmt::format("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n{}"
-                     "<link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n",
+                     "<meta name=\"generator\" content=\"lra-report\">\n<link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n",
                      refresh_seconds > 0 ? fmt::format("<meta http-equiv=\"refresh\" content=\"{}\">\n", refresh_seconds) : "", escape_html(title), page_style);
 }
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "report/figures.h"
-#include "report/paper.h"
+#include "report/paper_tables.h"
 #include "report/tables.h"
 
 namespace lra::report {
@@ -31,9 +31,6 @@ std::string page_head(const std::string& title, int refresh_seconds = 0);
 
 /// The self-contained page. `svg_of` gives the rendered picture of a view's file, or empty; used where there is no bundle.
 std::string page(const Content& content, const std::function<std::string(const std::string& file)>& svg_of);
-
-/// Table 1, Table 2 and later results as published, ours beside them where there are any, and the rank correlations.
-std::vector<Table> paper_tables(const std::vector<PaperComparison>& comparisons, const Json& published);
 
 /// What all records have in common and where they differ, in sentences; empty where nothing differs.
 std::vector<std::string> differences(const std::vector<Result>& results);

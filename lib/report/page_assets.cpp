@@ -33,6 +33,8 @@ button { cursor: pointer; }
 figure { margin: 0; }
 .chart { overflow-x: auto; }
 .chart svg [stroke="white"] { stroke: var(--paper); }
+.chart svg .mark-rect [fill="white"] { fill: var(--paper); }
+.chart svg .mark-rect { pointer-events: none; }
 .chart svg { max-width: 100%; height: auto; display: block; }
 .chart svg .mark-text, .chart svg .mark-rule { pointer-events: none; }
 .chart svg .background, .vega-embed { background: transparent; }

@@ -24,11 +24,12 @@ struct PaperComparison {
   std::string condition, setting;  ///< of the group; no setting for scores
   std::int64_t length = 0;         ///< tokens; 0 for scores
   std::string source;              ///< the paper and its table
+  std::string easier;              ///< of scores: why they do not belong beside the paper's (ScoreGroup); or empty
   std::vector<PaperPair> pairs;    ///< in the order of data/published/lra.json `mixers`
   std::optional<RankCorrelation> correlation;
 };
 
-/// Test percentages of a group (a task or an average) that Table 1 has too; absent without a pair. `published` is data/published/lra.json. Of several variants of one
+/// Test percentages of a group (a task or an average) of models that Table 1 has too; absent without a pair. `published` is data/published/lra.json. Of several variants of one
 /// of its models counts the one that has the mixer's name or is named there, else the first by name; of `softmax` and `flash` the former.
 std::optional<PaperComparison> paper_scores(const ScoreGroup& scores, const Json& published);
 

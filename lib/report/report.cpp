@@ -2,14 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <csignal>
 #include <cstdlib>
+#include <fstream>
 #include <set>
-#include <thread>
 
 #include "core/build_info.h"
 #include "core/error.h"
 #include "report/atlas.h"
+#include "report/find_files.h"
 #include "report/page.h"
 #include "report/render.h"
 
@@ -17,20 +17,33 @@ namespace lra::report {
 namespace fs = std::filesystem;
 namespace {
 
+/// Thrown to leave a report half-way.
+struct Stopped : std::exception {
+  const char* what() const noexcept override { return "stopped"; }
+};
+
 /// The files of one report. What an earlier one left in the same folder is known from its list, and removed where it is not written again.
 class Output {
  public:
-  explicit Output(fs::path folder) : folder_(std::move(folder)) {
+  /// Throws Error where a page that lra-report did not write stands there, unless `force`.
+  Output(fs::path folder, bool force, std::function<bool()> stopped) : folder_(std::move(folder)), stopped_(std::move(stopped)) {
     std::error_code code;
+    for (const char* page : {"index.html", "atlas.html"}) {
+      if (!force && fs::exists(folder_ / page, code) && !is_our_page(folder_ / page)) {
+        throw Error(fmt::format("{}: was not written by lra-report", shown(folder_ / page)), "give another folder with -o, or --force to write over it");
+      }
+    }
     if (!fs::exists(folder_ / list_name, code)) return;
     const Json list = Json::parse(read_file(folder_ / list_name), nullptr, false);
     if (!list.is_object() || list.value("written_by", Json()) != "lra-report") return;
-    for (const Json& name : list.value("files", Json::array())) {
-      if (name.is_string() && !fs::path(name.get<std::string>()).is_absolute() && name.get<std::string>().find("..") == std::string::npos) old_.insert(name.get<std::string>());
+    if (!list.contains("files") || !list["files"].is_array()) return;
+    for (const Json& name : list["files"]) {
+      if (name.is_string() && is_ours(name.get<std::string>())) old_.insert(name.get<std::string>());
     }
   }
 
   void write(const std::string& name, const std::string& text) {
+    if (stopped_ && stopped_()) throw Stopped();
     write_file_atomically(folder_ / name, text);
     names_.insert(name);
   }
@@ -46,8 +59,22 @@ class Output {
   }
 
  private:
+  /// What an earlier report may have written: nothing else is removed, whatever the list says.
+  static bool is_ours(const std::string& name) {
+    return name == "index.html" || ((name.starts_with("tables/") || name.starts_with("charts/")) && name.find("..") == std::string::npos && name.find('/', 7) == std::string::npos);
+  }
+  static bool is_our_page(const fs::path& file) {
+    std::ifstream in(file);
+    std::string start(2000, '\0');
+    in.read(start.data(), static_cast<std::streamsize>(start.size()));
+    // The titles are those of pages that did not name their generator yet.
+    const auto has = [&](const char* text) { return start.find(text) != std::string::npos; };
+    return has("<meta name=\"generator\" content=\"lra-report\">") || has("<title>Attention atlas</title>") || has("<title>Long Range Arena report</title>");
+  }
+
   static constexpr const char* list_name = "lra_report_files.json";
   fs::path folder_;
+  std::function<bool()> stopped_;
   std::set<std::string> old_, names_;
 };
 
@@ -59,24 +86,6 @@ std::string vega_bundle(std::vector<std::string>& missing) {
     missing.push_back("the page's charts are still pictures: Vega's JavaScript was not found (LRA_VEGA_BUNDLE, else .venv/share/lra/vega_bundle.js)");
     return {};
   }
-}
-
-volatile std::sig_atomic_t stop_asked = 0;
-
-/// Changes when a record or curve below the folders does.
-std::size_t fingerprint(const std::vector<fs::path>& folders) {
-  std::size_t sum = 0;
-  for (const fs::path& folder : folders) {
-    std::error_code code;
-    for (auto entry = fs::recursive_directory_iterator(folder, code); !code && entry != fs::recursive_directory_iterator(); entry.increment(code)) {
-      const std::string name = entry->path().filename().string();
-      if (name != "result.json" && name != "metrics.jsonl" && name != "profile.json" && name != "atlas.json") continue;
-      std::error_code gone;
-      const auto time = entry->last_write_time(gone).time_since_epoch().count();
-      sum = sum * 1000003 ^ std::hash<std::string>{}(fmt::format("{} {} {}", entry->path().string(), time, entry->file_size(gone)));
-    }
-  }
-  return sum;
 }
 
 }  // namespace
@@ -93,8 +102,13 @@ fs::path repository_file(const fs::path& relative) {
 }
 
 std::vector<std::string> write_report(const ReportOptions& options) {
+  const auto check_stopped = [&] {
+    if (options.stopped && options.stopped()) throw Stopped();
+  };
+  Output output(options.out, options.force, options.stopped);
   Content content;
   content.records = collect(options.folders);
+  check_stopped();
   const Json published = read_json(repository_file("data/published/lra.json"));
   const auto scores = compare_scores(content.records.results, published);
   const auto speeds = compare_speed(content.records.results);
@@ -114,12 +128,17 @@ std::vector<std::string> write_report(const ReportOptions& options) {
     if (auto comparison = paper_scores(group, published)) comparisons.push_back(*comparison);
   }
   for (const PaperComparison& comparison : paper_speeds(speeds, published)) comparisons.push_back(comparison);
-  content.figures = {bubble_figure(scores, speeds, options.length), curves_figure(scores), growth_figure(growths), roofline_figure(content.records.results, content.records.broken),
-                     paper_figure(published)};
+  content.figures.push_back(bubble_figure(scores, speeds, options.length));
+  check_stopped();
+  content.figures.push_back(curves_figure(scores));
+  check_stopped();
+  content.figures.push_back(growth_figure(growths));
+  content.figures.push_back(roofline_figure(content.records.results, content.records.broken));
+  content.figures.push_back(paper_figure(published));
+  check_stopped();
   content.tables = {accuracy_table(scores), efficiency_table(speeds), score_tables(scores), length_tables(speeds), growth_tables(growths), paper_tables(comparisons, published)};
 
   std::vector<std::string> missing = content.records.broken;
-  Output output(options.out);
   const Tables& all = content.tables;
   std::vector<const Table*> tables = {&all.accuracy, &all.efficiency};
   for (const auto* more : {&all.scores, &all.lengths, &all.growth, &all.paper}) {
@@ -152,8 +171,9 @@ std::vector<std::string> write_report(const ReportOptions& options) {
     for (const char* ending : {".svg", ".png", ".pdf"}) output.made(chart + ending);
   }
   content.vega_bundle = vega_bundle(missing);
+  check_stopped();
   try {
-    if (const fs::path file = find_atlas(options.folders); !file.empty()) {
+    if (const fs::path file = find_atlas(options.folders, missing); !file.empty()) {
       const Atlas atlas = parse_atlas(read_json(file), file);
       for (const std::string& problem : write_atlas(atlas, options.out, options.pictures)) {
         if (missing.empty() || missing.back() != problem) missing.push_back(problem);
@@ -170,37 +190,6 @@ std::vector<std::string> write_report(const ReportOptions& options) {
   output.write("index.html", page(content, svg_of));
   output.finish();
   return missing;
-}
-
-void watch(ReportOptions options, int seconds) {
-  options.pictures = false;
-  options.refresh_seconds = seconds;
-  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { stop_asked = 1; });
-  std::size_t seen = 0;
-  std::string said;
-  while (stop_asked == 0) {
-    const std::size_t now = fingerprint(options.folders);
-    if (now != seen) {
-      seen = now;
-      std::string text;
-      try {
-        for (const std::string& sentence : write_report(options)) text += "note: " + sentence + "\n";
-        text += (options.out / "index.html").string() + "\n";
-      } catch (const std::exception& error) {
-        text = fmt::format("waiting: {}\n", error.what());  // a suite that has only begun
-      }
-      if (text != said) fmt::print("{}", text);
-      std::fflush(stdout);
-      said = text;
-    }
-    for (int tenth = 0; tenth < 10 * seconds && stop_asked == 0; ++tenth) std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  }
-  // The page that stays need not load itself again.
-  options.refresh_seconds = 0;
-  try {
-    write_report(options);
-  } catch (const std::exception&) {
-  }
 }
 
 }  // namespace lra::report

@@ -10,7 +10,7 @@
 namespace lra::report {
 namespace {
 
-constexpr double mebibyte = 1024.0 * 1024.0;
+constexpr double megabyte = 1e6;
 
 template <class T>
 Cell number(const std::optional<T>& value, const char* format) {
@@ -22,7 +22,7 @@ Cell text(const std::string& value) { return {value, value.empty() ? Json() : Js
 
 Cell megabytes(const std::optional<double>& bytes) {
   if (!bytes) return {};
-  const double value = *bytes / mebibyte;
+  const double value = *bytes / megabyte;
   return {fmt::format("{:.{}f}", value, value < 10 ? 2 : value < 100 ? 1 : 0), std::llround(*bytes)};
 }
 
@@ -43,37 +43,8 @@ Cell score_cell(const ScoreRow& row) {
   return cell;
 }
 
-std::string escape_markdown(const std::string& text) {
-  std::string result;
-  for (const char c : text) {
-    if (c == '|' || c == '\\' || c == '`' || c == '*' || c == '_' || c == '<' || c == '[') result += '\\';
-    result += c == '\n' || c == '\r' ? ' ' : c;
-  }
-  return result;
-}
-
-std::string escape_latex(const std::string& text) {
-  static const std::map<std::string, std::string> signs = {{"&", "\\&"}, {"%", "\\%"}, {"$", "\\$"}, {"#", "\\#"}, {"_", "\\_"}, {"{", "\\{"}, {"}", "\\}"},
-                                                           {"~", "\\textasciitilde{}"}, {"^", "\\textasciicircum{}"}, {"\\", "\\textbackslash{}"}, {"±", "$\\pm$"},
-                                                           {"×", "$\\times$"}, {"≈", "$\\approx$"}, {"–", "--"}, {"·", "$\\cdot$"}, {"…", "\\ldots{}"}, {"≤", "$\\le$"},
-                                                           {"≥", "$\\ge$"}, {"²", "$^2$"}, {"∝", "$\\propto$"}, {"→", "$\\to$"}, {"∞", "$\\infty$"}, {"ρ", "$\\rho$"}, {"\r", " "}, {"√", "$\\sqrt{}$"}, {"<", "$<$"}, {">", "$>$"}, {"\n", " "}};
-  std::string result;
-  for (std::size_t at = 0, end = 0; at < text.size(); at = end) {
-    for (end = at + 1; end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80;) ++end;
-    const std::string one = text.substr(at, end - at);
-    result += signs.count(one) != 0 ? signs.at(one) : one;
-  }
-  return result;
-}
-
-/// Every line behind a %.
-std::string as_comment(const std::string& text) {
-  std::string comment = "% ";
-  for (const char c : text) comment += c == '\n' ? "\n% " : c == '\r' ? " " : std::string(1, c);
-  return comment;
-}
-
-/// The first and the second of rows sorted fastest first, where each leads the next by more than both errors. `none` mixes nothing and wins nothing.
+/// The first and the second of rows sorted fastest first, where each leads the next by more than both errors. `none` mixes nothing and wins nothing; behind a
+/// speed that is not to be trusted nobody wins.
 Mark speed_mark(const std::vector<SpeedRow>& rows, const SpeedRow& row) {
   std::vector<const SpeedRow*> rivals;
   for (const SpeedRow& rival : rows) {
@@ -81,18 +52,37 @@ Mark speed_mark(const std::vector<SpeedRow>& rows, const SpeedRow& row) {
   }
   for (std::size_t i = 0; i < 2 && i + 1 < rivals.size(); ++i) {
     const Summary &a = *rivals[i]->examples_per_second, &b = *rivals[i + 1]->examples_per_second;
-    if (a.mean - b.mean <= a.error + b.error) return Mark::none;
+    if (!rivals[i]->disturbed.empty() || a.mean - b.mean <= a.error + b.error) return Mark::none;
     if (rivals[i] == &row) return i == 0 ? Mark::best : Mark::second;
   }
   return Mark::none;
 }
 
-/// Bytes are counted, not timed: equal ones are level, any other difference counts.
+/// Bytes are counted, not timed: one record knows no error. Where several records of a row differ, a difference within theirs is none.
 Mark memory_mark(const std::vector<SpeedRow>& rows, const SpeedRow& row) {
-  if (row.mixer == "none") return Mark::none;
-  const auto count = [&](auto test) { return std::count_if(rows.begin(), rows.end(), [&](const SpeedRow& other) { return other.peak_tensor_bytes && other.mixer != "none" && test(*other.peak_tensor_bytes); }); };
-  const auto fewer = count([&](double bytes) { return bytes < *row.peak_tensor_bytes; }), equal = count([&](double bytes) { return bytes == *row.peak_tensor_bytes; });
-  return equal > 1 ? (fewer == 0 ? Mark::tied : Mark::none) : fewer == 0 ? Mark::best : fewer == 1 ? Mark::second : Mark::none;
+  std::vector<const SpeedRow*> rivals;
+  for (const SpeedRow& rival : rows) {
+    if (rival.peak_tensor_bytes && rival.mixer != "none") rivals.push_back(&rival);
+  }
+  std::stable_sort(rivals.begin(), rivals.end(), [](const SpeedRow* a, const SpeedRow* b) { return *a->peak_tensor_bytes < *b->peak_tensor_bytes; });
+  std::size_t first = 0;
+  for (const Mark win : {Mark::best, Mark::second}) {
+    if (first >= rivals.size()) return Mark::none;
+    const auto level = [&](const SpeedRow* rival) { return *rival->peak_tensor_bytes - *rivals[first]->peak_tensor_bytes <= std::max(rival->peak_tensor_spread, rivals[first]->peak_tensor_spread); };
+    const auto end = static_cast<std::size_t>(std::find_if_not(rivals.begin() + static_cast<std::ptrdiff_t>(first), rivals.end(), level) - rivals.begin());
+    const bool among = std::find(rivals.begin() + static_cast<std::ptrdiff_t>(first), rivals.begin() + static_cast<std::ptrdiff_t>(end), &row) != rivals.begin() + static_cast<std::ptrdiff_t>(end);
+    if (end - first > 1) return among && win == Mark::best ? Mark::tied : Mark::none;
+    if (among) return win;
+    first = end;
+  }
+  return Mark::none;
+}
+
+/// The number with its mark where it is not to be trusted.
+Cell speed_cell(const SpeedRow& row) {
+  Cell cell = rate(row.examples_per_second ? std::optional(row.examples_per_second->mean) : std::nullopt);
+  if (!cell.text.empty() && !row.disturbed.empty()) cell.text += " †";
+  return cell;
 }
 
 }  // namespace
@@ -188,7 +178,7 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
       Table table;
       const std::string ending = by_setting.size() == 1 ? "" : fmt::format("_{}", tables.size() / 2 + 1);
       table.name = (speed ? "speed" : "memory") + ending;
-      table.title = speed ? "Training speed, examples/s (× full attention)" : "Peak tensor memory, MiB (× full attention)";
+      table.title = speed ? "Training speed, examples/s (× full attention)" : "Peak tensor memory, MB (× full attention)";
       table.columns = {{"model", "Mechanism", false}, {"variant", "", false}};
       std::set<std::string> warnings;
       for (const SpeedGroup* group : lengths) warnings.insert(group->warnings.begin(), group->warnings.end());
@@ -212,9 +202,9 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
             if (cell.text.empty()) cell = {row.status, Json(), Mark::none, true, row.message};  // not in place of a run that ended well
             continue;
           }
-          cell = speed ? rate(row.examples_per_second->mean) : megabytes(row.peak_tensor_bytes);
+          cell = speed ? speed_cell(row) : megabytes(row.peak_tensor_bytes);
           cell.mark = speed ? speed_mark(lengths[i]->rows, row) : memory_mark(lengths[i]->rows, row);
-          if (speed) cell.hover = fmt::format("± {} ({}), n = {}", four_digits(row.examples_per_second->error), row.examples_per_second->error_kind, row.n);
+          if (speed) cell.hover = fmt::format("± {} ({}), n = {}", four_digits(row.examples_per_second->error), row.examples_per_second->error_kind, row.n) + (row.disturbed.empty() ? "" : "; not to be trusted: " + row.disturbed);
           if (relative) cell.text += fmt::format(" ({}×)", *relative < 0.1 ? fmt::format("{:.3f}", *relative) : *relative < 10 ? fmt::format("{:.2f}", *relative) : fmt::format("{:.1f}", *relative));
           cells[2 + 2 * i + 1] = relative ? Cell{"", *relative} : Cell{};
         }
@@ -227,9 +217,11 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
         return speed ? x.template get<double>() > y.template get<double>() : x.template get<double>() < y.template get<double>();
       });
       section.notes = {speed ? "Medians of training steps on sequences of exactly these lengths; in brackets, how many times as fast as materialised full attention (softmax). Bold: "
-                               "fastest, underlined: second (no mixing aside), where the lead is more than both interquartile ranges."
+                               "fastest, underlined: second (no mixing aside), where the lead is more than both interquartile ranges. †: not to be trusted, because other programs took part of the processor or the "
+                               "steps' times vary by more than a quarter of their median."
                              : "The most bytes held by tensors during a training step above what was there before the model; in brackets, divided by that of materialised full "
-                               "attention. Bold: smallest, underlined: second (no mixing aside)."};
+                               "attention. Bold: smallest, underlined: second (no mixing aside); where several records of one mechanism differ, "
+                               "differences within theirs are none (≈). 1 MB = 1,000,000 bytes."};
       table.sections.push_back(section);
       tables.push_back(table);
     }
@@ -284,7 +276,7 @@ Table accuracy_table(const std::vector<ScoreGroup>& groups) {
                    {"status", "Status", false}, {"message", "", false}, {"test_accuracy_percent", "Test %"}, {"error_percent", "±"},
                    {"error_kind", "", false}, {"n", "n"}, {"seeds", "", false}, {"valid_accuracy_percent", "Valid %"},
                    {"train_accuracy_percent", "Train %"}, {"test_examples", "Test examples"}, {"train_steps", "Steps"},
-                   {"parameters", "Parameters"}, {"wall_seconds", "Wall time (s)"}, {"published_percent", "Published %, other protocol"}, {"published_source", "Published as", false}};
+                   {"parameters", "Parameters"}, {"wall_seconds", "Wall time (s)"}, {"published_percent", "Published %, other protocol"}, {"published_source", "Published as", false}, {"incomplete", "", false}};
   for (const ScoreGroup& group : groups) {
     TableSection section{group.title, group.notes, group.warnings, {}};
     section.notes.insert(section.notes.begin(), "±: standard deviation over seeds where n > 1, else the binomial standard error of the test set. Accuracies in percent; n: runs.");
@@ -301,7 +293,7 @@ Table accuracy_table(const std::vector<ScoreGroup>& groups) {
                                Cell{fmt::format("{}", fmt::join(row.seeds, " ")), row.seeds}, number(row.valid, "{:.2f}"), number(row.train, "{:.2f}"),
                                number(row.test_examples, "{}"), number(row.train_steps, "{}"), number(row.parameters, "{}"), number(row.wall_seconds, "{:.0f}"),
                                Cell{row.published_text, row.published ? Json(*row.published) : row.published_text.empty() ? Json() : Json(row.published_text), Mark::none, false, row.published_source},
-                               text(row.published_source)}) {
+                               text(row.published_source), text(group.incomplete)}) {
         cells.push_back(cell);
       }
       section.rows.push_back(cells);
@@ -328,168 +320,24 @@ Table efficiency_table(const std::vector<SpeedGroup>& groups) {
                    {"model", "Model", false}, {"mixer", "", false}, {"variant", "", false}, {"status", "Status", false}, {"message", "", false},
                    {"train_examples_per_second", "Training examples/s"}, {"error", "±"}, {"error_kind", "", false},
                    {"relative_speed", "× softmax"}, {"train_steps_per_second", "Training steps/s"}, {"inference_examples_per_second", "Inference examples/s"},
-                   {"peak_tensor_bytes", "Peak tensor memory (MiB)"}, {"relative_memory", "× softmax"}, {"peak_rss_bytes", "Process high-water mark (MiB)"},
-                   {"n", "n"}};
+                   {"peak_tensor_bytes", "Peak tensor memory (MB)"}, {"relative_memory", "× softmax"}, {"peak_rss_bytes", "Process high-water mark (MB)"},
+                   {"n", "n"}, {"disturbed", "", false}};
   for (const SpeedGroup& group : groups) {
-    TableSection section{group.title, {"±: standard deviation over records where n > 1, else the interquartile range over the timed steps. Speeds are medians over steps."}, group.warnings, {}};
+    TableSection section{group.title, {"±: standard deviation over records where n > 1, else the interquartile range over the timed steps. Speeds are medians over steps; †: not to be trusted."}, group.warnings, {}};
     for (const SpeedRow& row : group.rows) {
       const auto& speed = row.examples_per_second;
       const bool spread = speed && !speed->error_kind.empty();
       section.rows.push_back({text(group.source), text(group.task_name), text(group.profile), text(group.host), Cell{fmt::format("{}", group.batch_size), group.batch_size},
                               group.length > 0 ? Cell{fmt::format("{}", group.length), group.length} : Cell{}, text(row.label), text(row.mixer),
-                              text(row.variant), status_cell(row.status, row.message), text(row.message), rate(speed ? std::optional(speed->mean) : std::nullopt),
+                              text(row.variant), status_cell(row.status, row.message), text(row.message), speed_cell(row),
                               rate(spread ? std::optional(speed->error) : std::nullopt), spread ? text(speed->error_kind) : Cell{},
                               number(row.relative_speed, "{:.2f}"), rate(row.steps_per_second), rate(row.inference_examples_per_second),
-                              megabytes(row.peak_tensor_bytes), number(row.relative_memory, "{:.3f}"), megabytes(row.peak_rss_bytes), Cell{fmt::format("{}", row.n), row.n}});
+                              megabytes(row.peak_tensor_bytes), number(row.relative_memory, "{:.3f}"), megabytes(row.peak_rss_bytes), Cell{fmt::format("{}", row.n), row.n},
+                              text(row.disturbed)});
     }
     table.sections.push_back(section);
   }
   return table;
-}
-
-std::string csv_field(std::string_view text) {
-  if (text.find_first_of(",\"\n\r") == std::string_view::npos) return std::string(text);
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + "\"";
-}
-
-std::string escape_html(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '"': escaped += "&quot;"; break;
-      case '\'': escaped += "&#39;"; break;
-      default: escaped += c;
-    }
-  }
-  return escaped;
-}
-
-std::string to_csv(const Table& table) {
-  std::string csv;
-  for (std::size_t i = 0; i < table.columns.size(); ++i) csv += (i == 0 ? "" : ",") + csv_field(table.columns[i].key);
-  csv += "\n";
-  for (const TableSection& section : table.sections) {
-    for (const auto& row : section.rows) {
-      for (std::size_t i = 0; i < row.size(); ++i) {
-        const Json& value = row[i].value;
-        // Lists (seeds) as their text; numbers with all their digits.
-        csv += (i == 0 ? "" : ",") + csv_field(value.is_null() ? "" : value.is_string() ? value.get<std::string>() : value.is_array() ? row[i].text : value.dump());
-      }
-      csv += "\n";
-    }
-  }
-  return csv;
-}
-
-Json to_json(const Table& table) {
-  Json sections = Json::array();
-  for (const TableSection& section : table.sections) {
-    Json rows = Json::array();
-    for (const auto& row : section.rows) {
-      Json object = Json::object();
-      for (std::size_t i = 0; i < row.size(); ++i) object[table.columns[i].key] = row[i].value;
-      rows.push_back(object);
-    }
-    sections.push_back({{"title", section.title}, {"warnings", section.warnings}, {"notes", section.notes}, {"rows", rows}});
-  }
-  return {{"schema_version", 1}, {"table", table.title}, {"sections", sections}};
-}
-
-std::string to_markdown(const Table& table) {
-  std::string markdown = "# " + table.title + "\n";
-  for (const TableSection& section : table.sections) {
-    if (!section.title.empty()) markdown += fmt::format("\n## {}\n", escape_markdown(section.title));
-    for (const std::string& warning : section.warnings) markdown += fmt::format("\n**{}**\n", escape_markdown(warning));
-    markdown += "\n|";
-    std::string rule = "|";
-    for (const Column& column : table.columns) {
-      if (column.title.empty()) continue;
-      markdown += " " + escape_markdown(column.title) + " |";
-      rule += column.number ? "---:|" : ":---|";
-    }
-    markdown += "\n" + rule + "\n";
-    for (const auto& row : section.rows) {
-      markdown += "|";
-      for (std::size_t i = 0; i < row.size(); ++i) {
-        if (table.columns[i].title.empty()) continue;
-        const std::string content = escape_markdown(row[i].text);
-        markdown += row[i].mark == Mark::best ? " **" + content + "** |" : row[i].mark == Mark::second ? " _" + content + "_ |" : row[i].mark == Mark::tied ? " ≈ " + content + " |" : " " + content + " |";
-      }
-      markdown += "\n";
-    }
-    for (const std::string& note : section.notes) markdown += "\n" + escape_markdown(note) + "\n";
-  }
-  return markdown;
-}
-
-std::string to_latex(const Table& table) {
-  std::string latex = as_comment(table.title) + "\n% \\usepackage{booktabs}\n";
-  for (const TableSection& section : table.sections) {
-    std::string comment = section.title;
-    for (const auto& lines : {section.warnings, section.notes}) {
-      for (const std::string& line : lines) comment += "\n" + line;
-    }
-    std::string shape, head;
-    for (const Column& column : table.columns) {
-      if (column.title.empty()) continue;
-      shape += column.number ? "r" : "l";
-      head += (head.empty() ? "" : " & ") + escape_latex(column.title);
-    }
-    latex += fmt::format("\n{}\n\\begin{{tabular}}{{{}}}\n\\toprule\n{} \\\\\n\\midrule\n", as_comment(comment), shape, head);
-    for (const auto& row : section.rows) {
-      std::string line;
-      for (std::size_t i = 0, shown = 0; i < row.size(); ++i) {
-        if (table.columns[i].title.empty()) continue;
-        const std::string content = escape_latex(row[i].text);
-        line += shown++ == 0 ? "" : " & ";
-        line += row[i].mark == Mark::best     ? "\\textbf{" + content + "}"
-                : row[i].mark == Mark::second ? "\\underline{" + content + "}"
-                : row[i].mark == Mark::tied   ? "$\\approx$ " + content
-                                              : content;
-      }
-      latex += line + " \\\\\n";
-    }
-    latex += "\\bottomrule\n\\end{tabular}\n";
-  }
-  return latex;
-}
-
-std::string to_html(const Table& table) {
-  std::string html;
-  for (const TableSection& section : table.sections) {
-    if (!section.title.empty()) html += fmt::format("<h4>{}</h4>\n", escape_html(section.title));
-    std::string warnings;
-    for (const std::string& warning : section.warnings) warnings += (warnings.empty() ? "" : "<br>") + escape_html(warning);
-    if (!warnings.empty()) html += fmt::format("<p class=\"warning\">{}</p>\n", warnings);
-    html += "<div class=\"scroll\"><table class=\"sortable\">\n<thead><tr>";
-    for (const Column& column : table.columns) {
-      if (!column.title.empty()) html += fmt::format("<th scope=\"col\"{}><button>{}</button></th>", column.number ? " class=\"number\"" : "", escape_html(column.title));
-    }
-    html += "</tr></thead>\n<tbody>\n";
-    for (const auto& row : section.rows) {
-      const bool reference = std::any_of(row.begin(), row.end(), [](const Cell& cell) { return cell.text == "reference_level"; });
-      html += reference ? "<tr class=\"reference\">" : "<tr>";
-      for (std::size_t i = 0; i < row.size(); ++i) {
-        if (table.columns[i].title.empty()) continue;
-        const Cell& cell = row[i];
-        std::string classes = table.columns[i].number ? "number" : "";
-        for (const auto& [mark, name] : {std::pair{Mark::best, " best"}, {Mark::second, " second"}, {Mark::tied, " tied"}}) classes += cell.mark == mark ? name : "";
-        if (cell.muted) classes += " muted";
-        html += fmt::format("<td{}{}{}>{}</td>", classes.empty() ? "" : fmt::format(" class=\"{}\"", classes),
-                            cell.value.is_number() ? fmt::format(" data-value=\"{:.6g}\"", cell.value.get<double>()) : "",
-                            cell.hover.empty() ? "" : fmt::format(" title=\"{}\"", escape_html(cell.hover)), escape_html(cell.text));
-      }
-      html += "</tr>\n";
-    }
-    html += "</tbody></table></div>\n";
-    for (const std::string& note : section.notes) html += fmt::format("<p class=\"note\">{}</p>\n", escape_html(note));
-  }
-  return html;
 }
 
 }  // namespace lra::report

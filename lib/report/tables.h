@@ -58,7 +58,7 @@ Json to_json(const Table& table);
 std::string to_html(const Table& table);   ///< sortable by the page's script
 std::string to_latex(const Table& table);  ///< tabular with booktabs' rules, one for each section
 
-/// Quotes a CSV field where it needs it.
+/// A text as a CSV field, quoted where it needs it; one that a spreadsheet would take for a formula gets a ' in front.
 std::string csv_field(std::string_view text);
 
 /// 1,234 or 0.01234: four significant digits, no exponent.

@@ -33,7 +33,8 @@ void set_ticks(Axis& axis) {
   axis.ticks.clear();
   const double rough = (axis.high - axis.low) / std::min(6.0, axis.size / 55), power = std::pow(10, std::floor(std::log10(rough)));
   const double step = rough / power < 1.5 ? power : rough / power < 3.5 ? 2 * power : rough / power < 7.5 ? 5 * power : 10 * power;
-  for (double k = std::ceil(axis.low / step); k * step <= axis.high; ++k) axis.ticks.push_back(std::round(k * step * 1e9) / 1e9);
+  const double first = std::ceil(axis.low / step);
+  for (int i = 0; i < 20 && (first + i) * step <= axis.high; ++i) axis.ticks.push_back(std::round((first + i) * step * 1e9) / 1e9);
 }
 
 /// Six digits of every number: less to carry, and the same text where the last bits of a logarithm differ from processor to processor.

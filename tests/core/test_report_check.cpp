@@ -245,6 +245,49 @@ TEST_CASE("warnings are no problems", "[report]") {
   CHECK_FALSE(runs.findings().at(0).problem);
 }
 
+TEST_CASE("the files for which a record vouches are those beside it", "[report]") {
+  const Runs runs;
+  Json record = good_record("train");
+  const auto found = [&](const Json& files) {
+    record["files"] = files;
+    runs.add(runs.train, record);
+    const auto findings = runs.findings();
+    return findings.empty() ? "nothing" : findings[0].text;
+  };
+  const std::string curve = read_file(runs.train / "metrics.jsonl");
+  const Json good = {{"bytes", curve.size()}, {"sha256", sha256(curve)}};
+  CHECK(found({{"metrics.jsonl", good}}) == "nothing");
+  CHECK_THAT(found({{"metrics.jsonl", {{"bytes", curve.size() + 1}, {"sha256", sha256(curve)}}}}), ContainsSubstring("metrics.jsonl has"));
+  CHECK_THAT(found({{"metrics.jsonl", {{"bytes", curve.size()}, {"sha256", sha256(curve + "x")}}}}), ContainsSubstring("metrics.jsonl has SHA-256"));
+  CHECK_THAT(found({{"profile.json", good}}), ContainsSubstring("profile.json, for which the record vouches, is missing"));
+  CHECK_THAT(found({{"../result.json", good}}), ContainsSubstring("which is no file beside it"));
+  CHECK_THAT(found({{"metrics.jsonl", 3}}), ContainsSubstring("lacks bytes or sha256"));
+}
+
+TEST_CASE("equal kinds of warnings are one line", "[report]") {
+  const Runs runs;
+  for (int i = 0; i < 5; ++i) {
+    Json record = good_record("bench");
+    record["speed"]["disturbed"] = "other programs used " + std::to_string(i) + " cores";
+    record["seed"] = record["config"]["seed"] = i;
+    record["config"]["batch_size"] = i + 2;
+    runs.add(runs.folder.path / ("bench/bytes/small/linear/n128b" + std::to_string(i + 2)), record);
+  }
+  const Check result = check({runs.folder.path}, {});
+  const std::string text = check_text(result), whole = check_text(result, true);
+  CHECK(std::count(text.begin(), text.end(), '\n') == 4);  // the kind, two examples, the sum
+  CHECK_THAT(text, ContainsSubstring("warning: 5 times a speed that is not to be trusted, for example\n") && ContainsSubstring("5 warnings (--all lists them)"));
+  CHECK(std::count(whole.begin(), whole.end(), '\n') == 6);
+  CHECK_THAT(whole, ContainsSubstring("used 4 cores"));
+  for (const auto& [place, value] : {std::pair{"/data/train/cut_share", Json(1.5)}, {"/host/threads", Json(0)}, {"/host/load/during", Json(-1)}}) {
+    Json record = good_record("train");
+    record["host"]["load"] = {{"before", 0.1}, {"during", 0.1}};
+    record[Json::json_pointer(place)] = value;
+    runs.add(runs.train, record);
+    CHECK_THAT(runs.findings().at(0).text + runs.findings().back().text, ContainsSubstring(place));
+  }
+}
+
 TEST_CASE("runs that a suite names and that are not there are missed", "[report]") {
   // The suite standins: flash and none, two tasks, seeds 0, 1, 2.
   const Runs runs;
@@ -271,6 +314,8 @@ TEST_CASE("runs that a suite names and that are not there are missed", "[report]
   CHECK(check({root}, {.data = {}, .partial = true}).problems() == 0);
   // Only what lies below the given folders is expected.
   CHECK(check({root / "text_standin/small/none"}, {}).problems() == 2);
+  // Also where the folder is given as seen from the working directory.
+  CHECK(check({fs::proximate(root)}, {}).problems() == 11);
 
   record["suite"] = record["config"]["suite"] = "of-my-own";
   runs.add(root / "text_standin/small/none/n1024/seed0", record);

@@ -1,8 +1,9 @@
-"""Opens the report of results/lecture and results/scaling in Chromium, as a reader would, and tries everything that moves. Called by ctest (entry `page`).
+"""Opens reports in Chromium, as a reader would. Called by ctest (entry `page`).
 
 usage: open_page.py LRA_REPORT REPOSITORY [FOLDER FOR SCREENSHOTS]
 
-No console message, no request, tooltips, switches, sorting, theme, list of runs; nothing overlaps in any view of any chart, at 1280 and 390 pixels. Exit code 4: skipped.
+The report of each folder of results/ that has records, and that of all of them: every id once, no console message, something drawn in each figure, circles that
+stand out from the page. In the report of results/lecture and results/scaling everything that moves is tried: no console message, no request, tooltips, switches, sorting, theme, list of runs; nothing overlaps in any view of any chart, at 1280 and 390 pixels. Exit code 4: skipped.
 """
 
 import json
@@ -10,6 +11,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 SKIPPED = 4
 CHROMIUM = "/usr/bin/chromium"
@@ -113,17 +115,17 @@ def check_layout(visit, width):
 
 def check_switches_and_tooltips(visit):
     page = visit.page
-    expect("log scale" in visit.chart_text("bubbles") and "4096 tokens" in visit.chart_text("bubbles"), "the first view is 4,096 tokens on a logarithmic axis")
-    visit.choose("bubbles", "Length", "1,024 tokens")
-    expect("1024 tokens" in visit.chart_text("bubbles"), "the switch of the length does nothing")
-    visit.choose("bubbles", "Speed axis", "linear")
-    expect("log scale" not in visit.chart_text("bubbles"), "the switch of the axis does nothing")
-    visit.choose("bubbles", "Memory", "whole process (CPU)")
-    expect("high-water mark" in page.inner_text("#bubbles .caption"), "the switch of the memory does nothing")
-    visit.choose("bubbles", "Speed axis", "logarithmic")
+    expect("log scale" in visit.chart_text("figure-bubbles") and "4096 tokens" in visit.chart_text("figure-bubbles"), "the first view is 4,096 tokens on a logarithmic axis")
+    visit.choose("figure-bubbles", "Length", "1,024 tokens")
+    expect("1024 tokens" in visit.chart_text("figure-bubbles"), "the switch of the length does nothing")
+    visit.choose("figure-bubbles", "Speed axis", "linear")
+    expect("log scale" not in visit.chart_text("figure-bubbles"), "the switch of the axis does nothing")
+    visit.choose("figure-bubbles", "Memory", "whole process (CPU)")
+    expect("high-water mark" in page.inner_text("#figure-bubbles .caption"), "the switch of the memory does nothing")
+    visit.choose("figure-bubbles", "Speed axis", "logarithmic")
 
     names = set()
-    for circle in page.query_selector_all('#bubbles .chart svg [aria-roledescription="circle"]'):
+    for circle in page.query_selector_all('#figure-bubbles .chart svg [aria-roledescription="circle"]'):
         circle.scroll_into_view_if_needed()
         box = circle.bounding_box()
         page.mouse.move(box["x"] + box["width"] / 2 - 2, box["y"] + box["height"] / 2)
@@ -135,8 +137,8 @@ def check_switches_and_tooltips(visit):
     expect(len(names) >= 15, f"tooltips name few mechanisms: {names}")
 
     page.mouse.move(5, 5)
-    visit.choose("growth", "Quantity", "memory")
-    expect("Peak tensor memory" in visit.chart_text("growth"), "the switch of the growth does nothing")
+    visit.choose("figure-growth", "Quantity", "memory")
+    expect("Peak tensor memory" in visit.chart_text("figure-growth"), "the switch of the growth does nothing")
 
 
 def check_sorting(visit):
@@ -194,6 +196,60 @@ def check_runs_and_theme(visit):
     expect(len(papers) == 2, f"the theme does not change the paper: {papers}")
 
 
+# Ids that are there twice; figures with nothing drawn.
+DOUBLE_IDS = "() => { const ids = [...document.querySelectorAll('[id]')].map(e => e.id); return ids.filter((id, i) => ids.indexOf(id) !== i); }"
+EMPTY_FIGURES = """() => [...document.querySelectorAll("figure")].filter(f => {
+  const drawing = f.querySelector(".chart svg");
+  return !drawing || drawing.querySelectorAll("path, text").length < 10 || drawing.getBoundingClientRect().height < 100;
+}).map(f => f.id)"""
+
+# Circles of charts that do not stand out from the page: the better of rim and area has a contrast below 3, as WCAG asks for graphics.
+FAINT = """() => {
+  const luminance = ([r, g, b]) => { const [x, y, z] = [r, g, b].map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4); return 0.2126 * x + 0.7152 * y + 0.0722 * z; };
+  const parts = colour => (colour.match(/[\\d.]+/g) ?? []).map(Number);
+  const paper = parts(getComputedStyle(document.body).backgroundColor);
+  const contrast = (colour, opacity) => {
+    if (colour === "none" || parts(colour).length < 3) return 1;
+    const seen = parts(colour).slice(0, 3).map((c, i) => c * opacity + paper[i] * (1 - opacity)), [a, b] = [luminance(seen), luminance(paper)];
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  };
+  const circles = [...document.querySelectorAll('.chart svg .mark-symbol.role-mark path')];
+  const faint = circles.filter(path => {
+    const style = getComputedStyle(path), all = Number(style.opacity);
+    const rim = Number(style.strokeWidth.replace("px", "")) >= 1 ? contrast(style.stroke, all * Number(style.strokeOpacity)) : 1;
+    return Math.max(rim, contrast(style.fill, all * Number(style.fillOpacity))) < 3;
+  });
+  return [circles.length, [...new Set(faint.map(path => `${getComputedStyle(path).fill} with a rim of ${getComputedStyle(path).stroke}`))]];
+}"""
+
+
+def check_folder(report, browser, folder, out):
+    """The report of one folder: opened once, light, then dark."""
+    subprocess.run([report, folder, "-o", out, "--no-pictures"], check=True, stdout=subprocess.DEVNULL)
+    visit = Page(browser, (out / "index.html").as_uri(), 1280, "light")
+    page = visit.page
+    double = page.evaluate(DOUBLE_IDS)
+    expect(not double, f"{folder}: these ids are there more than once: {double}")
+    figures = page.evaluate("[...document.querySelectorAll('figure')].map(f => f.id)")
+    expect(sorted(figures) == sorted(visit.figures()), f"{folder}: the page has the figures {figures}, its script {visit.figures()}")
+    empty = page.evaluate(EMPTY_FIGURES)
+    expect(not empty, f"{folder}: nothing is drawn in {empty}")
+    expect(("figure-roofline" in figures) == any(folder.rglob("profile.json")), f"{folder}: profiles, and figures {figures}")
+    for _ in range(2):
+        circles, faint = page.evaluate(FAINT)
+        expect(circles > 0 and not faint, f"{folder}: of {circles} circles these are hard to see: {faint[:5]}")
+        page.click("#theme")
+    expect(page.inner_text("#run-count").endswith("listed") or page.inner_text("#run-count").endswith("runs"), f"{folder}: the list of runs is dead")
+    if (out / "atlas.html").exists():
+        page.goto((out / "atlas.html").as_uri())
+        double = page.evaluate(DOUBLE_IDS)
+        expect(not double, f"{folder}, atlas.html: these ids are there more than once: {double}")
+        expect(page.evaluate("document.querySelectorAll('.mechanism svg path').length") > 10, f"{folder}: the atlas is empty")
+    expect(not visit.messages, f"{folder}: {json.dumps(visit.messages[:5])}")
+    visit.context.close()
+    return len(figures)
+
+
 def main():
     report, repository = sys.argv[1], pathlib.Path(sys.argv[2])
     shots = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else None
@@ -201,6 +257,10 @@ def main():
         subprocess.run([report, repository / "results/lecture", repository / "results/scaling", "-o", folder, "--no-pictures"], check=True)
         url = (pathlib.Path(folder) / "index.html").as_uri()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        start = time.monotonic()
+        folders = [one for one in sorted((repository / "results").iterdir()) if one.is_dir() and any(one.rglob("result.json"))] + [repository / "results"]
+        figures = sum(check_folder(report, browser, one, pathlib.Path(folder) / "each" / one.name) for one in folders)
+        print(f"{len(folders)} reports, {figures} figures: every id once, all drawn, all circles seen, no message ({time.monotonic() - start:.0f} s)")
         for width in (1280, 390):
             for scheme in ("light", "dark"):
                 visit = Page(browser, url, width, scheme)

@@ -1,0 +1,109 @@
+#include "report/check_parts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "core/error.h"
+#include "core/sha256.h"
+#include "core/text.h"
+#include "report/compare.h"
+#include "report/find_files.h"
+
+namespace lra::report {
+namespace fs = std::filesystem;
+namespace {
+
+const Json* value_at(const Json& json, const char* place) {
+  const Json::json_pointer pointer(place);
+  return json.contains(pointer) ? &json.at(pointer) : nullptr;
+}
+
+/// Shorter where the file is below the working directory.
+std::string near(const fs::path& file) {
+  const fs::path relative = file.lexically_relative(fs::current_path());
+  return shown(relative.empty() || relative.begin()->string() == ".." ? file : relative);
+}
+
+}  // namespace
+
+std::vector<std::string> check_files(const Json& record, const fs::path& folder) {
+  const Json* files = value_at(record, "/files");
+  if (files == nullptr || files->is_null()) return {};
+  if (!files->is_object()) return {"/files: expected an object"};
+  std::vector<std::string> problems;
+  for (const auto& [name, entry] : files->items()) {
+    const std::string text = printable(name);
+    if (fs::path(name).filename() != fs::path(name) || name.empty() || name == "..") {
+      problems.push_back(fmt::format("/files names '{}', which is no file beside it", text));
+      continue;
+    }
+    const bool complete = entry.is_object() && entry.contains("bytes") && entry["bytes"].is_number_integer() && entry["bytes"] >= 0 && entry.contains("sha256") && entry["sha256"].is_string();
+    if (!complete) {
+      problems.push_back(fmt::format("/files/{} lacks bytes or sha256", text));
+      continue;
+    }
+    std::error_code code;
+    const bool regular = fs::is_regular_file(folder / name, code);
+    const auto bytes = regular ? fs::file_size(folder / name, code) : 0;
+    if (!regular || code) {
+      problems.push_back(fmt::format("{}, for which the record vouches, is missing", text));
+    } else if (bytes != entry["bytes"].get<std::uintmax_t>()) {
+      problems.push_back(fmt::format("{} has {} bytes, the record says {}", text, bytes, entry["bytes"].dump()));
+    } else if (const std::string hash = sha256_file(folder / name); hash != entry["sha256"].get<std::string>()) {
+      problems.push_back(fmt::format("{} has SHA-256 {}, the record says {}", text, hash, entry["sha256"].get<std::string>()));
+    }
+  }
+  return problems;
+}
+
+std::vector<Finding> check_quality(const Result& result) {
+  std::vector<Finding> findings;
+  const auto warn = [&](const std::string& kind, const std::string& text) { findings.push_back({false, {}, text, kind}); };
+  if (!result.disturbed.empty()) warn("a speed that is not to be trusted", fmt::format("its speed is not to be trusted: {}", result.disturbed));
+  if (!result.incomplete.empty()) warn("incomplete data", fmt::format("incomplete data: {}", result.incomplete));
+  if (const auto shares = cut_shares(result); !shares.empty()) warn("sequences that seq_len cuts", cut_text(shares));
+  return findings;
+}
+
+std::vector<std::string> check_values(const Json& record) {
+  std::vector<std::string> problems;
+  const auto range = [&](const std::string& place, double low, double high) {
+    const Json* value = value_at(record, place.c_str());
+    if (value == nullptr || value->is_null()) return;
+    if (value->is_number() && value->get<double>() >= low && value->get<double>() <= high) return;
+    problems.push_back(fmt::format("{} is {}, expected a number from {:g} to {:g}", place, value->dump(), low, high));
+  };
+  for (const char* split : {"train", "valid", "test"}) range(fmt::format("/data/{}/cut_share", split), 0, 1);
+  range("/host/threads", 1, 1e6);
+  range("/host/cores", 1, 1e6);
+  for (const char* when : {"before", "during"}) range(fmt::format("/host/load/{}", when), 0, 1e6);
+  for (const char* place : {"/speed/disturbed", "/data/incomplete"}) {
+    const Json* value = value_at(record, place);
+    if (value != nullptr && !value->is_null() && (!value->is_string() || value->get<std::string>().empty())) problems.push_back(fmt::format("{} is {}, expected a text", place, value->dump()));
+  }
+  return problems;
+}
+
+std::string check_text(const Check& check, bool all) {
+  constexpr std::size_t examples = 2;
+  std::string lines;
+  std::map<std::string, std::vector<const Finding*>> kinds;
+  for (const Finding& finding : check.findings) {
+    if (finding.problem || all) lines += fmt::format("{}: {}: {}\n", finding.problem ? "problem" : "warning", near(finding.file), printable(finding.text));
+    else kinds[finding.kind.empty() ? finding.text : finding.kind].push_back(&finding);
+  }
+  for (const auto& [kind, same] : kinds) {
+    if (same.size() == 1) {
+      lines += fmt::format("warning: {}: {}\n", near(same[0]->file), printable(same[0]->text));
+      continue;
+    }
+    lines += fmt::format("warning: {} times {}, for example\n", same.size(), printable(kind));
+    for (std::size_t i = 0; i < std::min(examples, same.size()); ++i) lines += fmt::format("  {}: {}\n", near(same[i]->file), printable(same[i]->text));
+  }
+  const bool shortened = !all && kinds.size() + check.problems() < check.findings.size();
+  return lines + fmt::format("{} records: {} problems, {} warnings{}\n", check.records, check.problems(), check.findings.size() - check.problems(), shortened ? " (--all lists them)" : "");
+}
+
+}  // namespace lra::report
