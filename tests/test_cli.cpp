@@ -276,7 +276,7 @@ TEST_CASE("a name that a user gives is written through, and what a run writes fo
   REQUIRE(shell(eval + got + ".plain >" + got + ".summary") == 0);
   const std::string plain = lra::read_file(got + ".plain");
   CHECK(std::count(plain.begin(), plain.end(), '\n') == 50);
-  REQUIRE(shell("mkfifo " + got + ".pipe && { cat " + got + ".pipe >" + got + " & " + eval + got + ".pipe >/dev/null; wait; }") == 0);
+  REQUIRE(shell("mkfifo " + got + ".pipe && { timeout 60 cat " + got + ".pipe >" + got + " & " + eval + got + ".pipe >/dev/null; wait; }") == 0);
   CHECK(lra::read_file(got) == plain);
   REQUIRE(shell("ln -s got.plain " + got + ".link && " + eval + got + ".link >/dev/null && test -L " + got + ".link") == 0);
   REQUIRE(shell(eval + "/dev/stdout >" + got) == 0);
