@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/CPUAllocator.h>
 #include <torch/autograd.h>
 #include <torch/utils.h>
 
@@ -162,6 +163,51 @@ TEST_CASE("Gradients of the encoder have the same bits with any number of thread
         CHECK(at::equal(found[0][i], found[2][i]));
       }
     }
+  }
+  at::set_num_threads(before);
+}
+
+namespace {
+
+/// LibTorch's allocator, which counts what other threads than its maker's ask for.
+class Watched : public c10::Allocator {
+ public:
+  Watched() : before_(c10::GetCPUAllocator()) { c10::SetCPUAllocator(this); }
+  ~Watched() override { c10::SetCPUAllocator(before_); }
+  c10::DataPtr allocate(std::size_t bytes) override {
+    if (bytes > 0 && std::this_thread::get_id() != maker_) ++by_others;
+    return before_->allocate(bytes);
+  }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override { before_->copy_data(to, from, bytes); }
+  std::atomic<int> by_others = 0;
+
+ private:
+  c10::Allocator* const before_;
+  const std::thread::id maker_ = std::this_thread::get_id();
+};
+
+}  // namespace
+
+TEST_CASE("Kernels ask for no tensors on other threads, whose overlap would change the peak of the tensors' bytes", "[ops]") {
+  const int before = at::get_num_threads();
+  ModelConfig model;
+  model.num_layers = 2;
+  model.d_model = 64;
+  model.d_ff = 128;
+  model.num_heads = 2;
+  const SequenceLayout layout(std::vector<std::int64_t>(20, 50));
+  torch::manual_seed(3);
+  for (const char* mixer : {"none", "linear", "performer", "flash", "local", "sinkhorn", "routing", "reformer", "fnet"}) {
+    INFO(mixer);
+    model.mixer = mixer;
+    model.mixer_options = mixer_registry().at(mixer).resolve(LayeredJson(), "");
+    set_threads(2);
+    Encoder encoder(model, 50, 17, 5);
+    encoder.train();
+    const at::Tensor x = at::randn({layout.tokens(), 64}).requires_grad_(true);
+    Watched allocator;
+    encoder.forward(x, layout, {}).sum().backward();
+    CHECK(allocator.by_others == 0);
   }
   at::set_num_threads(before);
 }

@@ -290,25 +290,6 @@ TEST_CASE("the same configuration gives the same bytes, another seed others", "[
   CHECK(metrics(workspace.path / "a") != metrics(workspace.path / "c"));
 }
 
-TEST_CASE("the peak of the tensors' bytes is the same each time, with two threads too", "[train]") {
-  const Workspace workspace;
-  for (const char* mixer : {"none", "flash", "sinkhorn", "routing", "linformer", "fnet"}) {
-    auto config = small_run(workspace, mixer);
-    config.model.d_model = 64;
-    config.model.d_ff = 128;
-    config.train.batch_size = 22;
-    config.train.train_steps = 6;
-    config.train.threads = 2;
-    std::set<std::int64_t> peaks;
-    for (int repeat = 0; repeat < 4; ++repeat) {
-      fs::remove_all(workspace.path / "run");
-      peaks.insert(train(config, workspace.path / "run").peak_tensor_bytes.value());
-    }
-    INFO(mixer);
-    CHECK(peaks.size() == 1);
-  }
-}
-
 TEST_CASE("a run interrupted at any moment and resumed ends as an undisturbed one", "[train]") {
   const Workspace workspace;
   const bool performer = GENERATE(false, true);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <exception>
 #include <memory>
 #include <vector>
 
@@ -31,7 +32,12 @@ using Clock = std::chrono::steady_clock;
 class LoadOfRun {
  public:
   explicit LoadOfRun(RunRecord& record) : record_(record) {}
-  ~LoadOfRun() { record_.host["load"] = now().to_json(); }
+  ~LoadOfRun() {
+    try {
+      record_.host["load"] = now().to_json();
+    } catch (const std::exception&) {  // no memory is left for it: it is absent
+    }
+  }
   LoadOfRun(const LoadOfRun&) = delete;
   LoadOfRun& operator=(const LoadOfRun&) = delete;
   Load now() const { return {other_load(cpu_times_at_start(), from_), other_load(from_, cpu_times())}; }

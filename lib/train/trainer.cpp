@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <exception>
 #include <fstream>
 #include <memory>
 #include <utility>
@@ -130,19 +131,12 @@ class Trainer {
       : config_(config), train_(config.train), folder_(folder), progress_(progress), record_(record), device_(select_device(train_.device)),
         held_(folder) {}
 
+  /// Whatever ends the run, the record says how far it came.
   ~Trainer() {
-    record_.steps_done = state_.step;
-    if (state_.train_accuracy >= 0) record_.train_accuracy = state_.train_accuracy;
-    if (state_.valid_accuracy >= 0) record_.valid_accuracy = state_.valid_accuracy;
-    if (state_.peak_tensor_bytes > 0) record_.peak_tensor_bytes = state_.peak_tensor_bytes;
-    const CpuTimes now = cpu_times();
-    const Load load{other_load(cpu_times_at_start(), loop_start_load_), other_load(loop_start_load_, now)};
-    if (!record_.host.is_null()) record_.host["load"] = load.to_json();
-    if (steps_per_second_.empty()) return;
-    record_.disturbed = disturbance(load, measured(tokens_per_second_));
-    if (record_.disturbed.empty() && record_.host["threads"] > 1 && does_not_spin()) record_.disturbed = "other programs computed when it was started";
-    record_.train_steps_per_second = measured(steps_per_second_);
-    record_.train_examples_per_second = measured(examples_per_second_);
+    try {
+      describe_progress();
+    } catch (const std::exception&) {  // no memory is left for the record's numbers: they are absent
+    }
   }
 
   Trainer(const Trainer&) = delete;
@@ -177,6 +171,21 @@ class Trainer {
   }
 
  private:
+  void describe_progress() {
+    record_.steps_done = state_.step;
+    if (state_.train_accuracy >= 0) record_.train_accuracy = state_.train_accuracy;
+    if (state_.valid_accuracy >= 0) record_.valid_accuracy = state_.valid_accuracy;
+    if (state_.peak_tensor_bytes > 0) record_.peak_tensor_bytes = state_.peak_tensor_bytes;
+    const CpuTimes now = cpu_times();
+    const Load load{other_load(cpu_times_at_start(), loop_start_load_), other_load(loop_start_load_, now)};
+    if (!record_.host.is_null()) record_.host["load"] = load.to_json();
+    if (steps_per_second_.empty()) return;
+    record_.disturbed = disturbance(load, measured(tokens_per_second_));
+    if (record_.disturbed.empty() && record_.host["threads"] > 1 && does_not_spin()) record_.disturbed = "other programs computed when it was started";
+    record_.train_steps_per_second = measured(steps_per_second_);
+    record_.train_examples_per_second = measured(examples_per_second_);
+  }
+
   void save() {
     held_.check();
     state_.metrics_lines = metrics_->lines();
