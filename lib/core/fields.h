@@ -19,7 +19,7 @@ inline constexpr std::int64_t largest_size = 2147483647;
 inline constexpr Range<std::int64_t> positive{1, largest_size};
 inline constexpr Range<std::int64_t> not_negative{0, largest_size};
 inline constexpr Range<double> fraction{0.0, 1.0};
-inline constexpr Range<double> not_negative_number{0.0, std::numeric_limits<double>::max()};
+inline constexpr Range<double> not_negative_number{0.0, 3.4e38};  // computed with in float32
 
 /// One definition of a configuration's keys serves reading, writing and the JSON Schema: a struct of options has
 /// `void describe(FieldVisitor& fields)` that names each of its members once. `doc` is one line for people.
