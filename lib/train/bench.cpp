@@ -50,7 +50,7 @@ class LoadOfRun {
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Training steps from `step` on, operator by operator.
-Json profile(const RunConfig& config, Classifier& model, BatchLoader& loader, std::int64_t step, at::Device device) {
+Json profile(const RunConfig& config, Classifier& model, BatchLoader& loader, std::int64_t step, at::Device device, Clock::time_point start) {
   const TrainConfig& train = config.train;
   const at::AutoGradMode with_gradients(true);
   model.train();
@@ -62,6 +62,7 @@ Json profile(const RunConfig& config, Classifier& model, BatchLoader& loader, st
     const PackedBatch batch = loader.get(step).to(device);
     const OperatorRecording recording;
     seconds += train_step(model, optimizer, batch, train, step).seconds;
+    end_if_asked(train, seconds_since(start));
   }
   return profile_json(take_recorded_operators(), config.measure.profile_steps, seconds, limits);
 }
@@ -141,7 +142,7 @@ void measure(const RunConfig& config, RunRecord& record) {
   if (record.disturbed.empty() && record.host["threads"] > 1 && does_not_spin()) record.disturbed = "other programs computed when it was started";
 
   record.peak_rss_bytes = memory::process_peak_bytes();  // without what profiling needs
-  if (config.measure.profile_steps > 0) record.operator_profile = profile(config, model, loader, steps, device);
+  if (config.measure.profile_steps > 0) record.operator_profile = profile(config, model, loader, steps, device, start);
 }
 
 }  // namespace
