@@ -34,6 +34,7 @@ std::string suggestion(const std::string& given, const std::vector<std::string>&
       best_distance = std::min(best_distance, distance);
     }
   }
+  if (known.empty()) return "it takes none";
   if (!best.empty()) return "did you mean '" + best + "'?";
   std::string list;
   for (const auto& candidate : known) list += (list.empty() ? "" : ", ") + candidate;

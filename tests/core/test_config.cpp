@@ -265,4 +265,5 @@ TEST_CASE("a folder is locked for one holder at a time", "[config]") {
 TEST_CASE("suggestions", "[config]") {
   CHECK(suggestion("linfomer", {"linear", "linformer"}) == "did you mean 'linformer'?");
   CHECK(suggestion("zzzz", {"linear", "local"}) == "known: linear, local");
+  CHECK(suggestion("k", {}) == "it takes none");
 }
