@@ -24,6 +24,8 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
 }  // namespace
 
 std::string suggestion(const std::string& given, const std::vector<std::string>& known) {
+  constexpr std::size_t longest = 100;  // a key of a megabyte is no misspelling
+  if (given.size() > longest) return suggestion(given.substr(0, longest), known);
   std::string best;
   std::size_t best_distance = std::max<std::size_t>(2, given.size() / 3) + 1;
   for (const auto& candidate : known) {
