@@ -111,6 +111,7 @@ TEST_CASE("a key that is a text takes its override as it is", "[config]") {
 TEST_CASE("what a person mistypes on the command line is said", "[config]") {
   const auto problem = [](const std::vector<std::string>& arguments) { return message_of([&] { parse_overrides(arguments); }); };
   CHECK(problem({"seed=1", "seed=2"}) == "the command line: the key seed is given twice | ");
+  CHECK(problem({"seed=null", "seed=2"}) == "the command line: the key seed is given twice | ");
   CHECK(problem({"mixer_options.k=1", "mixer_options={\"k\": 2}"}) == "the command line: the key mixer_options is given twice | ");
   CHECK(problem({"mixer_options={\"k\": 2}", "mixer_options.k=1"}) == "the command line: the key mixer_options.k is given twice | ");
   CHECK_THAT(problem({"mixer_options={\"k\": 2"}), ContainsSubstring("the command line: mixer_options:1:8: broken JSON"));
