@@ -156,6 +156,7 @@ Drawing draw(const Chart& chart, const Layout& layout) {
     return more;
   };
   const auto on_front = [&](const Json& value) { return Json{{"condition", {{"test", "datum.front === 'yes'"}, {"value", value}}}}; };
+  const auto circles = static_cast<Json::difference_type>(layers.size());
   layers.push_back(layer(
       bubbles, {{"type", "circle"}, {"opacity", 1}, {"fillOpacity", 0.62}, {"strokeOpacity", 1}},
       {{"x", x_field},
@@ -193,9 +194,9 @@ Drawing draw(const Chart& chart, const Layout& layout) {
                            {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"x2", {{"field", "qx"}}}, {"y2", {{"field", "qy"}}}}));
   }
   if (!names.empty()) {
-    // Paper behind each name, so that it stands out where it must lie on a circle, a bar or a line.
-    layers.push_back(layer(papers, {{"type", "rect"}, {"color", "white"}, {"opacity", 0.8}, {"tooltip", nullptr}},
-                           {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"x2", {{"field", "qx"}}}, {"y2", {{"field", "qy"}}}}));
+    // Paper behind each name, so that it stands out where it must lie on a bar or a line; circles are never hidden.
+    layers.insert(layers.begin() + circles, layer(papers, {{"type", "rect"}, {"color", "white"}, {"opacity", 0.8}, {"tooltip", nullptr}},
+                                                  {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"x2", {{"field", "qx"}}}, {"y2", {{"field", "qy"}}}}));
     layers.push_back(layer(names, {{"type", "text"}, {"align", "center"}, {"baseline", "middle"}, {"fontSize", name_size(layout)}, {"color", ink}},
                            {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}}));
   }
