@@ -18,6 +18,7 @@
 
 #include "core/file_lock.h"
 #include "core/json_file.h"
+#include "train/threads.h"
 
 // Signals, broken pipes, folders that go away: these tests run the programs as their users do.
 
@@ -306,6 +307,35 @@ TEST_CASE("suites that share a folder of which some runs fail all reach the end,
     CHECK_THAT(record["message"].get<std::string>(), ContainsSubstring("/nowhere"));
   }
   CHECK(lra::read_json(Workspace::folder(out, "none") / "result.json")["status"] == "ok");
+}
+
+TEST_CASE("small runs of a suite train side by side, benches alone, and the numbers are those of one after the other", "[cli]") {
+  if (lra::most_threads() < 2) SKIP("one core");
+  const Workspace workspace;
+  Json quick = {{"train_steps", 300}, {"eval_every", 100}, {"mixers", {"linear", "none"}}, {"bench", {{"lengths", {32}}}}};
+  const auto log_of = [&](const std::string& name) {
+    auto suite = workspace.start(workspace.suite(name, quick), workspace.out(name));
+    CHECK(suite.code() == 0);
+    return suite.said();
+  };
+  quick["threads"] = 1;
+  const std::string one_by_one = log_of("one_by_one");
+  quick["threads"] = 0;
+  const std::string beside = log_of("beside");
+  const auto at = [](const std::string& log, const std::string& text) {
+    INFO(text << " in\n" << log);
+    REQUIRE(log.find(text) != std::string::npos);
+    return log.find(text);
+  };
+  CHECK(at(one_by_one, "[2/4]") > at(one_by_one, "ok, test accuracy"));
+  CHECK(at(beside, "[2/4]") < at(beside, "[1/4] train listops linear n40 seed 0: ok, test accuracy"));
+  CHECK(at(beside, "[2/4]") < at(beside, "[2/4] train listops none n40 seed 0: ok, test accuracy"));
+  for (const char* train : {"linear n40 seed 0: ok", "none n40 seed 0: ok"}) CHECK(at(beside, "[3/4] bench") > at(beside, train));
+  for (const char* variant : {"linear", "none"}) {
+    const fs::path a = Workspace::folder(workspace.out("one_by_one"), variant), b = Workspace::folder(workspace.out("beside"), variant);
+    CHECK(lra::read_json(b / "result.json")["host"]["threads"] == 1);
+    CHECK(lra::read_json(a / "result.json")["metrics"]["test_accuracy"] == lra::read_json(b / "result.json")["metrics"]["test_accuracy"]);
+  }
 }
 
 TEST_CASE("scripts end without a word on Ctrl-C", "[cli]") {

@@ -115,7 +115,7 @@ ExitCode run_command(const RunArguments& arguments) {
     }
     return exit_ok;
   }
-  if (!arguments.folder.empty()) return run_in_folder(runs.at(0), arguments.folder, suite_child);
+  if (!arguments.folder.empty()) return run_in_folder(runs.at(0), arguments.folder, suite_child, arguments.label);
   const bool suite = runs.size() > 1 || file.contains("tasks") || file.contains("bench");
   // Before all else: it starts the program again. A pipe cannot be read a second time.
   const bool may_start_again = !suite && runs[0].train.threads != 1 && fs::is_regular_file(arguments.config);

@@ -15,6 +15,7 @@ struct RunArguments {
   std::string out = "runs";
   std::string folder;  ///< set in a suite's child: do this one run in exactly this folder
   int suite_process = 0;  ///< set in a suite's child: the suite
+  std::string label;      ///< set in a suite's child: begins each line about its course
   bool dry_run = false;
   std::vector<std::string> overrides;
 };

@@ -14,6 +14,8 @@
 #include <cstring>
 #include <fstream>
 #include <list>
+#include <map>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -89,11 +91,12 @@ std::int64_t kernel_oom_kills() {
 
 /// Starts a process for the run in `folder`, which holds the lock on it too. Stop signals wait until it is ready for them.
 /// The folder of the data is an argument too: config.json cannot hold a name that is not UTF-8.
-pid_t start_process(const RunConfig& run, const fs::path& folder, const FolderLock& lock) {
+pid_t start_process(const RunConfig& run, const fs::path& folder, const FolderLock& lock, const std::string& label) {
   const std::string program = "/proc/self/exe";  // also when the file was replaced by a new build
   const std::string config = (folder / "config.json").string();
-  std::string arguments[] = {program, "--config", config, "--folder", folder.string(), "--suite-process", std::to_string(::getpid()),
-                             "data_dir=" + run.task.data_dir};
+  std::vector<std::string> arguments = {program, "--config", config, "--folder", folder.string(), "--suite-process", std::to_string(::getpid()),
+                                        "data_dir=" + run.task.data_dir};
+  if (!label.empty()) arguments.insert(arguments.end(), {"--label", label});
   std::vector<char*> argv;
   for (auto& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
@@ -185,7 +188,7 @@ std::string recorded_status(const RunConfig& config, const fs::path& folder) {
   return limited && (changed("memory_limit_gb") || changed("time_limit_minutes")) ? "failed" : status;
 }
 
-ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool suite_child) {
+ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool suite_child, const std::string& label) {
   // A suite's child has inherited the lock.
   const auto lock = suite_child ? std::nullopt : FolderLock::try_lock(folder);
   if (!suite_child && !lock) {
@@ -205,7 +208,7 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool sui
     const Estimate cost = estimate(config, example_sizes(config));
     const std::string excess = too_large(config, cost);
     if (!excess.empty() && !suite_child) throw Error(excess);
-    TerminalProgress progress;
+    TerminalProgress progress(label);
     RunRecord record;
     if (const std::string reason = bench_is_too_much(config, cost); !reason.empty()) {
       record.status = "skipped";
@@ -231,7 +234,7 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool sui
     held.check();
     if (!record.operator_profile.is_null()) write_json(folder / "profile.json", record.operator_profile);
     write_json(folder / "result.json", json);
-    log().info(summary(json));
+    log().info(label + summary(json));
     if (!record.disturbed.empty() && !suite_child) log().warn("warning: the speeds are not to be trusted ({}): {}", record.disturbed, disturbance_remedy);
     if (record.status == "interrupted") return exit_interrupted;
     return record.status == "ok" ? exit_ok : exit_not_all_ok;
@@ -257,6 +260,7 @@ struct Child {
   const RunConfig* run;
   std::string title;
   fs::path folder;
+  std::optional<double> bytes;  ///< see Suite::bytes_of_small
   FolderLock lock;
   HeldFolder held;
   pid_t process = 0;  ///< 0: it has ended
@@ -286,16 +290,16 @@ class Suite {
   Suite& operator=(const Suite&) = delete;
 
   ExitCode run() {
-    bool said_busy = false;
+    bool said_busy = false, look = true;
     while (!waiting_.empty() || !running_.empty()) {
-      if (running_.empty()) start_next();
+      if (look) start_what_fits();
       if (stop_requested() && running_.empty() && !waiting_.empty()) cut_off_ = true;
       if (cut_off_ && running_.empty()) break;
       const bool others_only = running_.empty() && !waiting_.empty();
       if (others_only && !said_busy) log().info("{} runs are being done by another process; waiting for them", waiting_.size());
       said_busy = others_only;
       std::this_thread::sleep_for(std::chrono::milliseconds(others_only ? 1000 : 20));
-      running_.remove_if([this](Child& child) { return has_ended(child); });
+      look = running_.remove_if([this](Child& child) { return has_ended(child); }) > 0 || others_only;
     }
     warn_of_disturbed(done_here_, out_);
     if (cut_off_) return exit_interrupted;
@@ -309,9 +313,27 @@ class Suite {
     bool seen_busy = false;  ///< another process worked on it since this suite began
   };
 
-  /// Starts the first run that is neither done nor being done by another process.
-  void start_next() {
-    for (auto place = waiting_.begin(); place != waiting_.end() && running_.empty() && !stop_requested();) {
+  /// Bytes that a run will need that may work beside others: the rule for the threads gives it one. Nothing if it wants the machine for itself.
+  std::optional<double> bytes_of_small(const RunConfig& run) {
+    if (most_threads() == 1 || run.kind != "train" || run.train.threads != 0 || !select_device(run.train.device).is_cpu()) return {};
+    const auto [sizes, is_new] = sizes_.try_emplace(to_json_object(run.task).dump());
+    if (is_new) sizes->second = example_sizes(run);
+    if (chosen_threads(run, sizes->second.mean_length) > 1) return {};
+    return estimate(run, sizes->second).process_bytes;
+  }
+
+  /// Whether a run that needs so many bytes may start beside those that run now.
+  bool fits(const std::optional<double>& bytes) const {
+    if (running_.empty()) return true;
+    double sum = bytes.value_or(0);
+    for (const auto& child : running_) sum += child.bytes.value_or(0);
+    const bool all_small = bytes && running_.front().bytes;  // who is not small is alone
+    return all_small && running_.size() < static_cast<std::size_t>(most_threads()) && sum < 0.75 * static_cast<double>(usable_machine().memory_bytes);
+  }
+
+  /// Starts runs that are neither done nor being done by another process, in their order.
+  void start_what_fits() {
+    for (auto place = waiting_.begin(); place != waiting_.end() && !stop_requested();) {
       const RunConfig& run = *place->run;
       const fs::path folder = run_folder(out_, run);
       const std::string title = fmt::format("[{}/{}] {} {} {} n{} seed {}", &run - runs_.data() + 1, runs_.size(), run.kind, run.task.task, run.variant,
@@ -319,6 +341,8 @@ class Suite {
       std::string status = place->first_status;
       if (!finished(status)) status = recorded_status(run, folder);
       if (!finished(status)) {
+        const auto bytes = bytes_of_small(run);
+        if (!fits(bytes)) return;
         auto lock = FolderLock::try_lock(folder);
         place->seen_busy = place->seen_busy || !lock;
         if (!lock) {
@@ -330,8 +354,8 @@ class Suite {
           fs::remove(folder / "result.json");
           write_json(folder / "config.json", run.to_json());
           log().info(title);
-          Child child{&run, title, folder, std::move(*lock), HeldFolder(folder)};
-          child.process = start_process(run, folder, child.lock);
+          Child child{&run, title, folder, bytes, std::move(*lock), HeldFolder(folder)};
+          child.process = start_process(run, folder, child.lock, bytes && runs_.size() > 1 ? title + ": " : "");
           running_.push_back(std::move(child));
           status = "";
         }
@@ -399,6 +423,7 @@ class Suite {
   std::list<Waiting> waiting_;
   std::list<Child> running_;
   std::vector<const RunConfig*> done_here_;
+  std::map<std::string, ExampleSizes> sizes_;  ///< of the examples, by the task's settings
   bool all_ok_ = true;
   bool cut_off_ = false;  ///< a stop left something to do
 };

@@ -19,13 +19,14 @@ enum ExitCode : int {
   exit_interrupted = 130,
 };
 
-/// Does every run in a process of its own, one after another, below `out`. Finished runs are skipped, half-done ones resumed, runs that another process works on
+/// Does every run in a process of its own below `out`: one after another, but those that train with one thread (see chosen_threads) side by side. Finished runs are skipped, half-done ones resumed, runs that another process works on
 /// are waited for at the end. A run that fails, dies or exceeds its limits leaves a record with its status, and the next begins.
 ExitCode run_suite(const std::vector<RunConfig>& runs, const std::filesystem::path& out);
 
 /// Does one run in this process, in exactly `folder`, and writes config.json, result.json and, for training, metrics.jsonl,
 /// events.out.tfevents.lra, checkpoint.safetensors and model.safetensors. `suite_child`: this process has inherited the lock on the folder from a suite.
-ExitCode run_in_folder(const RunConfig& config, const std::filesystem::path& folder, bool suite_child);
+/// `label` begins each line about its course.
+ExitCode run_in_folder(const RunConfig& config, const std::filesystem::path& folder, bool suite_child, const std::string& label = {});
 
 /// Makes this process the child of the suite in the process `suite`: the kernel's first choice when memory runs out, and stopped when the
 /// suite dies. False if that has died already.

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "core/log.h"
 
 namespace lra {
@@ -20,7 +22,7 @@ void say(const std::string& text) { std::fputs(text.c_str(), stderr); }
 
 }  // namespace
 
-TerminalProgress::TerminalProgress() : terminal_(::isatty(STDERR_FILENO) == 1) {}
+TerminalProgress::TerminalProgress(std::string label) : label_(std::move(label)), terminal_(label_.empty() && ::isatty(STDERR_FILENO) == 1) {}
 
 TerminalProgress::~TerminalProgress() {
   if (line_open_) say("\n");
@@ -31,7 +33,7 @@ void TerminalProgress::update(const Progress& progress) {
   const auto pause = terminal_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(5000);
   if (now - last_ < pause && last_ != std::chrono::steady_clock::time_point{}) return;
   last_ = now;
-  const std::string line = fmt::format("step {}/{}  loss {:.4f}  accuracy {:.2f} %  {:.4g} examples/s  {:.1f} MB  {} left", progress.step,
+  const std::string line = label_ + fmt::format("step {}/{}  loss {:.4f}  accuracy {:.2f} %  {:.4g} examples/s  {:.1f} MB  {} left", progress.step,
                                        progress.train_steps, progress.loss, 100 * progress.accuracy, progress.examples_per_second,
                                        static_cast<double>(progress.peak_tensor_bytes) / 1e6, duration(progress.seconds_left));
   say(fmt::format("{}{}{}", terminal_ ? "\r\033[K" : "", line, terminal_ ? "" : "\n"));
@@ -39,7 +41,7 @@ void TerminalProgress::update(const Progress& progress) {
 }
 
 void TerminalProgress::evaluated(const Progress& progress) {
-  say(fmt::format("{}step {}/{}  {}: loss {:.4f}  accuracy {:.2f} %\n", line_open_ ? "\r\033[K" : "", progress.step, progress.train_steps,
+  say(fmt::format("{}{}step {}/{}  {}: loss {:.4f}  accuracy {:.2f} %\n", line_open_ ? "\r\033[K" : "", label_, progress.step, progress.train_steps,
                   progress.phase, progress.loss, 100 * progress.accuracy));
   line_open_ = false;
 }

@@ -26,10 +26,11 @@ class ProgressSink {
   virtual void evaluated(const Progress& progress) = 0;
 };
 
-/// On standard error: one live line on a terminal, plain lines at most every five seconds otherwise; evaluations have a line each.
+/// On standard error: one live line on a terminal, plain lines at most every five seconds otherwise; evaluations have a line each. A `label` begins each
+/// line, which is then a plain one: others write to the terminal too.
 class TerminalProgress : public ProgressSink {
  public:
-  TerminalProgress();
+  explicit TerminalProgress(std::string label = {});
   ~TerminalProgress() override;
   TerminalProgress(const TerminalProgress&) = delete;
   TerminalProgress& operator=(const TerminalProgress&) = delete;
@@ -37,6 +38,7 @@ class TerminalProgress : public ProgressSink {
   void evaluated(const Progress& progress) override;
 
  private:
+  const std::string label_;
   const bool terminal_;
   bool line_open_ = false;
   std::chrono::steady_clock::time_point last_{};
