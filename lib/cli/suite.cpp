@@ -9,7 +9,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <fstream>
@@ -21,23 +20,15 @@
 
 #include "cli/estimate.h"
 #include "cli/resolve.h"
-#include "core/build_info.h"
 #include "core/error.h"
 #include "core/file_lock.h"
 #include "core/held_folder.h"
 #include "core/host_info.h"
 #include "core/load.h"
 #include "core/log.h"
-#include "core/record.h"
-#include "data/task.h"
-#include "train/bench.h"
 #include "train/device.h"
-#include "train/progress.h"
-#include "train/run_status.h"
-#include "train/same_run.h"
 #include "train/stop_signals.h"
 #include "train/threads.h"
-#include "train/trainer.h"
 
 extern char** environ;
 
@@ -49,35 +40,6 @@ namespace {
 
 /// A child that has not ended this long after its own time limit is killed.
 constexpr double grace_seconds = 60;
-
-bool finished(const std::string& status) { return status == "ok" || status == "oom" || status == "timeout" || status == "nan"; }
-
-Json build_facts() {
-  const BuildInfo& info = build_info();
-  return {{"revision", info.revision}, {"dirty", info.dirty}, {"libtorch", info.libtorch}, {"compiler", info.compiler}, {"build_type", info.build_type}};
-}
-
-/// Fills in what every record has, whatever became of the run.
-void complete(RunRecord& record, const RunConfig& config, double seconds) {
-  if (record.host.is_null()) {
-    describe_run(config, select_device(config.train.device), record);
-  }
-  Json host = host_info();
-  host.update(record.host);
-  record.host = host;
-  record.config = config.to_json();
-  record.build = build_facts();
-  record.wall_seconds = seconds;
-  if (config.kind == "bench" && config.task.task == "bytes") record.sequence_length = config.task.seq_len;
-}
-
-void write_failure(const RunConfig& config, const fs::path& folder, const std::string& status, const std::string& message, double seconds) {
-  RunRecord record;
-  record.status = status;
-  record.message = message;
-  complete(record, config, seconds);
-  write_json(folder / "result.json", record.to_json());
-}
 
 /// Processes that the kernel has killed for want of memory since it started.
 std::int64_t kernel_oom_kills() {
@@ -113,29 +75,6 @@ pid_t start_process(const RunConfig& run, const fs::path& folder, const FolderLo
   return process;
 }
 
-/// Why a bench should not be tried: its estimate is above the memory limit. Empty if it should. How long it takes is not guessed: a guess from a busy moment would skip
-/// what fits, and the time limit holds while it runs.
-std::string bench_is_too_much(const RunConfig& config, const Estimate& cost) {
-  // The estimate knows this machine's processor only; a device says itself when its memory ends.
-  if (config.kind != "bench" || !select_device(config.train.device).is_cpu()) return "";
-  const double gib = cost.bytes / (1 << 30);
-  const double gib_limit = config.train.memory_limit_gb;
-  if (gib_limit > 0 && gib > gib_limit) return fmt::format("estimated {:.3g} GiB of tensors, above the limit of {:.3g} GiB", gib, gib_limit);
-  return "";
-}
-
-std::string summary(const Json& record) {
-  std::string text = record.value("status", "?");
-  if (record.contains("message")) text += ": " + record["message"].get<std::string>();
-  const Json& metrics = record["metrics"];
-  if (metrics.contains("test_accuracy")) text += fmt::format(", test accuracy {:.2f} %", 100 * metrics["test_accuracy"].get<double>());
-  const Json& speed = record["speed"];
-  if (speed.contains("train_examples_per_second")) text += fmt::format(", {:.4g} examples/s", speed["train_examples_per_second"]["median"].get<double>());
-  if (speed.contains("disturbed")) text += fmt::format(" (disturbed: {})", speed["disturbed"].get<std::string>());
-  if (record["memory"].contains("peak_tensor_bytes")) text += fmt::format(", {:.1f} MB", record["memory"]["peak_tensor_bytes"].get<double>() / 1e6);
-  return text;
-}
-
 /// Of all runs that this suite did at once, with what to do.
 void warn_of_disturbed(const std::vector<const RunConfig*>& runs, const fs::path& out) {
   std::size_t benches = 0, trainings = 0;
@@ -146,114 +85,6 @@ void warn_of_disturbed(const std::vector<const RunConfig*>& runs, const fs::path
   if (benches > 0) log().warn("warning: the speeds of {} measured cells are not to be trusted: {}", benches, disturbance_remedy);
   if (trainings > 0) log().info("{} runs were disturbed while they trained, by other programs or by runs of this suite: their scores hold, their speeds do not", trainings);
 }
-
-}  // namespace
-
-std::optional<Json> record_in(const fs::path& folder) {
-  const fs::path file = folder / "result.json";
-  std::error_code code;
-  if (!fs::exists(file, code)) return {};
-  try {
-    return read_json(file);
-  } catch (const Error&) {
-    if (fs::exists(file, code)) throw;
-    return {};  // another process took it away to write a new one
-  }
-}
-
-std::string recorded_status(const RunConfig& config, const fs::path& folder) {
-  const fs::path file = folder / "result.json";
-  const auto existing = record_in(folder);
-  if (!existing) return "";
-  const Json& record = *existing;
-  if (!record.is_object() || !record.contains("config") || !record["config"].is_object() || !record.contains("status") || !record["status"].is_string()) {
-    throw Error(fmt::format("{}: is no record of a run", file.string()), "choose another --out, or delete that file");
-  }
-  const Json& recorded = record["config"];
-  if (const auto found = config_difference(recorded, config)) {
-    throw Error(fmt::format("{}: is the record of a run with {} = {}, not {}{}", file.string(), found->key, found->before, found->now, found->reason),
-                "choose another --out, or delete that folder");
-  }
-  const Json wanted = config.to_json();
-  // A run that met a limit is tried again under another one.
-  const auto changed = [&](const char* key) { return recorded.contains(key) && recorded[key] != wanted[key]; };
-  const auto status = record["status"].get<std::string>();
-  const Json hashes = finished(status) ? split_hashes(record.value("data", Json())) : Json::object();
-  if (const std::string found = data_difference(hashes, hashes_in_data_dir(config.task)); !found.empty()) {
-    throw Error(fmt::format("{}: is the record of a run on other data than those in {}: {}", file.string(), config.task.data_dir, found),
-                "put back the data, choose another --out, or delete that folder");
-  }
-  if (config.kind == "train" && recorded.value("train_steps", config.train.train_steps) < config.train.train_steps) return "shorter";  // it goes on
-  const bool limited = status == "oom" || status == "timeout";
-  return limited && (changed("memory_limit_gb") || changed("time_limit_minutes")) ? "failed" : status;
-}
-
-ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool suite_child, const std::string& label) {
-  // A suite's child has inherited the lock.
-  const auto lock = suite_child ? std::nullopt : FolderLock::try_lock(folder);
-  if (!suite_child && !lock) {
-    throw Error(fmt::format("{}: another process is working on this run", folder.string()), "wait for it, or choose another --out");
-  }
-  const HeldFolder held(folder);
-  const std::string status = recorded_status(config, folder);
-  if (finished(status)) {
-    log().info("already done: {}", folder.string());
-    return status == "ok" ? exit_ok : exit_not_all_ok;
-  }
-  fs::remove(folder / "result.json");
-  write_json(folder / "config.json", config.to_json());
-  const auto start = Clock::now();
-  const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
-  try {
-    const Estimate cost = estimate(config, example_sizes(config));
-    const std::string excess = too_large(config, cost);
-    if (!excess.empty() && !suite_child) throw Error(excess);
-    TerminalProgress progress(label);
-    RunRecord record;
-    if (const std::string reason = bench_is_too_much(config, cost); !reason.empty()) {
-      record.status = "skipped";
-      record.message = reason;
-    } else if (!excess.empty()) {
-      record.status = "oom";
-      record.message = excess;
-    } else {
-      record = config.kind == "bench" ? bench(config) : train(config, folder, progress);
-    }
-    complete(record, config, seconds());
-    record.cost = cost.to_json();
-    if (static_cast<double>(cost.parameters) > 1.1 * static_cast<double>(cost.softmax_parameters)) {
-      record.notes.push_back(fmt::format("{} parameters, over 10 % more than the {} of full attention: not comparable by LRA's rules", cost.parameters,
-                                         cost.softmax_parameters));
-    }
-    if (record.test_accuracy && record.reference_levels.contains("majority")) {
-      const double majority = record.reference_levels["majority"].get<double>();
-      const double error = std::sqrt(majority * (1 - majority) / static_cast<double>(*record.test_examples));
-      if (*record.test_accuracy < majority + 2 * error) record.notes.push_back("no better than always guessing the most frequent class: nothing was learned");
-    }
-    const Json json = record.to_json();
-    held.check();
-    if (!record.operator_profile.is_null()) write_json(folder / "profile.json", record.operator_profile);
-    write_json(folder / "result.json", json);
-    log().info(label + summary(json));
-    if (!record.disturbed.empty() && !suite_child) log().warn("warning: the speeds are not to be trusted ({}): {}", record.disturbed, disturbance_remedy);
-    if (record.status == "interrupted") return exit_interrupted;
-    return record.status == "ok" ? exit_ok : exit_not_all_ok;
-  } catch (const std::exception& error) {
-    // In a suite even a mistake of the user's becomes a record, so that the report shows what is missing.
-    // LibTorch's messages go on with where in its code they come from.
-    const std::string message = error.what();
-    if (suite_child && held.in_place()) write_failure(config, folder, "failed", message.substr(0, message.find('\n')), seconds());
-    throw;
-  }
-}
-
-bool is_suite_child(pid_t suite) {
-  std::ofstream("/proc/self/oom_score_adj") << 1000;
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
-  return ::getppid() == suite;
-}
-
-namespace {
 
 /// A run that works in a process of its own.
 struct Child {
@@ -429,6 +260,12 @@ class Suite {
 };
 
 }  // namespace
+
+bool is_suite_child(pid_t suite) {
+  std::ofstream("/proc/self/oom_score_adj") << 1000;
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  return ::getppid() == suite;
+}
 
 ExitCode run_suite(const std::vector<RunConfig>& runs, const fs::path& out) {
   signal(SIGCHLD, SIG_DFL);  // whoever ignores it loses the children's exit codes
