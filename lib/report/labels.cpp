@@ -14,7 +14,7 @@ namespace {
 constexpr double gap = 1;     // between a bubble's edge and its name
 constexpr double margin = 1;  // kept free above and below every name
 constexpr double side_margin = 4;
-constexpr double misread = 8;  // nobody takes a name that is farther away for that of a bubble
+constexpr double misread = 14;  // nobody takes a name that is farther away for that of a bubble
 
 /// What a name may do to others: keep clear, push them out, or let leader lines pass under names.
 enum class Manners { strict, evicting, lenient };
@@ -200,12 +200,12 @@ std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles
       }
       const LabelledBubble& other = bubbles[j];
       const double depth = depth_in_disc(box, other.centre, other.radius + 1);
-      if (depth > 0) sum += 120 + 8 * depth;
+      if (depth > 0) sum += 160 + 8 * depth;
       const Box bar{other.centre.x - 1, other.centre.y - other.error, other.centre.x + 1, other.centre.y + other.error};
       if (overlap(box, bar)) sum += 25;
       const Box core{other.centre.x - 0.5 * other.radius, other.centre.y - 0.5 * other.radius, other.centre.x + 0.5 * other.radius,
                      other.centre.y + 0.5 * other.radius};
-      if (j != i && label.leader && crosses(label.from, label.to, core)) sum += 12;
+      if (j != i && label.leader && crosses(label.from, label.to, core)) sum += 30;
     }
     for (const double y : lines) {
       if (y > box.top && y < box.bottom) sum += 25;
@@ -213,7 +213,7 @@ std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles
     // A name that stands nearer to another circle than to its own is read as that one's.
     const double own = distance_to_disc(box, bubbles[i]);
     for (std::size_t j = 0; j < bubbles.size(); ++j) {
-      if (j != i && distance_to_disc(box, bubbles[j]) < std::min(own, misread)) sum += 60;
+      if (j != i && distance_to_disc(box, bubbles[j]) < std::min(own, misread)) sum += 45;
     }
     return sum;
   };
@@ -265,7 +265,7 @@ std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles
   for (const std::size_t i : order) {
     if (!labels[i].placed) place(i, Manners::lenient);
   }
-  for (int round = 0; round < 3; ++round) {
+  for (int round = 0; round < 8; ++round) {
     for (const std::size_t i : order) place(i, Manners::strict);
   }
   return labels;
