@@ -11,11 +11,11 @@
 namespace lra::report {
 namespace {
 
-/// "20 to 120 symbols", as its generator says, or "up to 1,024 tokens".
+/// "more than 20 and fewer than 120 symbols", as its generator was told, or "up to 1,024 tokens".
 std::string lengths_of(const Result& result) {
   const auto generator = result.data.find("generator");
   if (generator != result.data.end() && generator->is_object() && generator->contains("min_length") && generator->contains("max_length")) {
-    return fmt::format("{} to {} symbols", shorten(text_at(*generator, "min_length"), 12), shorten(text_at(*generator, "max_length"), 12));
+    return fmt::format("more than {} and fewer than {} symbols", shorten(text_at(*generator, "min_length"), 12), shorten(text_at(*generator, "max_length"), 12));
   }
   const std::string length = text_at(result.config, "seq_len");
   return length.empty() ? "" : fmt::format("up to {} tokens", shorten(length, 12));

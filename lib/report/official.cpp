@@ -41,7 +41,7 @@ std::string easier_than_official(const Result& result) {
     return fmt::format("{} training examples, the official task has {}", with_separator(examples), with_separator(official->second));
   }
   if (const auto longest = whole_at(generator, "max_length"); result.task == "listops" && longest > 0 && longest < 2000) {
-    return fmt::format("expressions of {} to {} symbols, the official ones have 500 to 2,000", whole_at(generator, "min_length"), longest);
+    return fmt::format("expressions of more than {} and fewer than {} symbols, the official ones have more than 500 and fewer than 2,000", whole_at(generator, "min_length"), longest);
   }
   const auto length = whole_at(result.config, "seq_len"), whole = official_length(result.task);
   if (length > 0 && length < whole) return fmt::format("sequences of up to {}, the official task has up to {}", with_separator(length), with_separator(whole));

@@ -181,7 +181,7 @@ TEST_CASE("LRA's printed scores and ours on easier data share no row and no colu
   CHECK(why("/seed", 1).empty());
   CHECK_THAT(why("/config/seq_len", 128), ContainsSubstring("sequences of up to 128, the official task has up to 2,000"));
   CHECK_THAT(why("/config/limit", 1000), ContainsSubstring("only the first 1,000 examples"));
-  CHECK_THAT(why("/data/generator", {{"min_length", 20}, {"max_length", 120}}), ContainsSubstring("expressions of 20 to 120 symbols"));
+  CHECK_THAT(why("/data/generator", {{"min_length", 20}, {"max_length", 120}}), ContainsSubstring("expressions of more than 20 and fewer than 120 symbols"));
   CHECK(why("/data/generator", {{"min_length", 500}, {"max_length", 2000}}).empty());
   CHECK_THAT(why("/task", "image_standin"), ContainsSubstring("not a task"));
 }
@@ -212,7 +212,7 @@ TEST_CASE("a chart says its lengths, its spread and whom not to trust", "[report
   const auto speeds = compare_speed(results);
   const Chart chart = runs_chart(scores.at(0), speed_for(scores.at(0), speeds, 0));
   const std::string caption = fmt::format("{}", fmt::join(draw(chart, wide_layout).caption, " "));
-  CHECK_THAT(caption, ContainsSubstring("Scores: 20 to 120 symbols; speed and memory: 4,096 tokens in every sequence"));
+  CHECK_THAT(caption, ContainsSubstring("Scores: more than 20 and fewer than 120 symbols; speed and memory: 4,096 tokens in every sequence"));
   CHECK_THAT(caption, ContainsSubstring("is 4 to 40 % of them") && ContainsSubstring("not to be trusted") && ContainsSubstring(": The fnet."));
   CHECK_THAT(caption, ContainsSubstring("Pareto front") && ContainsSubstring("by more than the error bars of both"));
   CHECK(chart.memory_unit == "GB");
