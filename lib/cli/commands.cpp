@@ -53,18 +53,6 @@ void warn_of_threads(const std::vector<RunConfig>& runs) {
   }
 }
 
-/// The configuration of a record: the same run again. A relative data_dir counts from where that run was started, if the data are still there.
-Json config_of_record(const Json& record) {
-  Json config = record["config"];
-  const Json host = record.value("host", Json::object());
-  if (!config.is_object() || !host.is_object() || !host.contains("data_dir") || !host["data_dir"].is_string()) return config;
-  std::error_code code;
-  const fs::path there = host["data_dir"].get<std::string>();
-  const bool relative = config.contains("data_dir") && config["data_dir"].is_string() && fs::path(config["data_dir"].get<std::string>()).is_relative();
-  if (relative && fs::is_directory(there, code)) config["data_dir"] = there.string();
-  return config;
-}
-
 void print_estimate(const RunConfig& run) {
   const Estimate e = estimate(run, example_sizes(run));
   say(fmt::format("{} {} {}: {} parameters ({:+.1f} % against full attention), {:.4g} tokens and {:.4g} FLOPs per step,\n", run.kind, run.task.task,
@@ -96,7 +84,7 @@ ExitCode run_command(const RunArguments& arguments) {
   const bool suite_child = arguments.suite_process > 0;
   if (suite_child && !is_suite_child(arguments.suite_process)) return exit_interrupted;
   Json file = read_json(arguments.config);
-  if (file.is_object() && file.contains("schema_version") && file.contains("config")) file = config_of_record(file);
+  if (file.is_object() && file.contains("schema_version") && file.contains("config")) file = config_of_record(file, fs::path(arguments.config).parent_path());
   const Json overrides = parse_overrides(arguments.overrides);
   Runs resolved;
   for_each_run(file, arguments.config, overrides, [&](const LayeredJson& layers) { resolved.add(layers); });

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/estimate.h"
 #include "cli/resolve.h"
 #include "core/config_files.h"
 #include "core/error.h"
@@ -11,6 +12,7 @@
 #include "train/checkpoint.h"
 #include "train/device.h"
 #include "train/evaluator.h"
+#include "train/run_status.h"
 #include "train/same_run.h"
 #include "train/threads.h"
 
@@ -39,6 +41,9 @@ ExitCode eval_command(const EvalArguments& arguments) {
   const ModelFacts facts = read_model_facts(weights);
   LayeredJson layers;
   layers.merge(facts.config, weights.string());
+  if (const auto record = record_in(folder)) {
+    if (const Json run = config_of_record(*record, folder); run.contains("data_dir")) layers.merge({{"data_dir", run["data_dir"]}}, (folder / "result.json").string());
+  }
   layers.merge(parse_overrides(arguments.overrides), command_line_origin);
   RunConfig config = resolve(layers);
   const at::Device device = select_device(config.train.device);
@@ -53,6 +58,10 @@ ExitCode eval_command(const EvalArguments& arguments) {
   const int chosen = chosen_threads(config, mean_sequence_length(*data, config.model));
   if (chosen > 1 && (arguments.data.empty() || fs::is_regular_file(arguments.data))) bound_spinning();  // starts the program again
   const int threads = set_threads(chosen);
+  const double gibibyte = 1 << 30, weight_bytes = 4.0 * static_cast<double>(estimate(config, {1, 1}).parameters);
+  if (const auto limit = static_cast<double>(memory_limit_bytes(config.train)); weight_bytes > limit) {
+    throw Error(fmt::format("the model needs {:.3g} GiB for its weights, {:.3g} GiB may be used", weight_bytes / gibibyte, limit / gibibyte));
+  }
   Classifier model(config.task, config.model, static_cast<std::uint64_t>(config.train.seed));
   load_model(weights, model);
   model.to(device);

@@ -33,13 +33,16 @@ Json build_facts() {
 }
 
 /// Fills in what every record has, whatever became of the run.
-void complete(RunRecord& record, const RunConfig& config, double seconds) {
+void complete(RunRecord& record, const RunConfig& config, const fs::path& folder, double seconds) {
   if (record.host.is_null()) {
     describe_run(config, select_device(config.train.device), record);
   }
   Json host = host_info();
   host.update(record.host);
   record.host = host;
+  // For whoever uses the run from another folder; the configuration keeps what the user wrote.
+  std::error_code unknown;
+  if (config.task.task != "bytes") record.host["data_dir"] = fs::relative(config.task.data_dir, folder, unknown).string();
   record.config = config.to_json();
   record.build = build_facts();
   record.wall_seconds = seconds;
@@ -77,7 +80,7 @@ void write_failure(const RunConfig& config, const fs::path& folder, const std::s
   RunRecord record;
   record.status = status;
   record.message = message;
-  complete(record, config, seconds);
+  complete(record, config, folder, seconds);
   write_json(folder / "result.json", record.to_json());
 }
 
@@ -91,6 +94,17 @@ std::optional<Json> record_in(const fs::path& folder) {
     if (fs::exists(file, code)) throw;
     return {};  // another process took it away to write a new one
   }
+}
+
+Json config_of_record(const Json& record, const fs::path& folder) {
+  Json config = record.value("config", Json());
+  const Json host = record.value("host", Json::object());
+  if (!config.is_object() || !host.is_object() || !host.contains("data_dir") || !host["data_dir"].is_string()) return config;
+  const bool relative = config.contains("data_dir") && config["data_dir"].is_string() && fs::path(config["data_dir"].get<std::string>()).is_relative();
+  std::error_code code;
+  const fs::path there = folder / host["data_dir"].get<std::string>();
+  if (relative && fs::is_directory(there, code)) config["data_dir"] = fs::proximate(there, code).string();
+  return config;
 }
 
 std::string recorded_status(const RunConfig& config, const fs::path& folder) {
@@ -151,7 +165,7 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool sui
     } else {
       record = config.kind == "bench" ? bench(config) : train(config, folder, progress);
     }
-    complete(record, config, seconds());
+    complete(record, config, folder, seconds());
     record.cost = cost.to_json();
     if (static_cast<double>(cost.parameters) > 1.1 * static_cast<double>(cost.softmax_parameters)) {
       record.notes.push_back(fmt::format("{} parameters, over 10 % more than the {} of full attention: not comparable by LRA's rules", cost.parameters,

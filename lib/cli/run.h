@@ -25,6 +25,10 @@ ExitCode run_in_folder(const RunConfig& config, const std::filesystem::path& fol
 /// The record in `folder`, if there is one.
 std::optional<Json> record_in(const std::filesystem::path& folder);
 
+/// The configuration of the record in `folder`. A relative data_dir counts from where that run was started; here it leads to the same data, if they are still
+/// there. Null if the record has none.
+Json config_of_record(const Json& record, const std::filesystem::path& folder);
+
 /// What the record in `folder` says: "" if there is none, else its status, or "shorter" for that of a run which `config` lengthens. Throws Error if it
 /// is of a run with another configuration or on other data than `config` finds now.
 std::string recorded_status(const RunConfig& config, const std::filesystem::path& folder);

@@ -47,6 +47,7 @@ std::vector<std::string> check_files(const Json& record, const fs::path& folder)
     std::error_code code;
     const bool regular = fs::is_regular_file(folder / name, code);
     const auto bytes = regular ? fs::file_size(folder / name, code) : 0;
+    if (!regular && fs::path(name).extension() == ".safetensors") continue;  // records are handed on without their weights
     if (!regular || code) {
       problems.push_back(fmt::format("{}, for which the record vouches, is missing", text));
     } else if (bytes != entry["bytes"].get<std::uintmax_t>()) {

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
-#include <filesystem>
 #include <new>
 
 #include "core/error.h"
@@ -109,8 +108,6 @@ void describe_data(const RunConfig& config, const Json& info, const std::vector<
 void describe_run(const RunConfig& config, at::Device device, RunRecord& record) {
   record.config = config.to_json();
   record.host = {{"device", device_name(device)}, {"allocator", memory::allocator_name()}};
-  // For a record that is repeated from another folder; the configuration keeps what the user wrote.
-  if (config.task.task != "bytes") record.host["data_dir"] = std::filesystem::absolute(config.task.data_dir).lexically_normal().string();
   record.notes.push_back("sequences are packed: nothing is computed on padding, and padding does not enter attention or pooling as it does in the official code");
   if (config.task.limit > 0) record.notes.push_back(fmt::format("only the first {} examples of each split were used", config.task.limit));
   if (config.model.attention_dropout > 0 && !mixer_registry().at(config.model.mixer).traits(config.model.mixer_options).attention_dropout) {

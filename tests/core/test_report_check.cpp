@@ -260,6 +260,7 @@ TEST_CASE("the files for which a record vouches are those beside it", "[report]"
   CHECK_THAT(found({{"metrics.jsonl", {{"bytes", curve.size() + 1}, {"sha256", sha256(curve)}}}}), ContainsSubstring("metrics.jsonl has"));
   CHECK_THAT(found({{"metrics.jsonl", {{"bytes", curve.size()}, {"sha256", sha256(curve + "x")}}}}), ContainsSubstring("metrics.jsonl has SHA-256"));
   CHECK_THAT(found({{"profile.json", good}}), ContainsSubstring("profile.json, for which the record vouches, is missing"));
+  CHECK(found({{"model.safetensors", good}}) == "nothing");
   CHECK_THAT(found({{"../result.json", good}}), ContainsSubstring("which is no file beside it"));
   CHECK_THAT(found({{"metrics.jsonl", 3}}), ContainsSubstring("lacks bytes or sha256"));
 }
