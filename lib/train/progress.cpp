@@ -18,8 +18,6 @@ std::string duration(double seconds) {
 }
 
 /// A run does not fail because nobody reads its progress, or the disk of its log is full.
-void say(const std::string& text) { std::fputs(text.c_str(), stderr); }
-
 }  // namespace
 
 TerminalProgress::TerminalProgress(std::string label) : label_(std::move(label)), terminal_(label_.empty() && ::isatty(STDERR_FILENO) == 1) {}
