@@ -270,16 +270,15 @@ TEST_CASE("Blocked attention with queries that see no key gives zeros and no gra
 }
 
 TEST_CASE("Blocked attention's gradients are right where the log-sum-exp of large logits is rounded", "[kernels]") {
-  for (const auto type : {at::kDouble, at::kFloat}) {
-    for (const double size : {-1.0, 1.0}) {
-      Case one({3, 100}, 2, 16, type, 11);
+  for (const double size : {-1.0, 1.0}) {
+    Case one({3, 100}, 2, 16, at::kFloat, 11);
+    {
+      // All keys are one, so that the weights are 1/n; logits are some 1e5, exactly.
       const at::NoGradGuard no_grad;
-      // All keys are one, so that the weights are 1/n; logits are some 1e5.
-      one.k.copy_(one.k.narrow(0, 0, 1).abs().expand_as(one.k).clone());
-      one.q.copy_(one.q.abs() * (1e5 * size));
-      const at::AutoGradMode with_gradients(true);
-      one.check(ops::packed_attention(one.q, one.offsets, {{one.k, one.v, {}, {}, ops::dense_pattern(100, 100)}}).out, [](auto...) { return true; });
+      one.k.fill_(1);
+      one.q.copy_((one.q.abs() * 1e5).round() * size);
     }
+    one.check(ops::packed_attention(one.q, one.offsets, {{one.k, one.v, {}, {}, ops::dense_pattern(100, 100)}}).out, [](auto...) { return true; });
   }
 }
 

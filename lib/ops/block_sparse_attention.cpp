@@ -67,10 +67,13 @@ Places places_of(const BlockPattern& pattern, const SymInt& keys) {
   return {real_places, seen};
 }
 
-// Weights, some of which are hidden pairs' zeros, times values. 0 x NaN is NaN: values that are not finite must reach only the rows that have a weight for them. They are
-// looked for on the CPU alone, since elsewhere the question would wait for the device.
+// 0 x NaN is NaN: values that are not finite must reach only the rows that have a weight for them. They are looked for on the CPU alone, since elsewhere the question would
+// wait for the device.
+bool need_care(const at::Tensor& values) { return values.is_cpu() && !std::isfinite(values.detach().sum().item<double>()); }
+
+// Weights, some of which are hidden pairs' zeros, times values.
 at::Tensor weighted_sum(const at::Tensor& weights, const at::Tensor& values) {
-  if (!values.is_cpu() || std::isfinite(values.detach().sum().item<double>())) return at::matmul(weights, values);
+  if (!need_care(values)) return at::matmul(weights, values);
   const at::Tensor bad = values.detach().isfinite().all(-1, true).logical_not();  // (.., keys, 1)
   const at::Tensor touched = at::matmul(weights.detach(), bad.to(weights.scalar_type())).ne(0);
   return at::matmul(weights, values.masked_fill(bad, 0)) + at::zeros_like(touched, weights.options()).masked_fill_(touched, std::nan(""));
@@ -131,7 +134,8 @@ PartialAttention merge(const std::vector<PartialAttention>& parts) {
   at::Tensor out;
   for (std::size_t p = 0; p < parts.size(); ++p) {
     const at::Tensor share = shares.select(-1, static_cast<std::int64_t>(p)).unsqueeze(-1).to(parts[p].out.scalar_type());
-    out = out.defined() ? out + parts[p].out * share : parts[p].out * share;
+    const at::Tensor of_part = (need_care(parts[p].out) ? parts[p].out.masked_fill(share.eq(0), 0) : parts[p].out) * share;
+    out = out.defined() ? out + of_part : of_part;
   }
   return {out, at::logsumexp(log_sums, at::IntArrayRef({-1}))};
 }
