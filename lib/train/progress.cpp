@@ -17,7 +17,6 @@ std::string duration(double seconds) {
   return fmt::format("{} s", whole);
 }
 
-/// A run does not fail because nobody reads its progress, or the disk of its log is full.
 }  // namespace
 
 TerminalProgress::TerminalProgress(std::string label) : label_(std::move(label)), terminal_(label_.empty() && ::isatty(STDERR_FILENO) == 1) {}
