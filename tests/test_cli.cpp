@@ -329,6 +329,8 @@ TEST_CASE("a configuration may come from a pipe, and what is none is said", "[cl
   check_user_error(lra_run("bench --mixers none --batch -3"), "/batch_size: expected an integer between 1 and");
   check_user_error(lra_run("bench --mixers none,linear,none"), "--mixers: none is given twice");
   check_user_error(lra_run("bench --mixers nome"), "unknown mixer 'nome'");
+}
+
 TEST_CASE("Waiting threads spin for a bounded time, unless the user says how long", "[cli]") {
   const std::string run = "--config " + small_run("spin").string() + " threads=2 --out " + (workspace() / "spin").string();
   const auto shown = [&](const std::string& environment) {
