@@ -118,8 +118,8 @@ TEST_CASE("events that are missing or damaged are made anew of the retained line
 TEST_CASE("an event file that cannot be written is an error that names it", "[event_file]") {
   const TestFolder folder("event_file");
   CHECK(error_of([&] { EventFile(folder.path / "none" / "events.out.tfevents.lra", ""); }) ==
-        folder.path.string() + "/none/events.out.tfevents.lra: cannot be written");
-  CHECK(error_of([&] { EventFile(folder.path, ""); }) == folder.path.string() + ": cannot be written");
+        folder.path.string() + "/none/events.out.tfevents.lra: cannot be written (No such file or directory)");
+  CHECK(error_of([&] { EventFile(folder.path, ""); }) == folder.path.string() + ": cannot be written (Is a directory)");
   // A full disk, as a limit on the size of files.
   const fs::path file = folder.path / "events.out.tfevents.lra";
   EventFile events(file, "");
@@ -131,5 +131,5 @@ TEST_CASE("an event file that cannot be written is an error that names it", "[ev
   const std::string message = error_of([&] { events.add(parse_json(metrics[0], "a line")); });
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
-  CHECK(message == file.string() + ": writing failed");
+  CHECK(message == file.string() + ": writing failed (File too large)");
 }
