@@ -5,7 +5,10 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include <vector>
 
 #include "ops/autograd.h"
 
@@ -26,6 +29,8 @@ struct LinearInOrder : torch::autograd::Function<LinearInOrder> {
     const tensor_list saved = context->get_saved_variables();
     const at::Tensor x = saved[0].contiguous(), &weight = saved[1], grad = gradients[0].contiguous(), of_weight = at::zeros(weight.sizes(), weight.options());
     const std::int64_t rows = x.size(0), width = x.size(1), outputs = weight.size(0);
+    const double multiplications_and_additions = 2.0 * static_cast<double>(rows) * static_cast<double>(width) * static_cast<double>(outputs);
+    RECORD_FUNCTION("lra::linear_in_order_backward", std::vector<c10::IValue>({x, grad, of_weight, multiplications_and_additions}));
     AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "linear_in_order", [&] {
       const auto* const in = x.const_data_ptr<scalar_t>();
       const auto* const by_row = grad.const_data_ptr<scalar_t>();
