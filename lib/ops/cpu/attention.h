@@ -431,7 +431,9 @@ LRA_INLINE void attend_forward(const QueryBlock<T>& block, const AttentionScratc
       log_sum = none ? hidden_logit<T> : s.largest[i] + static_cast<T>(log_of_sum);
       if (block.rounding != nullptr) {
         const double rounded_by = static_cast<double>(log_sum) - static_cast<double>(s.largest[i]) - log_of_sum;
-        block.rounding[row * block.log_sum_step] = none ? T{1} : static_cast<T>(__builtin_exp(rounded_by));
+        const bool small = rounded_by * rounded_by < 1e-10;  // nearly always: the next term of the series is below 2e-16
+        const double factor = small ? 1 + rounded_by + rounded_by * rounded_by / 2 : __builtin_exp(rounded_by);
+        block.rounding[row * block.log_sum_step] = none ? T{1} : static_cast<T>(factor);
       }
     }
   }
