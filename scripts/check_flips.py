@@ -59,7 +59,8 @@ class Bench:
         config = self.folder / f"{task}.json"
         config.write_text(json.dumps({"task": task, "mixer": "linear", "profile": "small", "seed": 3, "data_dir": str(self.folder / "data")}))
         length = ["seq_len=60"] if task == "listops" else []
-        return ["lra-run", "--config", str(config), "--out", str(self.folder / out), *MODEL, *TRAIN, *length, *overrides]
+        settings = dict(setting.split("=") for setting in [*MODEL, *TRAIN, *length, *overrides])  # a key is given once
+        return ["lra-run", "--config", str(config), "--out", str(self.folder / out), *(f"{key}={value}" for key, value in settings.items())]
 
     def train(self, task, out, overrides):
         self.expect_good(self.train_command(task, out, overrides))
