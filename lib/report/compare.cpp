@@ -154,12 +154,18 @@ std::string build_of(const Result& result) {
   return text;
 }
 
+/// The host and its processor or device.
+std::string machine_of(const Result& result) {
+  const std::string name = text_at(result.host, "name"), cpu = text_at(result.host, "cpu"), device = text_at(result.host, "device");
+  const std::string& computes = device.empty() || device == "cpu" ? cpu : device;
+  return (name.empty() ? "unnamed host" : name) + (computes.empty() ? "" : ", " + computes);
+}
+
+/// The same with the number of threads, where these compute.
 std::string describe_host(const Result& result) {
-  const std::string cpu = text_at(result.host, "cpu"), device = text_at(result.host, "device"), threads = text_at(result.host, "threads");
-  std::string text = text_at(result.host, "name").empty() ? "unnamed host" : text_at(result.host, "name");
-  if (!device.empty() && device != "cpu") return fmt::format("{}, {}", text, device);
-  if (!cpu.empty()) text += ", " + cpu;
-  return threads.empty() ? text : fmt::format("{}, {} thread{}", text, threads, threads == "1" ? "" : "s");
+  const std::string device = text_at(result.host, "device"), threads = text_at(result.host, "threads");
+  if (threads.empty() || !(device.empty() || device == "cpu")) return machine_of(result);
+  return fmt::format("{}, {} thread{}", machine_of(result), threads, threads == "1" ? "" : "s");
 }
 
 /// The published row of a mixer, or null.
@@ -325,6 +331,7 @@ std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& gr
   average.task_name = with_path_x ? "LRA average of 6 tasks (failed Path-X = 50)" : "LRA average of 5 tasks (without Path-X)";
   average.profile = first.profile;
   average.host = first.host;
+  average.machine = first.machine;
   average.device = first.device;
   average.setting = first.setting;
   average.suites = first.suites;
@@ -444,6 +451,7 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
       group.task_name = task_name(first.task);
       group.profile = first.profile;
       group.host = describe_host(first);
+      group.machine = machine_of(first);
       group.device = text_at(first.host, "device");
       const std::string precision = text_at(first.settings, "precision");
       group.precision = precision;
@@ -570,6 +578,7 @@ std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results) {
     group.task_name = task_name(first.task);
     group.profile = first.profile;
     group.host = describe_host(first);
+    group.machine = machine_of(first);
     group.precision = text_at(first.settings, "precision");
     group.batch_size = integer_at(first.config, "batch_size").value_or(0);
     group.length = first.sequence_length.value_or(0);
@@ -666,7 +675,9 @@ std::vector<const SpeedGroup*> speeds_for(const ScoreGroup& scores, const std::v
   for (const SpeedGroup& group : speeds) {
     const bool bench = group.source == "bench" && group.length > 0;
     const bool training = group.source == "train" && !scores.is_average() && group.training == scores.training;
-    if (!(bench || training) || group.profile != scores.profile || group.host != scores.host || group.precision != scores.precision) continue;
+    // A bench's steps may be larger than those of training, and have more threads.
+    if (bench ? group.machine != scores.machine : group.host != scores.host) continue;
+    if (!(bench || training) || group.profile != scores.profile || group.precision != scores.precision) continue;
     const auto measured = std::count_if(scores.rows.begin(), scores.rows.end(), [&](const ScoreRow& row) { return row.test && speed_of(row, group) != nullptr; });
     if (measured > 0) candidates.emplace_back(measured, &group);
   }
@@ -674,7 +685,7 @@ std::vector<const SpeedGroup*> speeds_for(const ScoreGroup& scores, const std::v
   std::stable_sort(candidates.begin(), candidates.end(), [&](const auto& a, const auto& b) {
     const auto order = [&](const auto& one) {
       const bool bench_of_most = one.second->length > 0 && 2 * one.first >= scored;
-      return std::tuple(!bench_of_most, -one.first, -one.second->length, -one.second->batch_size);
+      return std::tuple(!bench_of_most, -one.first, -one.second->length, -one.second->batch_size, one.second->host != scores.host);
     };
     return order(a) < order(b);
   });

@@ -47,6 +47,7 @@ struct ScoreGroup {
   std::string name = {};     ///< short and unlike that of every other group: "ListOps (lecture)"
   std::string slug = {};     ///< the same for file names: "listops_lecture"
   std::string setting = {};  ///< profile, host, device, precision
+  std::string machine = {};  ///< the host without its number of threads
   std::string suites = {};   ///< of its runs
   std::string precision = {}, training = {};  ///< training: lengths, batch and data, equal for speeds seen in the same training
   std::vector<std::pair<std::string, double>> reference_levels = {};  ///< name, percent
@@ -78,7 +79,7 @@ struct SpeedRow {
 /// Rows measured under the same conditions. `length` is 0 for speed seen while training on a task's own lengths. Groups with the same `setting` differ in
 /// the length alone.
 struct SpeedGroup {
-  std::string source, task_name, profile, host, precision, title, condition, setting, training;  ///< source: bench | train
+  std::string source, task_name, profile, host, machine, precision, title, condition, setting, training;  ///< source: bench | train; machine: host without threads
   std::int64_t batch_size = 0, length = 0;
   std::vector<SpeedRow> rows;  ///< fastest first; without a speed last
   std::vector<std::string> warnings = {};  ///< in what the rows differ that may change speeds
@@ -95,7 +96,7 @@ std::vector<std::vector<const ScoreGroup*>> side_by_side(const std::vector<Score
 /// Speed and memory by profile, host, device, threads, batch size, precision and length: bench records, then what training saw.
 std::vector<SpeedGroup> compare_speed(const std::vector<Result>& results);
 
-/// The groups that charts of `scores` can take speed and memory from: benches of the same profile and precision on the same host, device and threads, one for each length, and
+/// The groups that charts of `scores` can take speed and memory from: benches of the same profile and precision on the same machine, one for each length, and
 /// (but for averages) what training on the same task saw. Benches of at least half of the scored models come first,
 /// those of most before others, then the longest; then training. May be empty.
 std::vector<const SpeedGroup*> speeds_for(const ScoreGroup& scores, const std::vector<SpeedGroup>& speeds);
