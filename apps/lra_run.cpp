@@ -34,7 +34,7 @@ int run(int argc, char** argv) {
   app.add_option("--out", run_arguments.out, "folder of the records")->capture_default_str();
   app.add_option("--folder", run_arguments.folder)->group("");  // a suite's child
   app.add_option("--suite-process", run_arguments.suite_process)->group("");
-  app.add_option("--label", run_arguments.label)->group("");
+  app.add_option("--progress", run_arguments.progress)->group("");
   app.add_flag("--dry-run", run_arguments.dry_run, "print the resolved configuration and what it will cost");
   app.add_option("overrides", run_arguments.overrides, "key=value, dots go down: train_steps=100 mixer_options.k=64");
 

@@ -12,6 +12,7 @@
 #include "core/json_file.h"
 #include "data/task.h"
 #include "mixers/mixer.h"
+#include "train/bench.h"
 #include "train/memory.h"
 #include "train/stop_signals.h"
 #include "train/trainer.h"
@@ -39,12 +40,9 @@ struct Workspace {
   fs::path path;
 };
 
-/// Two small layers, dropout on, six batches an epoch the last of which is partial.
-inline lra::RunConfig small_run(const Workspace& workspace, const std::string& mixer = "linear", const lra::Json& options = lra::Json::object()) {
+/// Two small layers on one thread, without a task.
+inline lra::RunConfig small_model(const std::string& mixer, const lra::Json& options = lra::Json::object()) {
   lra::RunConfig config;
-  config.task.task = "listops";
-  config.task.data_dir = (workspace.path / "data").string();
-  config.task.seq_len = 40;
   config.model.num_layers = 2;
   config.model.d_model = 16;
   config.model.d_ff = 24;
@@ -53,6 +51,17 @@ inline lra::RunConfig small_run(const Workspace& workspace, const std::string& m
   lra::LayeredJson source;
   source.merge(options, "test");
   config.model.mixer_options = lra::mixer_registry().at(mixer).resolve(source, "");
+  config.train.device = "cpu";
+  config.train.threads = 1;
+  return config;
+}
+
+/// Dropout on, six batches an epoch the last of which is partial.
+inline lra::RunConfig small_run(const Workspace& workspace, const std::string& mixer = "linear", const lra::Json& options = lra::Json::object()) {
+  lra::RunConfig config = small_model(mixer, options);
+  config.task.task = "listops";
+  config.task.data_dir = (workspace.path / "data").string();
+  config.task.seq_len = 40;
   config.train.seed = 7;
   config.train.train_steps = 25;
   config.train.batch_size = 4;
@@ -60,8 +69,6 @@ inline lra::RunConfig small_run(const Workspace& workspace, const std::string& m
   config.train.eval_every = 6;
   config.train.checkpoint_every = 4;
   config.train.selection = "best_valid";
-  config.train.device = "cpu";
-  config.train.threads = 1;
   return config;
 }
 
@@ -73,14 +80,21 @@ struct Silent : lra::ProgressSink {
     if (progress.step == stop_after) lra::set_stop_requested(true);
   }
   void evaluated(const lra::Progress& progress) override { evaluations.push_back(progress); }
+  void note(const std::string& text) override { notes.push_back(text); }
   std::int64_t stop_after;
   lra::Progress last;
   std::vector<lra::Progress> evaluations;
+  std::vector<std::string> notes;
 };
 
 inline lra::RunRecord train(const lra::RunConfig& config, const fs::path& folder) {
   Silent progress;
   return lra::train(config, folder, progress);
+}
+
+inline lra::RunRecord bench(const lra::RunConfig& config) {
+  Silent progress;
+  return lra::bench(config, progress);
 }
 
 /// The lines of metrics.jsonl without what is measured with a clock.

@@ -18,6 +18,7 @@
 #include "core/host_info.h"
 #include "mixers/mixer.h"
 #include "model/classifier.h"
+#include "small_run.h"
 #include "train/memory.h"
 #include "train/run_status.h"
 
@@ -32,24 +33,14 @@ constexpr std::int64_t largest = 2147483647;
 /// A bench of 64 random bytes.
 lra::RunConfig tiny(const std::string& mixer = "linear", const Json& options = Json::object()) {
   lra::memory::install();
-  lra::RunConfig config;
+  lra::RunConfig config = small_runs::small_model(mixer, options);
   config.kind = "bench";
   config.variant = mixer;
   config.task.task = "bytes";
   config.task.vocab_size = 257;
   config.task.num_classes = 2;
   config.task.seq_len = 64;
-  config.model.num_layers = 2;
-  config.model.d_model = 16;
-  config.model.d_ff = 16;
-  config.model.num_heads = 2;
-  config.model.mixer = mixer;
-  lra::LayeredJson source;
-  source.merge(options, "test");
-  config.model.mixer_options = lra::mixer_registry().at(mixer).resolve(source, "");
   config.train.batch_size = 2;
-  config.train.device = "cpu";
-  config.train.threads = 1;
   config.train.memory_limit_gb = 2;  // whatever the machine has
   config.measure.measure_warmup_steps = 0;
   config.measure.measure_steps = 1;
@@ -155,7 +146,7 @@ TEST_CASE("without a limit of its own a run has the machine's", "[cli][estimate]
   lra::memory::install();
   CHECK(lra::memory::limit() > 0);
   train.memory_limit_gb = 0.25;
-  CHECK(lra::memory_limit_bytes(train) == 1 << 28);
+  CHECK(lra::memory_limit_bytes(train) == 250'000'000);
   train.memory_limit_gb = 1e308;
   CHECK(lra::memory_limit_bytes(train) == machine);
   train.memory_limit_gb = 1e-300;  // not 0, which is none
@@ -170,7 +161,8 @@ TEST_CASE("what is too large is refused, and in a suite recorded, before anythin
   config.train.memory_limit_gb = 0;
   lra::memory::reset_peak();
   const auto before = lra::memory::current_bytes();
-  CHECK_THROWS_WITH(lra::run_in_folder(config, folder, false), ContainsSubstring("not begun: it would take an estimated") && ContainsSubstring("this process may use"));
+  small_runs::Silent progress;
+  CHECK_THROWS_WITH(lra::run_in_folder(config, folder, lra::example_sizes(config), false, progress), ContainsSubstring("not begun: it would take an estimated") && ContainsSubstring("this process may use"));
   CHECK(lra::memory::peak_bytes() - before < (4 << 20));
   lra::write_json(folder / "suite.json", {{"suite", "large"}, {"profile", "small"}, {"tasks", {"listops"}}, {"mixers", {"linear"}}, {"data_dir", "data/tiny"}, {"d_ff", largest}});
   const std::string command = "cd " LRA_SOURCE_DIR " && " LRA_BIN_DIR "/lra-run --config " + (folder / "suite.json").string() + " --out " + (folder / "out").string() + " 2>/dev/null";
@@ -185,9 +177,9 @@ TEST_CASE("what is too large is refused, and in a suite recorded, before anythin
   // A limit that only the estimate passes is left to the run itself.
   auto small = tiny();
   const lra::Estimate estimate = estimate_of(small);
-  small.train.memory_limit_gb = estimate.process_bytes / (1 << 30) / 1.1;
+  small.train.memory_limit_gb = estimate.process_bytes / 1e9 / 1.1;
   CHECK(lra::too_large(small, estimate).empty());
-  small.train.memory_limit_gb = estimate.process_bytes / (1 << 30) / 1.5;
+  small.train.memory_limit_gb = estimate.process_bytes / 1e9 / 1.5;
   CHECK_THAT(lra::too_large(small, estimate), ContainsSubstring("memory_limit_gb allows"));
   fs::remove_all(folder);
 }

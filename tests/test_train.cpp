@@ -362,7 +362,7 @@ TEST_CASE("runs that end badly have a status, and the next run is not harmed", "
 
   const auto before = lra::memory::current_bytes();
   auto large = config;
-  large.train.memory_limit_gb = static_cast<double>(before + 150000) / 1073741824.0;
+  large.train.memory_limit_gb = static_cast<double>(before + 150000) / 1e9;
   record = train(large, workspace.path / "oom");
   CHECK(record.status == "oom");
   CHECK_THAT(record.message, ContainsSubstring("above the memory limit"));
@@ -401,13 +401,13 @@ TEST_CASE("bench measures full-length batches and says their length only when th
   config.kind = "bench";
   config.measure.measure_warmup_steps = 2;
   config.measure.measure_steps = 3;
-  auto record = lra::bench(config);
+  auto record = small_runs::bench(config);
   CHECK(record.status == "ok");
   CHECK_FALSE(record.sequence_length.has_value());
   config.task.task = "bytes";
   config.task.vocab_size = 257;
   config.task.num_classes = 2;
-  record = lra::bench(config);
+  record = small_runs::bench(config);
   CHECK(record.status == "ok");
   CHECK(record.sequence_length == 40);
   CHECK(record.train_steps_per_second->samples.size() == 3);
@@ -497,9 +497,9 @@ TEST_CASE("a profile counts every product and no more time than there was", "[tr
   config.kind = "bench";
   config.measure.measure_warmup_steps = 1;
   config.measure.measure_steps = 2;
-  CHECK(lra::bench(config).operator_profile.is_null());
+  CHECK(small_runs::bench(config).operator_profile.is_null());
   config.measure.profile_steps = 3;
-  const lra::RunRecord record = lra::bench(config);
+  const lra::RunRecord record = small_runs::bench(config);
   REQUIRE(record.status == "ok");
   CHECK(record.to_json().dump().find("outside operators") == std::string::npos);
   const lra::Json& profile = record.operator_profile;
@@ -534,7 +534,7 @@ TEST_CASE("the memory of a step is about what was estimated", "[train][memory]")
     config.model.d_model = config.model.d_qkv = config.model.d_ff = 64;
     config.measure.measure_warmup_steps = 1;
     config.measure.measure_steps = 1;
-    const lra::RunRecord record = lra::bench(config);
+    const lra::RunRecord record = small_runs::bench(config);
     REQUIRE(record.status == "ok");
     const double ratio = lra::estimate(config, {1024, 1024}).bytes / static_cast<double>(*record.peak_tensor_bytes);
     INFO(mixer);

@@ -147,7 +147,7 @@ MixerCost cost_at(const std::string& name, const Json& options, std::int64_t n) 
 
 // Refuses options with which a mixer of a few tokens, in float64, is larger than a picture is worth.
 void refuse_large(const std::string& name, const MixerSpec& spec, const Json& options) {
-  constexpr double gibibyte = 1 << 30;
+  constexpr double most_gigabytes = 0.25;
   double bytes = std::numeric_limits<double>::infinity();
   try {
     const MetaDevice no_memory;
@@ -160,8 +160,8 @@ void refuse_large(const std::string& name, const MixerSpec& spec, const Json& op
   } catch (const c10::Error& error) {  // sizes beyond 64 bits
     if (std::string(error.what_without_backtrace()).find("overflow") == std::string::npos) throw;
   }
-  if (bytes <= gibibyte / 4) return;
-  throw Error(fmt::format("{} would take {:.3g} GiB with these options, and the atlas draws mixers of at most a quarter: {}", name, bytes / gibibyte, options.dump()),
+  if (bytes <= most_gigabytes * 1e9) return;
+  throw Error(fmt::format("{} would take {:.3g} GB with these options, and the atlas draws mixers of at most {}: {}", name, bytes / 1e9, most_gigabytes, options.dump()),
               "make them smaller");
 }
 

@@ -16,6 +16,7 @@
 #include "mixers/mixer.h"
 #include "train/device.h"
 #include "train/profile.h"
+#include "train/progress.h"
 #include "train/threads.h"
 
 namespace lra {
@@ -80,6 +81,8 @@ std::string text_of(const Json& object, const char* key) {
 
 }  // namespace
 
+void print_json(const Json& json) { fmt::print("{}\n", json.dump(2, ' ', true, Json::error_handler_t::replace)); }
+
 ExitCode run_command(const RunArguments& arguments) {
   const bool suite_child = arguments.suite_process > 0;
   if (suite_child && !is_suite_child(arguments.suite_process)) return exit_interrupted;
@@ -96,21 +99,28 @@ ExitCode run_command(const RunArguments& arguments) {
       settings.erase("seed");  // it costs nothing
       if (settings != estimated) print_estimate(run);
       estimated = std::move(settings);
-      if (runs.size() == 1) fmt::print("{}\n", json_text(run.to_json(), 2));
+      if (runs.size() == 1) print_json(run.to_json());
     }
     if (runs.size() > 1) {
       say(fmt::format("{} runs; for the resolved configuration of one, take one task, mixer and seed: mixers=NAME seeds=[0] ...\n", runs.size()));
     }
     return exit_ok;
   }
-  if (!arguments.folder.empty()) return run_in_folder(runs.at(0), arguments.folder, suite_child, arguments.label);
+  if (!arguments.folder.empty()) {
+    ProgressPipe progress(arguments.progress);
+    return run_in_folder(runs.at(0), arguments.folder, example_sizes(runs.at(0)), suite_child, progress);
+  }
   const bool suite = runs.size() > 1 || file.contains("tasks") || file.contains("bench");
+  if (suite) {
+    warn_of_threads(runs);
+    return run_suite(runs, arguments.out);
+  }
+  const ExampleSizes sizes = example_sizes(runs[0]);
   // Before all else: it starts the program again. A pipe cannot be read a second time.
-  const bool may_start_again = !suite && runs[0].train.threads != 1 && fs::is_regular_file(arguments.config);
-  if (may_start_again && chosen_threads(runs[0], example_sizes(runs[0]).mean_length) > 1) bound_spinning();
+  if (fs::is_regular_file(arguments.config) && chosen_threads(runs[0], sizes.mean_length) > 1) bound_spinning();
   warn_of_threads(runs);
-  if (suite) return run_suite(runs, arguments.out);
-  return run_in_folder(runs[0], run_folder(arguments.out, runs[0]), false);
+  TerminalProgress progress;
+  return run_in_folder(runs[0], run_folder(arguments.out, runs[0]), sizes, false, progress);
 }
 
 ExitCode bench_command(const BenchArguments& arguments) {
@@ -131,7 +141,7 @@ ExitCode bench_command(const BenchArguments& arguments) {
   auto lengths = arguments.lengths;
   if (lengths.empty() && !own_lengths) lengths = {1024, 2048, 3072, 4096};
   const double limit_gb = arguments.memory_limit_gb > 0 ? arguments.memory_limit_gb
-                                                        : 0.75 * host_info()["memory_bytes"].get<double>() / double(1 << 30);
+                                                        : 0.75 * static_cast<double>(usable_machine().memory_bytes) / 1e9;
 
   Runs resolved;
   for (const auto& mixer : arguments.mixers.empty() ? mixer_registry().names() : arguments.mixers) {
@@ -199,7 +209,7 @@ ExitCode list_command(const std::string& kind) {
 }
 
 ExitCode schema_command() {
-  fmt::print("{}\n", config_schema().dump(2));
+  print_json(config_schema());
   return exit_ok;
 }
 

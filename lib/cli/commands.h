@@ -9,13 +9,16 @@
 
 namespace lra {
 
+/// On standard output. No byte of a file's name or text may move a terminal's cursor or end its line: all but ASCII is escaped.
+void print_json(const Json& json);
+
 /// `lra-run --config FILE [--out DIR] [--dry-run] [key=value ...]`.
 struct RunArguments {
   std::string config;
   std::string out = "runs";
   std::string folder;  ///< set in a suite's child: do this one run in exactly this folder
   int suite_process = 0;  ///< set in a suite's child: the suite
-  std::string label;      ///< set in a suite's child: begins each line about its course
+  int progress = -1;      ///< set in a suite's child: the descriptor for its ProgressPipe
   bool dry_run = false;
   std::vector<std::string> overrides;
 };

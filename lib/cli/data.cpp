@@ -32,9 +32,6 @@ TaskConfig whole_sequences(const std::string& task, const std::string& data_dir)
   return config;
 }
 
-/// For a terminal: no byte of a file's name or text may move its cursor or end its line.
-void print_json(const Json& json) { fmt::print("{}\n", json.dump(2, ' ', true, Json::error_handler_t::replace)); }
-
 void warn_if_incomplete(const std::string& task, const Json& facts) {
   if (facts.contains("incomplete")) log().warn("{}: not the official task: {}", task, facts["incomplete"].get<std::string>());
 }

@@ -30,7 +30,7 @@ ExitCode doctor_command() {
 
   fact("host", fmt::format("{}, {}", host["name"].get<std::string>(), host["os"].get<std::string>()));
   fact("processor", fmt::format("{}, {} usable cores", host["cpu"].get<std::string>(), host["cores"].get<std::int64_t>()));
-  fact("memory", fmt::format("{:.1f} GiB", host["memory_bytes"].get<double>() / double(1 << 30)));
+  fact("memory", fmt::format("{:.1f} GB", host["memory_bytes"].get<double>() / 1e9));
   fact("load", fmt::format("{}", host["load_average"].get<double>()));
   fact("program", fmt::format("revision {}{}, {}, {}", build.revision, build.dirty ? " (dirty)" : "", build.compiler, build.build_type));
   fact("LibTorch", fmt::format("{} (built against {})", TORCH_VERSION, build.libtorch));

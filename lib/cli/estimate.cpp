@@ -17,6 +17,7 @@
 #include "model/classifier.h"
 #include "train/device.h"
 #include "train/run_status.h"
+#include "train/threads.h"
 
 namespace lra {
 namespace {
@@ -95,9 +96,7 @@ Json Estimate::to_json() const {
 ExampleSizes example_sizes(const RunConfig& config) {
   try {
     const auto data = task_registry().at(config.task.task).make()->open(Split::train, config.task);
-    double sum = 0;
-    for (std::size_t i = 0; i < data->size(); ++i) sum += static_cast<double>(data->length(i));
-    return {sum / static_cast<double>(data->size() * (config.model.pair_head == "none" ? 1 : 2)), static_cast<std::int64_t>(data->size())};
+    return {mean_sequence_length(*data, config.model), static_cast<std::int64_t>(data->size())};
   } catch (const Error&) {
     return {static_cast<double>(config.task.seq_len), std::numeric_limits<std::int64_t>::max()};
   }
@@ -149,16 +148,15 @@ Estimate estimate(const RunConfig& config, const ExampleSizes& examples) {
 
 std::string too_large(const RunConfig& config, const Estimate& estimate) {
   if (!select_device(config.train.device).is_cpu()) return "";
-  constexpr double gibibyte = 1 << 30;
   const double margin = config.train.precision == "bf16" ? 2.5 : 1.25;  // a mixer may keep all in half the bytes
   const double allowed = static_cast<double>(memory_limit_bytes(config.train));
-  const bool asked = config.train.memory_limit_gb > 0 && allowed >= config.train.memory_limit_gb * gibibyte * 0.99;
+  const bool asked = config.train.memory_limit_gb > 0 && allowed >= config.train.memory_limit_gb * 1e9 * 0.99;
   if (estimate.process_bytes <= margin * allowed) return "";
   const std::string needed =
-      std::isfinite(estimate.process_bytes) ? fmt::format("an estimated {:.3g} GiB of memory", estimate.process_bytes / gibibyte) : "more memory than can be counted";
-  return fmt::format("not begun: it would take {}, and {} {:.3g} GiB; make batch_size, seq_len, the model or the mixer's options smaller, or set "
+      std::isfinite(estimate.process_bytes) ? fmt::format("an estimated {:.3g} GB of memory", estimate.process_bytes / 1e9) : "more memory than can be counted";
+  return fmt::format("not begun: it would take {}, and {} {:.3g} GB; make batch_size, seq_len, the model or the mixer's options smaller, or set "
                      "micro_batch_size or checkpoint_layers",
-                     needed, asked ? "memory_limit_gb allows" : "this process may use", allowed / gibibyte);
+                     needed, asked ? "memory_limit_gb allows" : "this process may use", allowed / 1e9);
 }
 
 }  // namespace lra

@@ -58,9 +58,9 @@ ExitCode eval_command(const EvalArguments& arguments) {
   const int chosen = chosen_threads(config, mean_sequence_length(*data, config.model));
   if (chosen > 1 && (arguments.data.empty() || fs::is_regular_file(arguments.data))) bound_spinning();  // starts the program again
   const int threads = set_threads(chosen);
-  const double gibibyte = 1 << 30, weight_bytes = 4.0 * static_cast<double>(estimate(config, {1, 1}).parameters);
+  const double weight_bytes = 4.0 * static_cast<double>(estimate(config, {1, 1}).parameters);
   if (const auto limit = static_cast<double>(memory_limit_bytes(config.train)); weight_bytes > limit) {
-    throw Error(fmt::format("the model needs {:.3g} GiB for its weights, {:.3g} GiB may be used", weight_bytes / gibibyte, limit / gibibyte));
+    throw Error(fmt::format("the model needs {:.3g} GB for its weights, {:.3g} GB may be used", weight_bytes / 1e9, limit / 1e9));
   }
   Classifier model(config.task, config.model, static_cast<std::uint64_t>(config.train.seed));
   load_model(weights, model);
@@ -81,7 +81,7 @@ ExitCode eval_command(const EvalArguments& arguments) {
   const Evaluation result = evaluate(model, *data, options);
   if (!arguments.predictions.empty()) write_file_atomically(arguments.predictions, predictions);
   const Json summary = {{"weights", weights.string()}, {"examples", result.examples}, {"accuracy", result.accuracy()}, {"loss", result.loss()}, {"threads", threads}};
-  fmt::print("{}\n", json_text(summary, 2));
+  print_json(summary);
   return exit_ok;
 }
 

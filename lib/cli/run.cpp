@@ -6,7 +6,6 @@
 #include <cmath>
 #include <utility>
 
-#include "cli/estimate.h"
 #include "core/build_info.h"
 #include "core/error.h"
 #include "core/file_lock.h"
@@ -14,10 +13,10 @@
 #include "core/host_info.h"
 #include "core/load.h"
 #include "core/log.h"
+#include "core/program.h"
 #include "core/record.h"
 #include "train/bench.h"
 #include "train/device.h"
-#include "train/progress.h"
 #include "train/run_status.h"
 #include "train/same_run.h"
 #include "train/trainer.h"
@@ -49,30 +48,19 @@ void complete(RunRecord& record, const RunConfig& config, const fs::path& folder
   if (config.kind == "bench" && config.task.task == "bytes") record.sequence_length = config.task.seq_len;
 }
 
-/// Why a bench should not be tried: its estimate is above the memory limit. Empty if it should. How long it takes is not guessed: a guess from a busy moment would skip
-/// what fits, and the time limit holds while it runs.
-std::string bench_is_too_much(const RunConfig& config, const Estimate& cost) {
-  // The estimate knows this machine's processor only; a device says itself when its memory ends.
-  if (config.kind != "bench" || !select_device(config.train.device).is_cpu()) return "";
-  const double gib = cost.bytes / (1 << 30);
-  const double gib_limit = config.train.memory_limit_gb;
-  if (gib_limit > 0 && gib > gib_limit) return fmt::format("estimated {:.3g} GiB of tensors, above the limit of {:.3g} GiB", gib, gib_limit);
-  return "";
-}
+}  // namespace
 
-std::string summary(const Json& record) {
+std::string summary_of(const Json& record) {
   std::string text = record.value("status", "?");
   if (record.contains("message")) text += ": " + record["message"].get<std::string>();
-  const Json& metrics = record["metrics"];
+  const Json metrics = record.value("metrics", Json::object());
   if (metrics.contains("test_accuracy")) text += fmt::format(", test accuracy {:.2f} %", 100 * metrics["test_accuracy"].get<double>());
-  const Json& speed = record["speed"];
+  const Json speed = record.value("speed", Json::object()), memory = record.value("memory", Json::object());
   if (speed.contains("train_examples_per_second")) text += fmt::format(", {:.4g} examples/s", speed["train_examples_per_second"]["median"].get<double>());
-  if (speed.contains("disturbed")) text += fmt::format(" (disturbed: {})", speed["disturbed"].get<std::string>());
-  if (record["memory"].contains("peak_tensor_bytes")) text += fmt::format(", {:.1f} MB", record["memory"]["peak_tensor_bytes"].get<double>() / 1e6);
+  if (speed.contains("disturbed")) text += fmt::format(" (not to be trusted: {})", speed["disturbed"].get<std::string>());
+  if (memory.contains("peak_tensor_bytes")) text += fmt::format(", {:.1f} MB", memory["peak_tensor_bytes"].get<double>() / 1e6);
   return text;
 }
-
-}  // namespace
 
 bool finished(const std::string& status) { return status == "ok" || status == "oom" || status == "timeout" || status == "nan"; }
 
@@ -134,7 +122,7 @@ std::string recorded_status(const RunConfig& config, const fs::path& folder) {
   return limited && (changed("memory_limit_gb") || changed("time_limit_minutes")) ? "failed" : status;
 }
 
-ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool suite_child, const std::string& label) {
+ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, const ExampleSizes& sizes, bool suite_child, ProgressSink& progress) {
   // A suite's child has inherited the lock.
   const auto lock = suite_child ? std::nullopt : FolderLock::try_lock(folder);
   if (!suite_child && !lock) {
@@ -151,19 +139,15 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool sui
   const auto start = std::chrono::steady_clock::now();
   const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
   try {
-    const Estimate cost = estimate(config, example_sizes(config));
+    const Estimate cost = estimate(config, sizes);
     const std::string excess = too_large(config, cost);
     if (!excess.empty() && !suite_child) throw Error(excess);
-    TerminalProgress progress(label);
     RunRecord record;
-    if (const std::string reason = bench_is_too_much(config, cost); !reason.empty()) {
-      record.status = "skipped";
-      record.message = reason;
-    } else if (!excess.empty()) {
+    if (!excess.empty()) {
       record.status = "oom";
       record.message = excess;
     } else {
-      record = config.kind == "bench" ? bench(config) : train(config, folder, progress);
+      record = config.kind == "bench" ? bench(config, progress) : train(config, folder, progress);
     }
     complete(record, config, folder, seconds());
     record.cost = cost.to_json();
@@ -180,15 +164,13 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, bool sui
     held.check();
     if (!record.operator_profile.is_null()) write_json(folder / "profile.json", record.operator_profile);
     write_json(folder / "result.json", json);
-    log().info(label + summary(json));
+    if (!suite_child) log().info(summary_of(json));
     if (!record.disturbed.empty() && !suite_child) log().warn("warning: the speeds are not to be trusted ({}): {}", record.disturbed, disturbance_remedy);
     if (record.status == "interrupted") return exit_interrupted;
     return record.status == "ok" ? exit_ok : exit_not_all_ok;
   } catch (const std::exception& error) {
     // In a suite even a mistake of the user's becomes a record, so that the report shows what is missing.
-    // LibTorch's messages go on with where in its code they come from.
-    const std::string message = error.what();
-    if (suite_child && held.in_place()) write_failure(config, folder, "failed", message.substr(0, message.find('\n')), seconds());
+    if (suite_child && held.in_place()) write_failure(config, folder, "failed", message_of(error), seconds());
     throw;
   }
 }

@@ -4,7 +4,9 @@
 #include <optional>
 #include <string>
 
+#include "cli/estimate.h"
 #include "core/config.h"
+#include "train/progress.h"
 
 namespace lra {
 
@@ -19,8 +21,11 @@ enum ExitCode : int {
 
 /// Does one run in this process, in exactly `folder`, and writes config.json, result.json and, for training, metrics.jsonl,
 /// events.out.tfevents.lra, checkpoint.safetensors and model.safetensors. `suite_child`: this process has inherited the lock on the folder from a suite.
-/// `label` begins each line about its course.
-ExitCode run_in_folder(const RunConfig& config, const std::filesystem::path& folder, bool suite_child, const std::string& label = {});
+/// `sizes`: see example_sizes.
+ExitCode run_in_folder(const RunConfig& config, const std::filesystem::path& folder, const ExampleSizes& sizes, bool suite_child, ProgressSink& progress);
+
+/// What a record says, for the console: status, score, speed, memory.
+std::string summary_of(const Json& record);
 
 /// The record in `folder`, if there is one.
 std::optional<Json> record_in(const std::filesystem::path& folder);

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -14,7 +15,10 @@
 #include <fstream>
 #include <list>
 #include <map>
+#include <memory>
 #include <optional>
+#include <set>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -27,6 +31,7 @@
 #include "core/load.h"
 #include "core/log.h"
 #include "train/device.h"
+#include "train/progress.h"
 #include "train/stop_signals.h"
 #include "train/threads.h"
 
@@ -53,19 +58,18 @@ std::int64_t kernel_oom_kills() {
 
 /// Starts a process for the run in `folder`, which holds the lock on it too. Stop signals wait until it is ready for them.
 /// The folder of the data is an argument too: config.json cannot hold a name that is not UTF-8.
-pid_t start_process(const RunConfig& run, const fs::path& folder, const FolderLock& lock, const std::string& label) {
+pid_t start_process(const RunConfig& run, const fs::path& folder, const FolderLock& lock, int progress) {
   const std::string program = "/proc/self/exe";  // also when the file was replaced by a new build
   const std::string config = (folder / "config.json").string();
   std::vector<std::string> arguments = {program, "--config", config, "--folder", folder.string(), "--suite-process", std::to_string(::getpid()),
-                                        "data_dir=" + run.task.data_dir};
-  if (!label.empty()) arguments.insert(arguments.end(), {"--label", label});
+                                        "--progress", std::to_string(progress), "data_dir=" + run.task.data_dir};
   std::vector<char*> argv;
   for (auto& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   bound_spinning_of_children();
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, lock.descriptor(), lock.descriptor());  // onto itself: it is not closed
+  for (const int kept : {lock.descriptor(), progress}) posix_spawn_file_actions_adddup2(&actions, kept, kept);  // onto itself: it is not closed
   pid_t process = -1;
   hold_stop_signals();
   const int failure = posix_spawn(&process, program.c_str(), &actions, nullptr, argv.data(), environ);
@@ -77,14 +81,59 @@ pid_t start_process(const RunConfig& run, const fs::path& folder, const FolderLo
 
 /// Of all runs that this suite did at once, with what to do.
 void warn_of_disturbed(const std::vector<const RunConfig*>& runs, const fs::path& out) {
-  std::size_t benches = 0, trainings = 0;
+  std::size_t benches = 0, trainings = 0, side_by_side = 0;
   for (const RunConfig* run : runs) {
     const auto record = record_in(run_folder(out, *run));
-    if (record && record->contains("speed") && (*record)["speed"].contains("disturbed")) ++(run->kind == "bench" ? benches : trainings);
+    if (!record || !record->contains("speed") || !(*record)["speed"].contains("disturbed")) continue;
+    ++(run->kind == "bench" ? benches : (*record)["speed"]["disturbed"] == beside_another_run ? side_by_side : trainings);
   }
   if (benches > 0) log().warn("warning: the speeds of {} measured cells are not to be trusted: {}", benches, disturbance_remedy);
-  if (trainings > 0) log().info("{} runs were disturbed while they trained, by other programs or by runs of this suite: their scores hold, their speeds do not", trainings);
+  if (trainings > 0) log().info("{} runs were disturbed while they trained: their scores hold, their speeds do not", trainings);
+  if (side_by_side > 0) log().info("{} runs trained side by side: their scores hold, their speeds are not to be trusted", side_by_side);
 }
+
+/// A pipe from a run's process, which tells through it how far the run is.
+class RunMessages {
+ public:
+  RunMessages() {
+    if (::pipe2(ends_.data(), O_CLOEXEC) != 0) throw Error(fmt::format("no pipe for a run's messages can be made ({})", std::strerror(errno)));
+    ::fcntl(ends_[0], F_SETFL, O_NONBLOCK);
+  }
+  ~RunMessages() {
+    for (const int end : ends_) {
+      if (end >= 0) ::close(end);
+    }
+  }
+  RunMessages(RunMessages&& other) noexcept : ends_(std::exchange(other.ends_, {-1, -1})), text_(std::move(other.text_)) {}
+  RunMessages& operator=(RunMessages&&) = delete;
+
+  int writing_end() const { return ends_[1]; }
+
+  /// Gives `sink` what has come since the last call.
+  void read(ProgressSink& sink) {
+    std::array<char, 4096> part{};
+    for (ssize_t count = 0; (count = ::read(ends_[0], part.data(), part.size())) > 0;) text_.append(part.data(), static_cast<std::size_t>(count));
+    std::size_t start = 0;
+    for (std::size_t end = 0; (end = text_.find('\n', start)) != std::string::npos; start = end + 1) pass_on(std::string_view(text_).substr(start, end - start), sink);
+    text_.erase(0, start);
+  }
+
+ private:
+  std::array<int, 2> ends_{-1, -1};
+  std::string text_;  ///< a line's beginning
+};
+
+/// Says what a run tells, and each note once for all runs.
+class SuiteProgress : public TerminalProgress {
+ public:
+  SuiteProgress(std::string label, std::set<std::string>& said) : TerminalProgress(std::move(label)), said_(said) {}
+  void note(const std::string& text) override {
+    if (said_.insert(text).second) TerminalProgress::note(text);
+  }
+
+ private:
+  std::set<std::string>& said_;
+};
 
 /// A run that works in a process of its own.
 struct Child {
@@ -94,6 +143,8 @@ struct Child {
   std::optional<double> bytes;  ///< see Suite::bytes_of_small
   FolderLock lock;
   HeldFolder held;
+  std::unique_ptr<SuiteProgress> progress;
+  RunMessages messages = {};
   pid_t process = 0;  ///< 0: it has ended
   std::int64_t oom_kills = kernel_oom_kills();
   Clock::time_point start = Clock::now();
@@ -185,8 +236,9 @@ class Suite {
           fs::remove(folder / "result.json");
           write_json(folder / "config.json", run.to_json());
           log().info(title);
-          Child child{&run, title, folder, bytes, std::move(*lock), HeldFolder(folder)};
-          child.process = start_process(run, folder, child.lock, bytes && runs_.size() > 1 ? title + ": " : "");
+          auto progress = std::make_unique<SuiteProgress>(bytes && runs_.size() > 1 ? title + ": " : "", notes_said_);
+          Child child{&run, title, folder, bytes, std::move(*lock), HeldFolder(folder), std::move(progress)};
+          child.process = start_process(run, folder, child.lock, child.messages.writing_end());
           running_.push_back(std::move(child));
           status = "";
         }
@@ -203,9 +255,11 @@ class Suite {
   bool has_ended(Child& child) {
     int wait_status = 0;
     const pid_t done = waitpid(child.process, &wait_status, WNOHANG);
+    child.messages.read(*child.progress);
     if (done < 0 && errno != EINTR) throw Error(fmt::format("lost sight of a run's process ({})", std::strerror(errno)));
     if (done == child.process) {
       child.process = 0;
+      child.progress.reset();
       const std::string status = conclude(child, wait_status);
       done_here_.push_back(child.run);
       all_ok_ = all_ok_ && status == "ok";
@@ -246,6 +300,7 @@ class Suite {
         write("failed", end);
       }
     }
+    if (const auto record = record_in(child.folder)) log().info("{}: {}", child.title, summary_of(*record));
     return recorded_status(*child.run, child.folder);
   }
 
@@ -254,6 +309,7 @@ class Suite {
   std::list<Waiting> waiting_;
   std::list<Child> running_;
   std::vector<const RunConfig*> done_here_;
+  std::set<std::string> notes_said_;
   std::map<std::string, ExampleSizes> sizes_;  ///< of the examples, by the task's settings
   bool all_ok_ = true;
   bool cut_off_ = false;  ///< a stop left something to do
@@ -264,10 +320,12 @@ class Suite {
 bool is_suite_child(pid_t suite) {
   std::ofstream("/proc/self/oom_score_adj") << 1000;
   prctl(PR_SET_PDEATHSIG, SIGTERM);
+  join_suite(suite);
   return ::getppid() == suite;
 }
 
 ExitCode run_suite(const std::vector<RunConfig>& runs, const fs::path& out) {
+  join_suite(::getpid());
   signal(SIGCHLD, SIG_DFL);  // whoever ignores it loses the children's exit codes
   return Suite(runs, out).run();
 }

@@ -67,7 +67,7 @@ void TrainConfig::describe(FieldVisitor& fields) {
   fields.choice("selection", selection, {"last", "best_valid"}, "which weights are tested");
   fields.text("device", device, "auto, cpu, cuda or cuda:N");
   fields.integer("threads", threads, {0, 4096}, "CPU threads; 0: by the size of a step, one for small steps, at most the cores that this process may use");
-  fields.number("memory_limit_gb", memory_limit_gb, not_negative_number, "GiB that tensors may take; above it the run ends with status oom; 0: nine tenths of what the process may use");
+  fields.number("memory_limit_gb", memory_limit_gb, not_negative_number, "GB (10^9 bytes) that tensors may take; above it the run ends with status oom; 0: nine tenths of what the process may use");
   fields.number("time_limit_minutes", time_limit_minutes, not_negative_number, "above it the run ends with status timeout; 0: no limit");
 }
 

@@ -85,7 +85,7 @@ struct TrainConfig {
   std::string selection = "last";      ///< which weights are tested: last | best_valid
   std::string device = "auto";         ///< auto | cpu | cuda | cuda:N
   std::int64_t threads = 0;            ///< 0: chosen by the size of a step (train/threads.h)
-  double memory_limit_gb = 0.0;        ///< tensors (GiB); 0: none. Above it a run ends with status oom
+  double memory_limit_gb = 0.0;        ///< of tensors, 10^9 bytes; 0: nine tenths of what the process may use. Above it a run ends with status oom
   double time_limit_minutes = 0.0;     ///< 0: none. Above it a run ends with status timeout
 
   void describe(FieldVisitor& fields);

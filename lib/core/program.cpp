@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <string_view>
 #include <system_error>
 
@@ -47,8 +48,6 @@ int failed(const std::exception& error, const std::string& message, int exit_cod
 
 std::string not_printed(int number) { return fmt::format("standard output: writing failed ({})", std::strerror(number)); }
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
-
 int run_body(const char* name, int argc, char** argv, int (*body)(int, char**)) {
   try {
     return body(argc, argv);
@@ -58,13 +57,20 @@ int run_body(const char* name, int argc, char** argv, int (*body)(int, char**)) 
     return failed(error, fmt::format("a JSON file of the configuration or a record has a value of the wrong kind: {}", error.what()), exit_of_user);
   } catch (const std::system_error& error) {
     const bool printing = std::ferror(stdout) != 0;
-    return failed(error, printing ? not_printed(error.code().value()) : error.what(), exit_of_user);
+    return failed(error, printing ? not_printed(error.code().value()) : message_of(error), exit_of_user);
   } catch (const std::exception& error) {
-    return failed(error, fmt::format("this is a fault of {}, please report it: {}", name, first_line(error.what())), exit_of_fault);
+    return failed(error, fmt::format("this is a fault of {}, please report it: {}", name, message_of(error)), exit_of_fault);
   }
 }
 
 }  // namespace
+
+std::string message_of(const std::exception& error) {
+  const auto* files = dynamic_cast<const std::filesystem::filesystem_error*>(&error);
+  if (files == nullptr) return first_line(error.what());
+  const std::string second = files->path2().empty() ? "" : fmt::format(" and {}", files->path2().string());
+  return fmt::format("{}{}: cannot be used ({})", files->path1().string(), second, std::strerror(files->code().value()));
+}
 
 int run_program(const char* name, int argc, char** argv, int (*body)(int, char**)) {
   open_standard_descriptors();

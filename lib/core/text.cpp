@@ -60,6 +60,8 @@ std::string printable(std::string_view text) { return escaped(text, true); }
 
 std::string valid_utf8(std::string_view text) { return escaped(text, false); }
 
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
 std::string shell_word(const std::string& text) {
   constexpr const char* plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=,:";
   if (!text.empty() && text.find_first_not_of(plain) == std::string::npos) return text;

@@ -40,7 +40,7 @@ class LoadOfRun {
   }
   LoadOfRun(const LoadOfRun&) = delete;
   LoadOfRun& operator=(const LoadOfRun&) = delete;
-  Load now() const { return {other_load(cpu_times_at_start(), from_), other_load(from_, cpu_times())}; }
+  Load now() const { return load_since(from_); }
 
  private:
   RunRecord& record_;
@@ -67,7 +67,7 @@ Json profile(const RunConfig& config, Classifier& model, BatchLoader& loader, st
   return profile_json(take_recorded_operators(), config.measure.profile_steps, seconds, limits);
 }
 
-void measure(const RunConfig& config, RunRecord& record) {
+void measure(const RunConfig& config, ProgressSink& progress, RunRecord& record) {
   const auto start = Clock::now();
   const TrainConfig& train = config.train;
   const at::Device device = select_device(train.device);
@@ -75,7 +75,7 @@ void measure(const RunConfig& config, RunRecord& record) {
   const auto task = task_registry().at(config.task.task).make();
   const auto data = task->open(Split::train, config.task);
   record.host["threads"] = set_threads(chosen_threads(config, mean_sequence_length(*data, config.model)));
-  describe_data(config, task->data_info(config.task), {{"train", data.get()}}, record);
+  describe_data(config, task->data_info(config.task), {{"train", data.get()}}, record, progress);
   BatchLoader loader(*data, train.batch_size, train.seed);
 
   const std::int64_t bytes_before_model = current_tensor_bytes(device);
@@ -147,9 +147,9 @@ void measure(const RunConfig& config, RunRecord& record) {
 
 }  // namespace
 
-RunRecord bench(const RunConfig& config) {
+RunRecord bench(const RunConfig& config, ProgressSink& progress) {
   RunRecord record;
-  run_with_status(config, record, [&] { measure(config, record); });
+  run_with_status(config, record, [&] { measure(config, progress, record); });
   return record;
 }
 

@@ -10,6 +10,9 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <latch>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 #include "core/error.h"
@@ -90,7 +93,28 @@ std::string device_name(at::Device device) {
   return device.str();
 }
 
+namespace {
+
+/// libgomp ends the program where it cannot make a thread: so they are made once before.
+void check_threads(int threads) {
+  std::latch end(1);
+  std::vector<std::jthread> made;
+  const struct Ends {
+    std::latch& end;
+    ~Ends() { end.count_down(); }
+  } ends{end};
+  try {
+    while (static_cast<int>(made.size()) + 1 < threads) made.emplace_back([&end] { end.wait(); });
+  } catch (const std::system_error& error) {
+    throw Error(fmt::format("threads: {} were asked for, but the system lets this process have only {} ({})", threads, made.size() + 1, error.code().message()),
+                "set threads to fewer, or raise the limits of ulimit -u and -v");
+  }
+}
+
+}  // namespace
+
 int set_threads(int threads) {
+  check_threads(threads);
   at::set_num_threads(threads);
   std::atomic<int> working{0};
   at::parallel_for(0, threads, 1, [&](std::int64_t, std::int64_t) { ++working; });

@@ -88,7 +88,7 @@ void system_free(void* block, std::size_t capacity, bool caching) noexcept {
   }
 }
 
-std::string mebibytes(std::size_t bytes) { return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / 1048576.0); }
+std::string megabytes(std::size_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6); }
 
 class CountingAllocator final : public c10::Allocator {
  public:
@@ -100,8 +100,8 @@ class CountingAllocator final : public c10::Allocator {
     Block* block = take(bytes);
     if (block == nullptr) {
       current_.fetch_sub(bytes);
-      TORCH_CHECK_WITH(OutOfMemoryError, false, "a tensor of ", mebibytes(bytes), " was asked for and the system has no memory left (tensors hold ",
-                       mebibytes(current_.load()), ")");
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "a tensor of ", megabytes(bytes), " was asked for and the system has no memory left (tensors hold ",
+                       megabytes(current_.load()), ")");
     }
     block->requested = bytes;
     void* data = block + 1;
@@ -128,8 +128,8 @@ class CountingAllocator final : public c10::Allocator {
     if (limit != 0 && now > limit) {
       current_.fetch_sub(bytes);
       release_cached();
-      TORCH_CHECK_WITH(OutOfMemoryError, false, "a tensor of ", mebibytes(bytes), " was asked for while tensors hold ", mebibytes(now - bytes),
-                       ", above the memory limit of ", mebibytes(limit));
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "a tensor of ", megabytes(bytes), " was asked for while tensors hold ", megabytes(now - bytes),
+                       ", above the memory limit of ", megabytes(limit));
     }
     for (std::size_t peak = peak_.load(); now > peak && !peak_.compare_exchange_weak(peak, now);) {
     }

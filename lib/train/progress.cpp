@@ -1,10 +1,14 @@
 #include "train/progress.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <climits>
+#include <limits>
 #include <utility>
 
+#include "core/json_file.h"
 #include "core/log.h"
 
 namespace lra {
@@ -25,6 +29,11 @@ TerminalProgress::~TerminalProgress() {
   if (line_open_) say("\n");
 }
 
+void TerminalProgress::end_line() {
+  if (line_open_) say("\r\033[K");
+  line_open_ = false;
+}
+
 void TerminalProgress::update(const Progress& progress) {
   const auto now = std::chrono::steady_clock::now();
   const auto pause = terminal_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(5000);
@@ -38,9 +47,69 @@ void TerminalProgress::update(const Progress& progress) {
 }
 
 void TerminalProgress::evaluated(const Progress& progress) {
-  say(fmt::format("{}{}step {}/{}  {}: loss {:.4f}  accuracy {:.2f} %\n", line_open_ ? "\r\033[K" : "", label_, progress.step, progress.train_steps,
-                  progress.phase, progress.loss, 100 * progress.accuracy));
-  line_open_ = false;
+  end_line();
+  say(fmt::format("{}step {}/{}  {}: loss {:.4f}  accuracy {:.2f} %\n", label_, progress.step, progress.train_steps, progress.phase, progress.loss,
+                  100 * progress.accuracy));
+}
+
+void TerminalProgress::note(const std::string& text) {
+  end_line();
+  log().info("note: {}", text);
+}
+
+namespace {
+
+Json to_json(const Progress& progress) {
+  return {{"phase", progress.phase},
+          {"step", progress.step},
+          {"train_steps", progress.train_steps},
+          {"loss", progress.loss},
+          {"accuracy", progress.accuracy},
+          {"examples_per_second", progress.examples_per_second},
+          {"peak_tensor_bytes", progress.peak_tensor_bytes},
+          {"seconds_left", progress.seconds_left}};
+}
+
+Progress progress_from(const Json& json) {
+  const auto number = [&](const char* key) { return json.at(key).is_number() ? json.at(key).get<double>() : std::numeric_limits<double>::quiet_NaN(); };
+  return {.phase = json.at("phase").get<std::string>(),
+          .step = json.at("step").get<std::int64_t>(),
+          .train_steps = json.at("train_steps").get<std::int64_t>(),
+          .loss = number("loss"),
+          .accuracy = number("accuracy"),
+          .examples_per_second = number("examples_per_second"),
+          .peak_tensor_bytes = json.at("peak_tensor_bytes").get<std::int64_t>(),
+          .seconds_left = number("seconds_left")};
+}
+
+/// A line of at most PIPE_BUF bytes is written whole, or, where the pipe is full, not at all.
+void write_line(int descriptor, const char* kind, const Json& content) {
+  const std::string line = json_text({{kind, content}}) + "\n";
+  [[maybe_unused]] const auto written = ::write(descriptor, line.data(), line.size());
+}
+
+}  // namespace
+
+ProgressPipe::ProgressPipe(int descriptor) : descriptor_(descriptor) { ::fcntl(descriptor, F_SETFL, ::fcntl(descriptor, F_GETFL) | O_NONBLOCK); }
+
+void ProgressPipe::update(const Progress& progress) {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_ < std::chrono::milliseconds(100)) return;
+  last_ = now;
+  write_line(descriptor_, "update", to_json(progress));
+}
+
+void ProgressPipe::evaluated(const Progress& progress) { write_line(descriptor_, "evaluated", to_json(progress)); }
+
+void ProgressPipe::note(const std::string& text) { write_line(descriptor_, "note", text.substr(0, PIPE_BUF / 8)); }
+
+void pass_on(std::string_view line, ProgressSink& sink) {
+  const Json message = Json::parse(line, nullptr, false);
+  if (!message.is_object() || message.size() != 1) return;
+  const auto& [kind, content] = *message.items().begin();
+  if (kind == "note") return sink.note(content.get<std::string>());
+  if (kind == "update") return sink.update(progress_from(content));
+  if (kind == "evaluated") return sink.evaluated(progress_from(content));
 }
 
 }  // namespace lra

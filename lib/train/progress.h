@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace lra {
 
@@ -24,6 +25,8 @@ class ProgressSink {
   virtual void update(const Progress& progress) = 0;
   /// The result of an evaluation, worth a line that stays.
   virtual void evaluated(const Progress& progress) = 0;
+  /// What a reader must know of the run's data.
+  virtual void note(const std::string& text) = 0;
 };
 
 /// On standard error: one live line on a terminal, plain lines at most every five seconds otherwise; evaluations have a line each. A `label` begins each
@@ -36,12 +39,31 @@ class TerminalProgress : public ProgressSink {
   TerminalProgress& operator=(const TerminalProgress&) = delete;
   void update(const Progress& progress) override;
   void evaluated(const Progress& progress) override;
+  void note(const std::string& text) override;
 
  private:
+  void end_line();
+
   const std::string label_;
   const bool terminal_;
   bool line_open_ = false;
   std::chrono::steady_clock::time_point last_{};
 };
+
+/// To the process that started this one, which reads it by `pass_on`: JSON lines on a descriptor that never waits for its reader. Updates at most ten times a second.
+class ProgressPipe : public ProgressSink {
+ public:
+  explicit ProgressPipe(int descriptor);
+  void update(const Progress& progress) override;
+  void evaluated(const Progress& progress) override;
+  void note(const std::string& text) override;
+
+ private:
+  const int descriptor_;
+  std::chrono::steady_clock::time_point last_{};
+};
+
+/// Gives `sink` one line that a ProgressPipe wrote. What is no such line is left out.
+void pass_on(std::string_view line, ProgressSink& sink);
 
 }  // namespace lra

@@ -9,7 +9,7 @@
 #include <new>
 
 #include "core/error.h"
-#include "core/log.h"
+#include "core/program.h"
 #include "core/text.h"
 #include "data/mapped_file.h"
 #include "mixers/mixer.h"
@@ -26,14 +26,11 @@ struct MemoryLimit {
   const std::int64_t before;
 };
 
-// LibTorch's messages go on with where in its code they come from.
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
-
 }  // namespace
 
 std::int64_t memory_limit_bytes(const TrainConfig& config) {
   const std::int64_t machine = memory::machine_limit();
-  const double asked = config.memory_limit_gb * 1073741824.0;
+  const double asked = config.memory_limit_gb * 1e9;
   return asked > 0 && asked < static_cast<double>(machine) ? std::max<std::int64_t>(static_cast<std::int64_t>(asked), 1) : machine;
 }
 
@@ -59,7 +56,7 @@ void run_with_status(const RunConfig& config, RunRecord& record, const std::func
   } catch (const c10::Error& error) {
     ended("failed", first_line(error.what_without_backtrace()));
   } catch (const std::exception& error) {
-    ended("failed", first_line(error.what()));
+    ended("failed", message_of(error));
   }
   if (!record.peak_rss_bytes) record.peak_rss_bytes = memory::process_peak_bytes();
   record.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -83,11 +80,12 @@ void end_if_asked(const TrainConfig& config, double seconds) {
   }
 }
 
-void describe_data(const RunConfig& config, const Json& info, const std::vector<std::pair<std::string, const Dataset*>>& splits, RunRecord& record) {
+void describe_data(const RunConfig& config, const Json& info, const std::vector<std::pair<std::string, const Dataset*>>& splits, RunRecord& record,
+                   ProgressSink& progress) {
   record.data = info;
   const auto note = [&](const std::string& text) {
     record.notes.push_back(text);
-    log().info("note: {}", text);
+    progress.note(fmt::format("{}: {}", config.task.task, text));
   };
   if (info.contains("incomplete")) note(fmt::format("not the official data: {}", info["incomplete"].get<std::string>()));
   std::string cut;

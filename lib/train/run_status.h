@@ -10,6 +10,7 @@
 #include "core/config.h"
 #include "core/record.h"
 #include "data/dataset.h"
+#include "train/progress.h"
 
 namespace lra {
 
@@ -32,9 +33,10 @@ int within_memory(const std::function<int()>& work);
 void end_if_asked(const TrainConfig& config, double seconds);
 
 /// Fills in the record's facts about the data: `info` as the task gives it, and of each split that is used the share of sequences that seq_len cuts. Notes, also
-/// on the console, what a reader must know of them: that they are not the complete official data, that sequences are cut, that a batch takes more
+/// for `progress`, what a reader must know of them: that they are not the complete official data, that sequences are cut, that a batch takes more
 /// examples than there are.
-void describe_data(const RunConfig& config, const Json& info, const std::vector<std::pair<std::string, const Dataset*>>& splits, RunRecord& record);
+void describe_data(const RunConfig& config, const Json& info, const std::vector<std::pair<std::string, const Dataset*>>& splits, RunRecord& record,
+                   ProgressSink& progress);
 
 /// Fills in the configuration, {"device", "allocator"} of the host, and notes on how the configuration was understood.
 void describe_run(const RunConfig& config, at::Device device, RunRecord& record);

@@ -1,5 +1,6 @@
 #include "train/stop_signals.h"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
@@ -23,7 +24,7 @@ constexpr std::array<std::pair<int, const char*>, 6> stop_signals{{{SIGINT, "SIG
 std::atomic<int> received{0};  // the first stop signal
 static_assert(std::atomic<int>::is_always_lock_free);  // what a signal handler may touch
 bool answers = false;
-bool watches_standard_error = false;
+std::array<bool, 2> watched{};  // standard output and error
 
 void handle(int number) {
   int none = 0;
@@ -41,9 +42,9 @@ void change_mask(int how) {
   pthread_sigmask(how, &set, nullptr);
 }
 
-bool standard_error_is_closed() {
-  if (!watches_standard_error) return false;
-  pollfd place{STDERR_FILENO, 0, 0};
+bool nobody_reads(int descriptor) {
+  if (!watched[static_cast<std::size_t>(descriptor - STDOUT_FILENO)]) return false;
+  pollfd place{descriptor, 0, 0};
   return ::poll(&place, 1, 0) == 1 && (place.revents & (POLLERR | POLLHUP)) != 0;
 }
 
@@ -54,10 +55,9 @@ void hold_stop_signals() { change_mask(SIG_BLOCK); }
 void release_stop_signals() { change_mask(SIG_UNBLOCK); }
 
 void install_stop_signals(bool announce) {
-  const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  answers = announce && terminal;
+  answers = announce && ::isatty(STDERR_FILENO) == 1;
   // Not a terminal: when one is closed, those who want to go on without it have said so by nohup or disown.
-  watches_standard_error = !terminal;
+  watched = {::isatty(STDOUT_FILENO) != 1, ::isatty(STDERR_FILENO) != 1};
   struct sigaction action {};
   action.sa_handler = handle;
   action.sa_flags = SA_RESTART;
@@ -72,13 +72,13 @@ void install_stop_signals(bool announce) {
   release_stop_signals();
 }
 
-bool stop_requested() { return received != 0 || standard_error_is_closed(); }
+bool stop_requested() { return received != 0 || nobody_reads(STDERR_FILENO) || nobody_reads(STDOUT_FILENO); }
 
 std::string stop_reason() {
   for (const auto& [number, name] : stop_signals) {
     if (number == received) return std::string("stopped by ") + name;
   }
-  return "stopped, for nobody reads its standard error any more";
+  return fmt::format("stopped, for nobody reads its standard {} any more", nobody_reads(STDERR_FILENO) ? "error" : "output");
 }
 
 int stop_signal() { return received != 0 ? received.load() : SIGTERM; }

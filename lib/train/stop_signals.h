@@ -12,7 +12,7 @@ void hold_stop_signals();
 void release_stop_signals();
 
 /// From now on a stop signal only asks for a stop, however often it comes: work in progress looks at stop_requested, saves what it has and
-/// ends. SIGHUP stays ignored if it was (nohup). Standard error asks for a stop too when it is a pipe that nobody reads any more; writing to
+/// ends. SIGHUP stays ignored if it was (nohup). Standard output and error ask for a stop too when they are a pipe that nobody reads any more; writing to
 /// such a pipe, or beyond the limit of a file's size, is an error of the write, not a signal. SIGQUIT (Ctrl-\ at a terminal) and SIGKILL
 /// still end the process at once. `announce`: the first signal is answered by a line on standard error, if that is a terminal.
 void install_stop_signals(bool announce);
@@ -20,7 +20,7 @@ void install_stop_signals(bool announce);
 /// Whether a stop was asked for.
 bool stop_requested();
 
-/// What asked for the stop: "stopped by SIGTERM", or that standard error is closed.
+/// What asked for the stop: "stopped by SIGTERM", or that nobody reads what is said.
 std::string stop_reason();
 
 /// The signal that passes the stop on to another process.

@@ -176,8 +176,7 @@ class Trainer {
     if (state_.train_accuracy >= 0) record_.train_accuracy = state_.train_accuracy;
     if (state_.valid_accuracy >= 0) record_.valid_accuracy = state_.valid_accuracy;
     if (state_.peak_tensor_bytes > 0) record_.peak_tensor_bytes = state_.peak_tensor_bytes;
-    const CpuTimes now = cpu_times();
-    const Load load{other_load(cpu_times_at_start(), loop_start_load_), other_load(loop_start_load_, now)};
+    const Load load = load_since(loop_start_load_);
     if (!record_.host.is_null()) record_.host["load"] = load.to_json();
     if (steps_per_second_.empty()) return;
     record_.disturbed = disturbance(load, measured(tokens_per_second_));
@@ -202,7 +201,7 @@ class Trainer {
     valid_data_ = task->open(Split::valid, config_.task);
     test_data_ = task->open(Split::test, config_.task);
     record_.reference_levels = task->reference_levels(config_.task, *train_data_, *test_data_);
-    describe_data(config_, task->data_info(config_.task), {{"train", train_data_.get()}, {"valid", valid_data_.get()}, {"test", test_data_.get()}}, record_);
+    describe_data(config_, task->data_info(config_.task), {{"train", train_data_.get()}, {"valid", valid_data_.get()}, {"test", test_data_.get()}}, record_, progress_);
     hashes_ = split_hashes(record_.data);
     loader_ = std::make_unique<BatchLoader>(*train_data_, train_.batch_size, train_.seed);
   }

@@ -66,6 +66,9 @@ int opens(int, char**) { return ::open("/dev/null", O_RDONLY) > 2 ? 0 : 9; }
 
 int fails_by_the_user(int, char**) { throw Error("a\nb \x1b[31m\xff", "c\nd"); }
 int fails_by_the_machine(int, char**) { throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again)); }
+int fails_by_the_files(int, char**) {
+  throw std::filesystem::filesystem_error("status", "a\nfile", std::make_error_code(std::errc::too_many_symbolic_link_levels));
+}
 int fails_by_a_fault(int, char**) { throw std::runtime_error("what broke\nframe #0: 0x1234"); }
 int fails_by_a_wrong_kind(int, char**) { return Json(1).at("key").get<int>(); }
 int says_much(int, char**) { throw Error(std::string(1 << 20, 'x')); }
