@@ -220,6 +220,10 @@ TEST_CASE("eval scores with the weights, the mixer and the data of the run, or s
   CHECK(lra::read_json(folder / "result.json")["metrics"]["steps_done"] == 8);
   CHECK_THAT(lra::read_json(folder / "result.json")["notes"].dump(), ContainsSubstring("resumed at step 6"));
   std::string weights = lra::read_file(folder / "model.safetensors");
+  fs::remove(folder / "model.safetensors");
+  fs::create_symlink("model.safetensors", folder / "model.safetensors");
+  check_user_error(lra_run(eval), "model.safetensors: cannot be used (Too many levels of symbolic links)");
+  fs::remove(folder / "model.safetensors");
   weights[weights.size() - 5] ^= 4;
   lra::write_file_atomically(folder / "model.safetensors", weights);
   check_user_error(lra_run(eval), "model.safetensors: damaged");
@@ -359,6 +363,7 @@ TEST_CASE("More threads than cores are said once; fewer that OpenMP gives are re
   const Json record = result_in(workspace() / "threads");
   CHECK(record["host"]["threads"] == 2);
   CHECK(record["host"]["load"].contains("before"));
+  check_user_error(lra_run(run + ".none threads=4096", LRA_SOURCE_DIR, "ulimit -v 6000000 &&"), "threads: 4096 were asked for, but the system lets this process have only");
 }
 
 TEST_CASE("two processes on one folder: the second leaves the run alone", "[cli]") {

@@ -123,7 +123,9 @@ struct Workspace {
   }
 
   fs::path out(const std::string& name) const { return path / name; }
-  static fs::path folder(const fs::path& out, const std::string& variant = "linear") { return out / "listops/small" / variant / "n40/seed0"; }
+  static fs::path folder(const fs::path& out, const std::string& variant = "linear", const std::string& length = "n40") {
+    return out / "listops/small" / variant / length / "seed0";
+  }
 
   Process start(const fs::path& config, const fs::path& out, const std::function<void()>& prepare = [] {}, int errors = -1) const {
     return Process({program, "--config", config, "--out", out}, out.string() + ".log", prepare, errors);
@@ -197,6 +199,19 @@ TEST_CASE("a suite whose process group is stopped keeps its run's progress, and 
   CHECK(alone.code() == 130);
   check_saved(Workspace::folder(workspace.out("group")), "stopped by SIGTERM");
   check_saved(Workspace::folder(workspace.out("alone")), "stopped by SIGUSR1");
+}
+
+TEST_CASE("a run whose standard output nobody reads any more is saved", "[cli]") {
+  const Workspace workspace;
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+  auto run = workspace.start(workspace.run("output"), workspace.out("output"), [&] { dup2(ends[1], STDOUT_FILENO); });
+  close(ends[1]);
+  CHECK(run.says("step "));
+  close(ends[0]);
+  CHECK(run.code() == 130);
+  check_saved(Workspace::folder(workspace.out("output")), "stopped, for nobody reads its standard output any more");
 }
 
 TEST_CASE("a run whose messages nobody reads any more is saved", "[cli]") {
@@ -312,7 +327,7 @@ TEST_CASE("suites that share a folder of which some runs fail all reach the end,
 TEST_CASE("small runs of a suite train side by side, benches alone, and the numbers are those of one after the other", "[cli]") {
   if (lra::most_threads() < 2) SKIP("one core");
   const Workspace workspace;
-  Json quick = {{"train_steps", 300}, {"eval_every", 100}, {"mixers", {"linear", "none"}}, {"bench", {{"lengths", {32}}}}};
+  Json quick = {{"train_steps", 300}, {"eval_every", 100}, {"seq_len", 20}, {"mixers", {"linear", "none"}}, {"bench", {{"lengths", {32}}}}};
   const auto log_of = [&](const std::string& name) {
     auto suite = workspace.start(workspace.suite(name, quick), workspace.out(name));
     CHECK(suite.code() == 0);
@@ -328,12 +343,20 @@ TEST_CASE("small runs of a suite train side by side, benches alone, and the numb
     return log.find(text);
   };
   CHECK(at(one_by_one, "[2/4]") > at(one_by_one, "ok, test accuracy"));
-  CHECK(at(beside, "[2/4]") < at(beside, "[1/4] train listops linear n40 seed 0: ok, test accuracy"));
-  CHECK(at(beside, "[2/4]") < at(beside, "[2/4] train listops none n40 seed 0: ok, test accuracy"));
-  for (const char* train : {"linear n40 seed 0: ok", "none n40 seed 0: ok"}) CHECK(at(beside, "[3/4] bench") > at(beside, train));
+  CHECK(at(beside, "[2/4]") < at(beside, "[1/4] train listops linear n20 seed 0: ok, test accuracy"));
+  CHECK(at(beside, "[2/4]") < at(beside, "[2/4] train listops none n20 seed 0: ok, test accuracy"));
+  for (const char* train : {"linear n20 seed 0: ok", "none n20 seed 0: ok"}) CHECK(at(beside, "[3/4] bench") > at(beside, train));
+  // What is to be known of the data is said once, before anything is trained.
+  for (const std::string& log : {one_by_one, beside}) {
+    const auto note = at(log, "note: listops: seq_len 20 cuts");
+    CHECK(log.find("note: ", note + 1) == std::string::npos);
+    CHECK(note < at(log, "step "));
+  }
   for (const char* variant : {"linear", "none"}) {
-    const fs::path a = Workspace::folder(workspace.out("one_by_one"), variant), b = Workspace::folder(workspace.out("beside"), variant);
-    CHECK(lra::read_json(b / "result.json")["host"]["threads"] == 1);
+    const fs::path a = Workspace::folder(workspace.out("one_by_one"), variant, "n20"), b = Workspace::folder(workspace.out("beside"), variant, "n20");
+    const Json record = lra::read_json(b / "result.json");
+    CHECK(record["host"]["threads"] == 1);
+    if (record["host"]["load"].contains("during")) CHECK(record["host"]["load"].contains("suite"));
     CHECK(lra::read_json(a / "result.json")["metrics"]["test_accuracy"] == lra::read_json(b / "result.json")["metrics"]["test_accuracy"]);
   }
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <new>
 #include <string>
 #include <system_error>
@@ -87,6 +88,7 @@ TEST_CASE("Errors are one line for a person, and exit codes say whose they are",
   CHECK(user.err == "error: a\\nb \\x1b[31m\\xff\nhint: c\\nd\n");
   CHECK(run(fails_by_the_machine).code == 2);
   CHECK(run(fails_by_a_wrong_kind).code == 2);
+  CHECK(run(fails_by_the_files).err == "error: a\\nfile: cannot be used (Too many levels of symbolic links)\n");
   const Ended fault = run(fails_by_a_fault);
   CHECK(fault.code == 1);
   CHECK(fault.err == "error: this is a fault of lra-test, please report it: what broke\n");
