@@ -83,11 +83,15 @@ void end_if_asked(const TrainConfig& config, double seconds) {
 void describe_data(const RunConfig& config, const Json& info, const std::vector<std::pair<std::string, const Dataset*>>& splits, RunRecord& record,
                    ProgressSink& progress) {
   record.data = info;
+  const auto say = [&](const std::string& text) { progress.note(fmt::format("{}: {}", config.task.task, text)); };
   const auto note = [&](const std::string& text) {
     record.notes.push_back(text);
-    progress.note(fmt::format("{}: {}", config.task.task, text));
+    say(text);
   };
-  if (info.contains("incomplete")) note(fmt::format("not the official data: {}", info["incomplete"].get<std::string>()));
+  if (info.contains("incomplete")) {
+    record.notes.push_back(fmt::format("not the official data: {}", info["incomplete"].get<std::string>()));
+    say("not the official data (lra-run data status says how they differ)");
+  }
   std::string cut;
   for (const auto& [split, data] : splits) {
     if (!info.contains(split) || !info[split].is_object()) continue;  // valid may be test, or a part of train
