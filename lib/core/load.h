@@ -16,8 +16,8 @@ inline constexpr double disturbing_cores = 0.5;
 
 /// What other processes compute while this one measures.
 struct Load {
-  std::optional<double> before, during;  ///< CPU use by other programs, in cores; absent where it is not known
-  std::optional<double> suite;           ///< the same, during, by other runs of the same suite
+  std::optional<double> before = {}, during = {};  ///< CPU use by other programs, in cores; absent where it is not known
+  std::optional<double> suite = {};                ///< the same, during, by other runs of the same suite
 
   Json to_json() const;
 };
