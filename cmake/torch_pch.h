@@ -1,20 +1,10 @@
-// The one precompiled header of the targets that use LibTorch: the narrow headers that most of their files need anyway. It is for speed only;
-// every file includes what it uses.
+// The one precompiled header of the targets that use LibTorch: the narrow headers that most of their files need anyway.
+// It is for speed only; every file includes what it uses.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <filesystem>
-#include <functional>
-#include <memory>
-#include <optional>
-#include <string>
-#include <utility>
-#include <vector>
-
-#include <fmt/core.h>
-static_assert(FMT_VERSION == LRA_FMT_VERSION, "torch's bundled fmt shadows the project's: see -idirafter in cmake/FindLibTorch.cmake");
+#include "core_pch.h"
+static_assert(FMT_VERSION == LRA_FMT_VERSION,
+              "torch's bundled fmt shadows the project's: see -idirafter in cmake/FindLibTorch.cmake");
 
 #include <ATen/ATen.h>
 #include <torch/autograd.h>

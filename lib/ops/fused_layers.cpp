@@ -38,7 +38,7 @@ using torch::autograd::tensor_list;
 template <class C, class S>
 const fused::Kernels<C, S>& kernels() {
   static const fused::Kernels<C, S> chosen = [] {
-#ifdef LRA_X86_KERNELS
+#ifdef __x86_64__
     const std::string capability = at::get_cpu_capability();
     if (capability == "AVX512") return fused::avx512::kernels<C, S>();
     if (capability == "AVX2") return fused::avx2::kernels<C, S>();
