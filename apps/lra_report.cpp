@@ -15,18 +15,13 @@
 
 namespace {
 
-std::string version() {
-  const auto& info = lra::build_info();
-  return fmt::format("lra-report, revision {}{}, LibTorch not used, compiler {}, {}", info.revision, info.dirty ? " (dirty)" : "", info.compiler, info.build_type);
-}
-
 int run(int argc, char** argv) {
   CLI::App app{"Reads every result.json below the folders and writes one HTML page, tables (Markdown, CSV, JSON, LaTeX) and charts (Vega-Lite, SVG, PNG, PDF)."};
   app.footer("A folder that is called like a command is given as ./NAME.\n"
              "SVG, PNG and PDF need a Python with vl-convert-python (LRA_PYTHON, else .venv); the page's live charts need Vega's JavaScript\n"
              "(LRA_VEGA_BUNDLE, else .venv/share/lra/vega_bundle.js). Without them everything else is written.\n"
              "Exit codes: 0 written, 1 fault of the program, 2 wrong input (one line `error: ...`); of diff and check 0 within, 1 beyond or with problems, 2 wrong input.");
-  app.set_version_flag("--version", version());
+  app.set_version_flag("--version", lra::version_line("lra-report"));
   lra::report::ReportOptions options;
   auto* dir = app.add_option("DIR", options.folders, "folders with records");
   app.add_option("-o,--out", options.out, "folder to write the report to");

@@ -17,18 +17,12 @@
 
 namespace {
 
-std::string version() {
-  const auto& info = lra::build_info();
-  return fmt::format("lra-run, revision {}{}, LibTorch {}, compiler {}, {}", info.revision, info.dirty ? " (dirty)" : "", info.libtorch, info.compiler,
-                     info.build_type);
-}
-
 int run(int argc, char** argv) {
   lra::memory::install();
   CLI::App app{"Trains, evaluates and measures transformer encoders with pluggable token mixers on the Long Range Arena."};
   app.footer("Exit codes: 0 all runs ok, 1 fault of the program, 2 wrong input (one line `error: ...`), 3 a run ended with another status than ok,\n"
              "130 interrupted: INT, TERM, HUP, USR1, USR2 and XCPU stop a run, which saves what it has; QUIT (Ctrl-\\) ends it at once.");
-  app.set_version_flag("--version", version());
+  app.set_version_flag("--version", lra::version_line("lra-run"));
   lra::RunArguments run_arguments;
   app.add_option("--config", run_arguments.config, "a run, a suite, or the result.json of a run to repeat");
   app.add_option("--out", run_arguments.out, "folder of the records")->capture_default_str();
@@ -109,7 +103,7 @@ int run(int argc, char** argv) {
     fmt::print("{}", app.help());
     return lra::exit_ok;
   } catch (const CLI::CallForVersion&) {
-    fmt::print("{}\n", version());
+    fmt::print("{}\n", lra::version_line("lra-run"));
     return lra::exit_ok;
   } catch (const CLI::ParseError& error) {
     throw lra::Error(error.what(), "lra-run --help shows the commands");

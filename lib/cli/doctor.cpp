@@ -32,7 +32,7 @@ ExitCode doctor_command() {
   fact("processor", fmt::format("{}, {} usable cores", host["cpu"].get<std::string>(), host["cores"].get<std::int64_t>()));
   fact("memory", fmt::format("{:.1f} GB", host["memory_bytes"].get<double>() / 1e9));
   fact("load", fmt::format("{}", host["load_average"].get<double>()));
-  fact("program", fmt::format("revision {}{}, {}, {}", build.revision, build.dirty ? " (dirty)" : "", build.compiler, build.build_type));
+  fact("program", version_line("lra-run"));
   fact("LibTorch", fmt::format("{} (built against {})", TORCH_VERSION, build.libtorch));
   const int threads = set_threads(most_threads());
   fact("threads", fmt::format("at most {}, fewer for small steps", threads));

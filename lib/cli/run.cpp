@@ -26,11 +26,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-Json build_facts() {
-  const BuildInfo& info = build_info();
-  return {{"revision", info.revision}, {"dirty", info.dirty}, {"libtorch", info.libtorch}, {"compiler", info.compiler}, {"build_type", info.build_type}};
-}
-
 /// Fills in what every record has, whatever became of the run.
 void complete(RunRecord& record, const RunConfig& config, const fs::path& folder, double seconds) {
   if (record.host.is_null()) {

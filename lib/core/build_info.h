@@ -2,10 +2,13 @@
 
 #include <string>
 
+#include "core/json_file.h"
+
 namespace lra {
 
 /// What this program was built from and with.
 struct BuildInfo {
+  std::string version;     ///< of the release, e.g. "0.2.0"
   std::string revision;    ///< git commit, 40 hex digits; "unknown" outside a git checkout
   bool dirty;              ///< when the program was built, tracked files differed from that commit, or lib, apps,
                            ///< configs or cmake had files that git does not know
@@ -16,5 +19,11 @@ struct BuildInfo {
 };
 
 const BuildInfo& build_info();
+
+/// The facts as records keep them: version, revision, dirty, libtorch, compiler, build_type.
+Json build_facts();
+
+/// What `PROGRAM --version` prints, one line.
+std::string version_line(const std::string& program);
 
 }  // namespace lra

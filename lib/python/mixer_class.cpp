@@ -81,12 +81,6 @@ class MixerClass : public torch::CustomClassHolder {
   std::shared_ptr<Mixer> mixer_;
 };
 
-/// As the field `build` of records, in JSON.
-std::string build_json() {
-  const BuildInfo& info = build_info();
-  return Json{{"revision", info.revision}, {"dirty", info.dirty}, {"libtorch", info.libtorch}, {"compiler", info.compiler}, {"build_type", info.build_type}}.dump();
-}
-
 TORCH_LIBRARY_FRAGMENT(lra, library) {
   library.class_<MixerClass>("Mixer")
       .def(torch::init<const std::string&, const std::string&, std::int64_t, std::int64_t, std::int64_t, bool, std::int64_t>())
@@ -96,7 +90,7 @@ TORCH_LIBRARY_FRAGMENT(lra, library) {
       .def("begin_training_step", &MixerClass::begin_training_step)
       .def("end_training_step", &MixerClass::end_training_step)
       .def_static("names", [] { return mixer_registry().names(); })
-      .def_static("build", &build_json);
+      .def_static("build", [] { return build_facts().dump(); });
 }
 
 }  // namespace
