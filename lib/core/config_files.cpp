@@ -172,7 +172,7 @@ LayeredJson layer_run(const Json& run, const std::string& origin, const Json& ov
   const auto task_file = files.path("tasks", task).string();
   const auto mixer_file = files.path("mixers", mixer).string();
   const auto profile_file = files.path("profiles", profile).string();
-  check_keys(task_config, task_file, "", {"task", "display_name", "stand_in_for", "summary", "paper", "defaults"});
+  check_keys(task_config, task_file, "", {"task", "display_name", "stand_in_for", "summary", "paper", "official_examples", "defaults"});
   check_keys(mixer_config, mixer_file, "", {"mixer", "display_name", "family", "paper", "formula", "cost", "growth", "official", "summary", "options", "atlas", "atlas_variants", "test"});
   check_keys(profile_config, profile_file, "", {"profile", "summary", "source", "defaults", "tasks"});
   const Json tasks = section(profile_config, profile_file, "tasks");

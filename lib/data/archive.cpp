@@ -103,8 +103,9 @@ std::string text_of(const char* plain, const char* utf8) { return plain != nullp
 
 class Extraction {
  public:
-  Extraction(const fs::path& archive_file, const fs::path& into, const std::function<bool(const std::string&)>& wanted)
-      : archive_file_(archive_file), into_(into), wanted_(wanted), source_{.file = GzipFile(archive_file), .buffer = std::vector<char>(buffer_size), .error = {}},
+  using Choice = std::function<bool(const std::string&)>;
+  Extraction(const fs::path& archive_file, const fs::path& into, const Choice& wanted, const Choice& companion)
+      : archive_file_(archive_file), into_(into), wanted_(wanted), companion_(companion), source_{.file = GzipFile(archive_file), .buffer = std::vector<char>(buffer_size), .error = {}},
         budget_(archive_file, into) {}
 
   Extracted run() {
@@ -152,7 +153,10 @@ class Extraction {
     if (leads_out(path)) {
       throw Error(fmt::format("{}: refused, because its file {} would be written outside the folder it is unpacked into", archive_file_.string(), printable(name)));
     }
-    if (!wanted_(path.generic_string())) return result_.unwanted.add(name);
+    if (!wanted_(path.generic_string())) {
+      if (!companion_ || !companion_(path.generic_string())) result_.unwanted.add(name);
+      return;
+    }
     if (!names_.insert(path.generic_string()).second) result_.unreadable.add(name + " (twice in the archive; the later one counts)");
     if (link) {
       const fs::path target = text_of(archive_entry_symlink(entry), archive_entry_symlink_utf8(entry));
@@ -208,7 +212,7 @@ class Extraction {
 
   const fs::path& archive_file_;
   const fs::path& into_;
-  const std::function<bool(const std::string&)>& wanted_;
+  const Choice &wanted_, &companion_;
   const Utf8Names utf8_names_;
   Source source_;
   Budget budget_;
@@ -226,11 +230,12 @@ bool is_archive(const fs::path& path) {
   return fs::is_regular_file(path, unknown);
 }
 
-Extracted extract_archive(const fs::path& archive_file, const fs::path& into, const std::function<bool(const std::string& entry_path)>& wanted) {
+Extracted extract_archive(const fs::path& archive_file, const fs::path& into, const std::function<bool(const std::string& entry_path)>& wanted,
+                          const std::function<bool(const std::string& entry_path)>& companion) {
   if (!is_archive(archive_file)) {
     throw Error(fmt::format("{}: expected an archive (.tar.gz, .tar or .zip), found no such file", archive_file.string()));
   }
-  return Extraction(archive_file, into, wanted).run();
+  return Extraction(archive_file, into, wanted, companion).run();
 }
 
 }  // namespace lra

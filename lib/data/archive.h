@@ -28,8 +28,9 @@ struct Extracted {
 
 /// Unpacks those files of a .tar.gz (also with another ending, as LRA's lra_release.gz), .tar or .zip that `wanted` says yes to into the folder `into`,
 /// with the folders of their names. A hard or symbolic link to a member that was unpacked becomes that file. `wanted` is asked with the path in the
-/// archive, without a leading "./". Throws Error for an archive that is damaged, cut short or of another kind, that has a file whose path leads out of
+/// archive, without a leading "./"; of the others, those that are a `companion` are not counted as left out. Throws Error for an archive that is damaged, cut short or of another kind, that has a file whose path leads out of
 /// `into`, that claims more bytes than it can hold or than the disk has free, and for what cannot be written; files written before that stay.
-Extracted extract_archive(const std::filesystem::path& archive, const std::filesystem::path& into, const std::function<bool(const std::string& entry_path)>& wanted);
+Extracted extract_archive(const std::filesystem::path& archive, const std::filesystem::path& into, const std::function<bool(const std::string& entry_path)>& wanted,
+                          const std::function<bool(const std::string& entry_path)>& companion = {});
 
 }  // namespace lra

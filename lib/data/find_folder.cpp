@@ -98,4 +98,10 @@ fs::path find_folder(const fs::path& from, const std::vector<std::string>& neede
   throw Error(fmt::format("{}: {}, {} missing{}", printable(search.nearest.string()), expected, fmt::join(search.missing_there, ", "), also), hint);
 }
 
+bool of_another_release_task(const std::string& path, const std::string& own) {
+  static const std::set<std::string> folders = {"listops-1000", "tsv_data", "pathfinder32", "pathfinder64", "pathfinder128", "pathfinder256"};
+  const fs::path parts(path);
+  return std::any_of(parts.begin(), parts.end(), [&](const fs::path& part) { return part != own && folders.count(part.string()) != 0; });
+}
+
 }  // namespace lra

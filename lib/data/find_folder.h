@@ -11,4 +11,7 @@ namespace lra {
 /// which it names, and where none is found, naming what is missing.
 std::filesystem::path find_folder(const std::filesystem::path& from, const std::vector<std::string>& needed, const std::string& hint);
 
+/// Does this path in LRA's release lie in the folder of another task than that whose folder is called `own` ("listops-1000", "tsv_data", "pathfinder32", ...)?
+bool of_another_release_task(const std::string& path, const std::string& own);
+
 }  // namespace lra

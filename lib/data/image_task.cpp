@@ -65,7 +65,10 @@ std::unique_ptr<Task> make_image_task() {
   spec.classes = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
   spec.how_to_prepare = "lra-run data prepare image --from cifar-10-binary.tar.gz (scripts/fetch_data.sh cifar10)";
   spec.wanted = [](const std::string& entry) { return entry.find("_batch") != std::string::npos; };  // the pickled ones too, to say what they are
-  spec.official_examples = {45000, 5000, 10000};
+  spec.companion = [](const std::string& entry) {
+    const auto name = fs::path(entry).filename();
+    return name == "batches.meta.txt" || name == "readme.html";
+  };
   spec.official_splits_overlap = true;  // in grey some pictures of CIFAR-10 are the same (Barz and Denzler 2020, arXiv 1902.00423, count near-duplicates)
   spec.find = find_batches;
   spec.read = read_cifar10;

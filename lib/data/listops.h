@@ -72,7 +72,10 @@ struct ListopsSample {
 /// depend on the number of threads (0: all cores). Throws Error for options out of range and for options that allow too few trees.
 ListopsSample generate_listops(const ListopsGenerator& options, std::int64_t threads = 0);
 
-/// Reads the official form: a header `Source<tab>Target`, then one expression and its digit a line; LF or CRLF, with or without a
+/// The first line of a file of the official form.
+inline constexpr std::string_view listops_header = "Source\tTarget";
+
+/// Reads the official form: the header, then one expression and its digit a line; LF or CRLF, with or without a
 /// final newline. Keeps the first `seq_len` tokens of each line and the first `limit` lines (0: all). Throws Error "FILE:LINE: ...", also for parentheses
 /// or brackets that do not balance and for a Target that is not the value of its Source.
 std::unique_ptr<ListopsDataset> read_listops(const std::filesystem::path& file, std::size_t seq_len, std::size_t limit);

@@ -6,10 +6,9 @@
 
 #include "core/config_files.h"
 #include "core/error.h"
-#include "core/text.h"
+#include "core/thousands.h"
 #include "data/file_hash.h"
 #include "data/find_folder.h"
-#include "data/line_reader.h"
 #include "data/listops.h"
 #include "data/manifest.h"
 #include "data/reference_levels.h"
@@ -20,68 +19,12 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t generator_version = 1;  // raise it when the same options begin to give other data
-constexpr std::string_view header = "Source\tTarget";
 constexpr std::int64_t official_seq_len = 2000;
 constexpr std::size_t no_limit = 0, whole_sequence = std::numeric_limits<std::size_t>::max();
-constexpr std::size_t longest_line = 8 << 20;  // a million tokens, the generator's longest, take seven bytes each
 
 fs::path folder_of(const fs::path& data_dir) { return data_dir / "listops"; }
 
 std::string file_name(Split split) { return split == Split::valid ? "basic_val.tsv" : fmt::format("basic_{}.tsv", split_name(split)); }
-
-/// What a character is in a source text: a token, or one of these.
-constexpr char kind_parenthesis = 0, kind_operator = 100, kind_unknown = 101;
-constexpr auto kinds = [] {
-  std::array<char, 256> table{};
-  table.fill(kind_unknown);
-  table['('] = table[')'] = kind_parenthesis;
-  table['['] = kind_operator;
-  table[']'] = token_close;
-  for (std::size_t digit = 0; digit < 10; ++digit) table['0' + digit] = static_cast<char>(token_digit_0 + digit);
-  return table;
-}();
-
-/// `p` points behind a '['; returns the operator and moves `p` behind its name, or returns kind_unknown.
-char read_operator(const char*& p, const char* end) {
-  constexpr std::array<std::pair<std::string_view, char>, 4> names{
-      {{"MIN", token_min}, {"MAX", token_max}, {"MED", token_med}, {"SM", token_sum_mod}}};
-  const std::string_view rest(p, static_cast<std::size_t>(end - p));
-  for (const auto& [name, token] : names) {
-    if (rest.starts_with(name)) {
-      p += name.size();
-      return token;
-    }
-  }
-  return kind_unknown;
-}
-
-/// Writes the tokens of `source` to `out`, which has room for source.size() of them, and returns their number. source.end() must be
-/// readable. Throws Error saying what was expected.
-std::size_t tokenise(std::string_view source, char* out) {
-  const char* p = source.data();
-  const char* const end = p + source.size();
-  std::size_t count = 0;
-  std::int64_t open = 0;
-  while (p < end) {
-    const char* const symbol = p;
-    char kind = kinds[static_cast<unsigned char>(*p++)];
-    if (kind == kind_operator) kind = read_operator(p, end);
-    if (kind == kind_unknown || (p < end && *p != ' ')) {
-      const std::string_view rest(symbol, static_cast<std::size_t>(end - symbol));
-      throw Error(fmt::format("expected ( ) ] [MIN [MAX [MED [SM or a digit, separated by single spaces, found '{}' in column {}",
-                              printable(rest.substr(0, std::min(std::max<std::size_t>(rest.find(' '), 1), std::size_t{12}))),
-                              symbol - source.data() + 1));
-    }
-    if (*symbol == '(') ++open;
-    if (*symbol == ')' && --open < 0) throw Error(fmt::format("the parenthesis in column {} closes none that was opened", symbol - source.data() + 1));
-    ++p;
-    out[count] = kind;
-    count += kind != kind_parenthesis;
-  }
-  if (open > 0) throw Error(fmt::format("{} parentheses are opened and not closed", open));
-  if (count == 0) throw Error("expected an expression before the tab, found none");
-  return count;
-}
 
 void check_config(const TaskConfig& config) {
   if (config.vocab_size <= token_close) {
@@ -191,7 +134,7 @@ fs::path find_listops(const fs::path& from) {
 
 /// How the data differ from the official ones: in their numbers, and in what the generator was told. Empty where they do not.
 std::string difference(const Json& files, const Json& generator) {
-  std::string text = difference_from_official(files, {96000, 2000, 2000});
+  std::string text = difference_from_official(files, "listops");
   const Json official = to_json_object(ListopsGenerator());
   for (const char* key : {"min_length", "max_length", "max_depth", "max_args"}) {
     if (!generator.is_object() || !generator.contains(key) || generator[key] == official[key]) continue;
@@ -201,7 +144,7 @@ std::string difference(const Json& files, const Json& generator) {
 }
 
 std::string to_tsv(const ListopsDataset& split) {
-  std::string text = std::string(header) + "\r\n";
+  std::string text = std::string(listops_header) + "\r\n";
   for (std::size_t i = 0; i < split.size(); ++i) text += listops_source(split.tokens(i)) + '\t' + static_cast<char>('0' + split.label(i)) + "\r\n";
   return text;
 }
@@ -337,9 +280,10 @@ class ListopsTask : public Task {
     if (!options.generator.empty()) throw Error(fmt::format("--{} has no effect on files that are there already", options.generator.begin().key()), "leave it out");
     const fs::path folder = folder_of(options.data_dir);
     const FolderLock lock = lock_data_folder(folder);
-    const UnpackedSource source(options.from, folder / "unpacked", [](const std::string& entry) {
+    const auto wanted = [](const std::string& entry) {
       return std::any_of(all_splits.begin(), all_splits.end(), [&](Split split) { return fs::path(entry).filename() == file_name(split); });
-    });
+    };
+    const UnpackedSource source(options.from, folder / "unpacked", wanted, [](const std::string& entry) { return of_another_release_task(entry, "listops-1000"); });
     const fs::path official = find_listops(source.folder());
     Json description = source.description();
     say_left_out(official.string(), files_beside({official / file_name(Split::train), official / file_name(Split::valid), official / file_name(Split::test)}, official), false, description);
@@ -373,38 +317,6 @@ class ListopsTask : public Task {
 };
 
 }  // namespace
-
-std::unique_ptr<ListopsDataset> read_listops(const fs::path& file, std::size_t seq_len, std::size_t limit) {
-  LineReader reader(file, longest_line);
-  const auto fail = [&](std::size_t number, const std::string& message) { throw Error(fmt::format("{}:{}: {}", file.string(), number, message)); };
-  std::string_view line;
-  if (!reader.next(line) || line != header) fail(1, "expected the header Source<tab>Target");
-
-  auto data = std::make_unique<ListopsDataset>();
-  if (limit == no_limit) data->reserve(reader.file_size() / 6);  // about six characters a token
-  std::vector<char> tokens;
-  for (std::size_t number = 2; (limit == no_limit || data->size() < limit) && reader.next(line); ++number) {
-    if (line.empty()) {
-      if (!reader.next(line)) break;
-      fail(number, "expected an expression, a tab and a digit, found an empty line");
-    }
-    const std::size_t tab = line.size() < 2 ? 0 : line.size() - 2;
-    if (line[tab] != '\t' || line.back() < '0' || line.back() > '9') fail(number, "expected a tab and one digit (the Target) at the end of the line");
-    tokens.resize(std::max(tokens.size(), tab));
-    std::string_view expression;
-    int value = 0;
-    try {
-      expression = {tokens.data(), tokenise(line.substr(0, tab), tokens.data())};
-      value = evaluate_listops(expression);
-    } catch (const Error& error) {
-      fail(number, error.what());
-    }
-    if (value != line.back() - '0') fail(number, fmt::format("the Target is {}, but the Source evaluates to {}", line.back(), value));
-    data->add(expression, line.back() - '0', seq_len);
-  }
-  if (data->size() == 0) fail(2, "expected an expression, a tab and a digit, found the end of the file");
-  return data;
-}
 
 void ListopsOptions::describe(FieldVisitor& fields) {
   fields.choice("brackets", brackets, {"keep", "drop"}, "drop: no token closes a list, as in LRA's code before March 2021: the structure is lost");

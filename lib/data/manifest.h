@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -29,12 +28,9 @@ void check_against_manifest(const std::filesystem::path& file);
 /// folder / "manifest.json", or null where there is none. Throws Error if it is no manifest.
 Json read_manifest(const std::filesystem::path& folder);
 
-/// Where the numbers of examples in a manifest's `files` differ from the official ones (train, valid, test; 0: not known): "train has 8 examples, the
-/// official task has 25,000; ...". Empty where they agree.
-std::string difference_from_official(const Json& files, const std::array<std::int64_t, 3>& official);
-
-/// 25000 as "25,000".
-std::string with_commas(std::int64_t number);
+/// Where the numbers of examples in a manifest's `files` differ from the task's "official_examples" (configs/tasks): "train has 8 examples, the official
+/// task has 25,000; ...". Empty where they agree, and for a task that has none.
+std::string difference_from_official(const Json& files, const std::string& task);
 
 /// Holds the folder against other processes that prepare data in it; waits while one does, and says so. Makes the folder. Throws Error.
 FolderLock lock_data_folder(const std::filesystem::path& folder);

@@ -155,7 +155,7 @@ Json PackedTask::prepare(const PrepareOptions& options) const {
     log().info("{}: generating {} examples in {}", spec_.name, train + valid + test, official.string());
     spec_.generate(official, request.generator);
   }
-  const UnpackedSource unpacked(generated ? official : request.from, folder / "unpacked", spec_.wanted, archive_hash);
+  const UnpackedSource unpacked(generated ? official : request.from, folder / "unpacked", spec_.wanted, spec_.companion, archive_hash);
   const SourceFiles source = spec_.find(unpacked.folder(), generated ? &request.generator : nullptr);
   Json description = unpacked.description();
   if (!generated) say_left_out(source.folder.string(), files_beside(source.files, source.folder), false, description);

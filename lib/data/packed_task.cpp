@@ -131,7 +131,7 @@ Json PackedTask::reference_levels(const TaskConfig& config, const Dataset& train
 }
 
 std::string PackedTask::incomplete(const Json& manifest) const {
-  return spec_.stand_in_for.empty() ? difference_from_official(manifest.at("files"), spec_.official_examples) : "";
+  return difference_from_official(manifest.at("files"), spec_.name);
 }
 
 Json PackedTask::verify(const fs::path& data_dir) const {

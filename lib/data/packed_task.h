@@ -49,7 +49,6 @@ struct PackedTaskSpec {
   std::size_t sequences = 1;           ///< 2: pairs
   std::int64_t picture_side = 0;       ///< 0: no pictures
   std::int64_t official_seq_len = 0;   ///< for the truncation rate in the manifest
-  std::array<std::int64_t, 3> official_examples{};  ///< train, valid, test of the complete data set; 0: not known, or the source has no such split
   /// The complete official files are known to have some examples in two splits. There `verify` counts them; elsewhere they are a fault: someone's model
   /// learns test examples by heart.
   bool official_splits_overlap = false;
@@ -59,6 +58,8 @@ struct PackedTaskSpec {
   std::function<std::filesystem::path()> default_folder;
   /// Is an archive's entry of any use to `read`?
   std::function<bool(const std::string& entry)> wanted;
+  /// Does every copy of the official archive have this entry, which `read` does not need? Such entries are not counted as left out. Empty: none.
+  std::function<bool(const std::string& entry)> companion;
   /// Finds the files at or below `from`: `--from`, an archive already unpacked; or what the generator made (`generated`: what it was told). Throws Error.
   std::function<SourceFiles(const std::filesystem::path& from, const GeneratorOptions* generated)> find;
   /// Hands every example of those files to the sink, in an order that depends on the source alone. Throws Error.

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "data/find_folder.h"
 #include "data/packed_task.h"
 #include "data/pathfinder.h"
 #include "data/pathfinder_generator.h"
@@ -61,6 +62,10 @@ PackedTaskSpec pictures(int side, std::string name) {
   spec.classes = {"two paths", "one path"};
   spec.random_split = true;
   spec.wanted = [side](const std::string& entry) { return entry.find(fmt::format("pathfinder{}/curv_contour_length_14/", side)) != std::string::npos; };
+  spec.companion = [side](const std::string& entry) {
+    const bool easier_version = entry.find("/curv_baseline/") != std::string::npos || entry.find("/curv_contour_length_9/") != std::string::npos;
+    return easier_version || of_another_release_task(entry, fmt::format("pathfinder{}", side));
+  };
   spec.find = [side](const fs::path& from, const GeneratorOptions* generated) { return find_pictures(from, side, generated); };
   spec.read = [side](const ExampleSource& source) { return read_pictures(source, side); };
   return spec;
@@ -71,7 +76,6 @@ PackedTaskSpec pictures(int side, std::string name) {
 template <int side>
 std::unique_ptr<Task> make_pathfinder_task() {
   PackedTaskSpec spec = pictures(side, task_name(side));
-  spec.official_examples = {160000, 20000, 20000};
   spec.how_to_prepare = fmt::format("lra-run data prepare {} --from lra_release.gz (scripts/fetch_data.sh lra_release)", spec.name);
   return std::make_unique<PackedTask>(std::move(spec));
 }

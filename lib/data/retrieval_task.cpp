@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "data/aan.h"
 #include "data/documents.h"
+#include "data/find_folder.h"
 #include "data/packed_task.h"
 
 namespace lra {
@@ -36,6 +37,7 @@ PackedTaskSpec pairs(std::string name) {
   spec.sequences = 2;
   spec.official_seq_len = 4000;
   spec.wanted = [](const std::string& entry) { return entry.find("new_aan_pairs.") != std::string::npos && entry.ends_with(".tsv"); };
+  spec.companion = [](const std::string& entry) { return of_another_release_task(entry, "tsv_data"); };
   spec.find = find_pairs;
   spec.read = read_pairs;
   return spec;
@@ -61,7 +63,6 @@ void write_pairs(const fs::path& folder, const GeneratorOptions& options) {
 std::unique_ptr<Task> make_retrieval_task() {
   PackedTaskSpec spec = pairs("retrieval");
   spec.classes = {"no citation", "citation"};
-  spec.official_examples = {147086, 18090, 17437};
   spec.how_to_prepare = "lra-run data prepare retrieval --from lra_release.gz (scripts/fetch_data.sh lra_release)";
   return std::make_unique<PackedTask>(std::move(spec));
 }

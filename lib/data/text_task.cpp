@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <fstream>
+#include <set>
 #include <utility>
 
 #include "core/error.h"
@@ -96,8 +97,13 @@ void TextOptions::describe(FieldVisitor& fields) {
 
 std::unique_ptr<Task> make_text_task() {
   PackedTaskSpec spec = reviews("text");
-  spec.official_examples = {25000, 0, 25000};
   spec.official_splits_overlap = true;  // some reviews were posted for two films
+  spec.companion = [](const std::string& entry) {
+    static const std::set<std::string> names = {"README",         "imdb.vocab",    "imdbEr.txt",      "labeledBow.feat",
+                                                "unsupBow.feat", "urls_neg.txt", "urls_pos.txt", "urls_unsup.txt"};
+    const fs::path path(entry);
+    return path.parent_path().filename() == "unsup" || names.count(path.filename().string()) != 0;
+  };
   spec.how_to_prepare = "lra-run data prepare text --from aclImdb_v1.tar.gz (scripts/fetch_data.sh imdb)";
   return std::make_unique<TextTask>(std::move(spec));
 }

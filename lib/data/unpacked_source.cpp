@@ -10,7 +10,7 @@
 #include "core/log.h"
 #include "core/sha256.h"
 #include "core/text.h"
-#include "data/manifest.h"
+#include "core/thousands.h"
 
 namespace lra {
 namespace fs = std::filesystem;
@@ -58,7 +58,7 @@ void say_left_out(const std::string& source, const LeftOut& files, bool unreadab
 }
 
 UnpackedSource::UnpackedSource(const fs::path& from, fs::path temporary, const std::function<bool(const std::string& entry)>& wanted,
-                               const std::string& sha256)
+                               const std::function<bool(const std::string& entry)>& companion, const std::string& sha256)
     : temporary_(std::move(temporary)), folder_(from) {
   check_source(from);
   const fs::path inside = fs::weakly_canonical(from).lexically_relative(fs::weakly_canonical(temporary_));
@@ -71,7 +71,7 @@ UnpackedSource::UnpackedSource(const fs::path& from, fs::path temporary, const s
   description_ = {{"archive", printable(from.filename().string())}, {"bytes", fs::file_size(from)}, {"sha256", sha256.empty() ? sha256_file(from) : sha256}};
   folder_ = temporary_;
   try {
-    const Extracted extracted = extract_archive(from, temporary_, wanted);
+    const Extracted extracted = extract_archive(from, temporary_, wanted, companion);
     say_left_out(from.string(), extracted.unreadable, true, description_);
     say_left_out(from.string(), extracted.unwanted, false, description_);
     if (extracted.files == 0) throw Error(fmt::format("--from {}: the archive holds none of the files of this task", printable(from.string())));

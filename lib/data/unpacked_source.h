@@ -13,10 +13,10 @@ namespace lra {
 /// What `data prepare --from` names, as a folder: itself, or what an archive holds, unpacked for as long as this object lives.
 class UnpackedSource {
  public:
-  /// `wanted` chooses an archive's entries, which go to `temporary`; `sha256`: the archive's, empty where it is not known yet. Says on the console what was
-  /// left out. Throws Error.
+  /// `wanted` chooses an archive's entries, which go to `temporary`; `companion` those that every copy has and nobody misses; `sha256`: the archive's, empty
+  /// where it is not known yet. Says on the console which others were left out. Throws Error.
   UnpackedSource(const std::filesystem::path& from, std::filesystem::path temporary, const std::function<bool(const std::string& entry)>& wanted,
-                 const std::string& sha256 = {});
+                 const std::function<bool(const std::string& entry)>& companion, const std::string& sha256 = {});
   ~UnpackedSource();
   UnpackedSource(const UnpackedSource&) = delete;
   UnpackedSource& operator=(const UnpackedSource&) = delete;

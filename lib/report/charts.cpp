@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "core/thousands.h"
 #include "report/labels.h"
 
 namespace lra::report {
@@ -24,16 +25,19 @@ std::string lengths_of(const Result& result) {
 /// How far the steps' speeds vary, and whose speed is not to be trusted.
 std::string spread_text(const std::vector<Bubble>& bubbles) {
   double least = 1e300, most = 0;
-  std::string disturbed;
+  std::vector<std::string> disturbed;
   for (const Bubble& bubble : bubbles) {
-    if (!bubble.disturbed.empty()) disturbed += (disturbed.empty() ? "" : ", ") + shorten(bubble.label, 36);
+    if (!bubble.disturbed.empty()) disturbed.push_back(shorten(bubble.label, 36));
     if (bubble.x_error <= 0) continue;
     least = std::min(least, bubble.x_error / bubble.x);
     most = std::max(most, bubble.x_error / bubble.x);
   }
   std::string text;
   if (most > 0) text = fmt::format("Speeds: medians; their spread (interquartile range over steps, or deviation over records) is {:.2g} to {:.2g} % of them.", 100 * least, 100 * most);
-  if (!disturbed.empty()) text += " Speed not to be trusted (other programs ran, or a spread of more than a quarter): " + disturbed + ".";
+  if (!disturbed.empty()) {
+    const bool all = disturbed.size() == bubbles.size();
+    text += fmt::format(" Do not compare {}: the machine was busy with something else.", all ? "these speeds" : fmt::format("the speeds of {}", fmt::join(disturbed, ", ")));
+  }
   return text;
 }
 
@@ -99,7 +103,7 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memor
   } else if (speed->source == "bench") {
     chart.x_title = fmt::format("Training speed (examples/s, {} tokens each, batch {})", speed->length, speed->batch_size);
     chart.caption.push_back(fmt::format("{}peed and memory: {} tokens in every sequence, batch {}, measured by bench on {}.", scored.empty() ? "S" : scored + "s",
-                                        with_separator(speed->length), speed->batch_size, speed->host));
+                                        with_commas(speed->length), speed->batch_size, speed->host));
   } else {
     chart.x_title = fmt::format("Training speed seen while training on {} (examples/s, batch {})", speed->task_name, speed->batch_size);
     chart.caption.push_back(fmt::format("{}peed and memory: those seen while training, at the same lengths.", scored.empty() ? "S" : scored + "s"));

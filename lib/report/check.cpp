@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <optional>
 #include <set>
@@ -17,31 +16,13 @@
 #include "report/check_parts.h"
 #include "report/collect.h"
 #include "report/find_files.h"
+#include "report/json_access.h"
 
 namespace lra::report {
 namespace fs = std::filesystem;
 namespace {
 
 const std::vector<std::string> splits = {"train", "valid", "test"};
-
-const Json* find(const Json& json, const std::string& place) {
-  const Json::json_pointer pointer(place);
-  if (!json.contains(pointer)) return nullptr;
-  const Json& value = json.at(pointer);
-  return value.is_null() ? nullptr : &value;
-}
-
-std::optional<std::int64_t> integer(const Json& json, const std::string& place) {
-  const Json* value = find(json, place);
-  if (value == nullptr || !value->is_number() || std::abs(value->get<double>()) > 1e15) return std::nullopt;  // so that sums of them do not overflow
-  const Json whole = canonical(*value);
-  return whole.is_number_integer() ? std::optional(whole.get<std::int64_t>()) : std::nullopt;
-}
-
-std::string text(const Json& json, const std::string& place) {
-  const Json* value = find(json, place);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : "";
-}
 
 /// Where lra-run puts a run with this configuration, below its --out; empty if the configuration does not say.
 fs::path place_of(const Json& config) {
@@ -93,11 +74,13 @@ class Checker {
       for (const std::string& sentence : check_files(json_, result.file.parent_path())) problem(sentence);
       for (const std::string& sentence : check_values(json_)) problem(sentence);
       for (const Finding& finding : check_quality(result)) warning(finding.kind, finding.text);
-      if (result.kind == "train" && result.status == "ok") check_curve();
+      if (result.kind == "train" && result.status == "ok") {
+        for (const std::string& sentence : check_curve(result, json_)) problem(sentence);
+      }
       check_conditions();
       check_place();
     }
-    check_parameters();
+    for (const Finding& finding : check_parameters(collection_.results)) check_.findings.push_back(finding);
     check_suites();
     return std::move(check_);
   }
@@ -255,37 +238,6 @@ class Checker {
     }
   }
 
-  void check_curve() {
-    const fs::path file = record_->file.parent_path() / "metrics.jsonl";
-    std::ifstream in(file);
-    if (!in || !fs::is_regular_file(file)) return problem("metrics.jsonl is missing beside it");
-    std::int64_t last_step = 0, number = 0;
-    std::optional<double> valid;
-    const bool best = text(json_, "/config/selection") == "best_valid";
-    Json line;
-    for (std::string content; std::getline(in, content);) {
-      ++number;
-      line = Json::parse(content, nullptr, false);
-      const Json *accuracy = line.is_object() ? find(line, "/accuracy") : nullptr;
-      if (accuracy == nullptr || !accuracy->is_number() || !integer(line, "/step") || text(line, "/split").empty()) {
-        return problem(fmt::format("metrics.jsonl:{}: no line with step, split and accuracy", number));
-      }
-      last_step = std::max(last_step, *integer(line, "/step"));
-      if (text(line, "/split") == "valid") valid = best ? std::max(valid.value_or(0), accuracy->get<double>()) : accuracy->get<double>();
-    }
-    const auto differ = [](double a, double b) { return std::abs(a - b) > 1e-12; };
-    if (record_->steps_done && last_step != *record_->steps_done) problem(fmt::format("metrics.jsonl ends with step {}, the record with {}", last_step, *record_->steps_done));
-    if (number == 0) return;
-    if (text(line, "/split") != "test") return problem("metrics.jsonl does not end with the test");
-    if (integer(line, "/step") != integer(json_, "/metrics/selected_step")) problem(fmt::format("metrics.jsonl says that step {} was tested", line["step"].dump()));
-    if (record_->test_accuracy && differ(line["accuracy"].get<double>(), *record_->test_accuracy)) {
-      problem(fmt::format("test accuracy {}, in metrics.jsonl {}", *record_->test_accuracy, line["accuracy"].dump()));
-    }
-    if (valid && record_->valid_accuracy && differ(*valid, *record_->valid_accuracy)) {
-      problem(fmt::format("validation accuracy {}, in metrics.jsonl {}", *record_->valid_accuracy, *valid));
-    }
-  }
-
   void check_conditions() {
     const std::string revision = text(json_, "/build/revision");
     const Json* dirty = find(json_, "/build/dirty");
@@ -312,30 +264,6 @@ class Checker {
     const fs::path place = place_of(record_->config);
     if (!place.empty() && root_of().empty()) problem(fmt::format("its configuration belongs into {}", place.string()));
     if (!root_of().empty() && !record_->suite.empty()) suites_[{root_of(), record_->suite}][place] = record_;
-  }
-
-  /// LRA's rule: at most 10 % more parameters than the Transformer of the same sizes.
-  void check_parameters() {
-    using Sizes = std::vector<std::string>;
-    const auto sizes_of = [](const Result& result) {
-      Sizes sizes = {result.kind, result.task, result.profile};
-      for (const char* key : {"seq_len", "vocab_size", "num_layers", "d_model", "d_qkv", "d_ff", "num_heads", "pooling", "positions", "pixels", "attention_bias", "pair_head",
-                              "pair_hidden_layers"}) {
-        sizes.push_back(result.config.contains(key) ? result.config[key].dump() : "");
-      }
-      return sizes;
-    };
-    std::map<Sizes, std::int64_t> transformers;
-    for (const Result& result : collection_.results) {
-      if (result.mixer == "softmax" && result.parameters) transformers.emplace(sizes_of(result), *result.parameters);
-    }
-    for (const Result& result : collection_.results) {
-      const auto transformer = transformers.find(sizes_of(result));
-      if (transformer == transformers.end() || !result.parameters) continue;
-      if (10 * *result.parameters <= 11 * transformer->second) continue;
-      record_ = &result;
-      warning("over the 10 % more parameters than the Transformer of its sizes that LRA allows", fmt::format("{} parameters, the Transformer of its sizes has {}: over the 10 % more that LRA allows", *result.parameters, transformer->second));
-    }
   }
 
   void check_suites() {

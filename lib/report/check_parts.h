@@ -18,4 +18,10 @@ std::vector<Finding> check_quality(const Result& result);
 /// Values that no run has: shares beyond 0 to 1, negative load, no threads.
 std::vector<std::string> check_values(const Json& record);
 
+/// metrics.jsonl beside the record of a finished training against the record.
+std::vector<std::string> check_curve(const Result& result, const Json& record);
+
+/// LRA's rule: at most 10 % more parameters than the Transformer of the same sizes.
+std::vector<Finding> check_parameters(const std::vector<Result>& results);
+
 }  // namespace lra::report

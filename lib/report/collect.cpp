@@ -191,6 +191,8 @@ std::string wide_spread(const std::optional<Measured>& speed) {
   return fmt::format("spread is {:.0f} % of the median", 100 * speed->spread / speed->median);
 }
 
+bool trained_beside_another(const Result& result) { return result.disturbed.find("beside another run of this suite") != std::string::npos; }
+
 std::string data_identity(const Result& result) {
   std::string hashes;
   for (const char* split : {"train", "valid", "test"}) {

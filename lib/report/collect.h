@@ -32,6 +32,9 @@ struct Result {
 /// A value of an object as text, "" where there is none.
 std::string text_at(const Json& object, const char* key);
 
+/// Does its speed count for little because other runs of its suite trained at the same time?
+bool trained_beside_another(const Result& result);
+
 /// "spread is 40 % of the median" where it is more than a quarter; else empty.
 std::string wide_spread(const std::optional<Measured>& speed);
 

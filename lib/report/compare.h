@@ -7,17 +7,9 @@
 #include <vector>
 
 #include "report/collect.h"
+#include "report/summary.h"
 
 namespace lra::report {
-
-/// A mean over records. `error` is the standard deviation over seeds (or records) where there are several; of a single test accuracy it is the
-/// binomial standard error of the test set, of a single speed the interquartile range over its steps. `error_kind` says which.
-struct Summary {
-  double mean = 0;
-  double error = 0;
-  std::string error_kind;  ///< "sd over seeds" | "sd over records" | "binomial SE" | "IQR over steps" | ""
-  std::int64_t n = 0;
-};
 
 /// How a row stands among its rivals. A lead within the error is no win: then all that are level are `tied`.
 enum class Mark { none, best, second, tied };
@@ -49,6 +41,7 @@ struct ScoreGroup {
   std::string setting = {};  ///< profile, host, device, precision
   std::string machine = {};  ///< the host without its number of threads
   std::string suites = {};   ///< of its runs
+  std::vector<std::string> qualifiers = {};  ///< suites, profile, length, limit, steps, batch, precision, host, processor, device: what the name is made of
   std::string precision = {}, training = {};  ///< training: lengths, batch and data, equal for speeds seen in the same training
   std::vector<std::pair<std::string, double>> reference_levels = {};  ///< name, percent
   std::vector<ScoreRow> rows = {};                                    ///< best first; without a score last
@@ -59,6 +52,7 @@ struct ScoreGroup {
   std::string easier = {};      ///< why its scores do not belong beside those that LRA printed (report/official.h); or empty
 
   bool is_average() const { return task.rfind("average", 0) == 0; }
+  bool is_whole() const { return !limited && incomplete.empty(); }  ///< of all examples of the complete data
 };
 
 /// Speed and memory of one variant at one length.
@@ -110,7 +104,7 @@ const SpeedRow* speed_of(const ScoreRow& score, const SpeedGroup& speeds);
 /// "seq_len cuts 12 % of the sequences of train"; shares are fractions by split.
 std::string cut_text(const std::map<std::string, double>& shares);
 
-/// "ListOps" for "listops"; the name itself for an unknown task.
+/// "ListOps" for "listops" (configs/tasks); the name itself for an unknown task.
 std::string task_name(const std::string& task);
 
 }  // namespace lra::report

@@ -52,6 +52,8 @@ struct Diff {
   std::vector<DiffRow> rows;
   std::vector<std::string> broken;  ///< a sentence for each record that could not be read
 
+  std::size_t count(const std::string& verdict) const;
+
   /// Nothing is beyond a threshold, missing, not comparable or broken, but for what the tolerance allows.
   bool within() const;
 };

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "core/error.h"
+#include "core/thousands.h"
 #include "report/collect.h"
 #include "report/find_files.h"
 #include "report/labels.h"
@@ -66,7 +67,7 @@ Figure bubble_figure(const std::vector<ScoreGroup>& scores, const std::vector<Sp
     const auto& measured = rankings[i].measured;
     const std::size_t ranking = option(figure.switches[0].second, group.name);
     for (const SpeedGroup* speed : measured) {
-      const std::string name = speed == nullptr ? "not measured" : speed->source == "bench" ? with_separator(speed->length) + " tokens" : "as in training";
+      const std::string name = speed == nullptr ? "not measured" : speed->source == "bench" ? with_commas(speed->length) + " tokens" : "as in training";
       const std::size_t at = option(figure.switches[1].second, name);
       for (const Memory memory : {Memory::tensors, Memory::process}) {
         Chart chart = runs_chart(group, speed, memory);
@@ -207,7 +208,7 @@ Figure roofline_figure(const std::vector<Result>& results, std::vector<std::stri
     const auto file = result.file.parent_path() / "profile.json";
     if (result.kind != "bench" || !std::filesystem::is_regular_file(file)) continue;
     const auto of = [&](const char* key) { return text_at(result.config, key); };
-    const std::string setting = fmt::format("{} · {} tokens, batch {}, width {}, {} layer{} · {}", result.task, with_separator(result.sequence_length.value_or(0)), of("batch_size"),
+    const std::string setting = fmt::format("{} · {} tokens, batch {}, width {}, {} layer{} · {}", result.task, with_commas(result.sequence_length.value_or(0)), of("batch_size"),
                                             of("d_model"), of("num_layers"), of("num_layers") == "1" ? "" : "s", of("precision"));
     try {
       const StepProfile step = read_profile(file, result);

@@ -82,12 +82,6 @@ std::vector<std::string> wrap(const std::string& text, double width, double font
   return lines;
 }
 
-std::string with_separator(std::int64_t value) {
-  std::string text = std::to_string(value);
-  for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3) text.insert(static_cast<std::size_t>(at), ",");
-  return text;
-}
-
 std::string shorten(const std::string& text, std::size_t length) {
   std::size_t count = 0, cut = text.size();
   for (std::size_t i = 0; i < text.size(); ++i) {

@@ -42,9 +42,6 @@ double text_width(std::string_view text, double font_size);
 /// Breaks a text at spaces so that no line is wider than `width` pixels.
 std::vector<std::string> wrap(const std::string& text, double width, double font_size);
 
-/// "4,096"
-std::string with_separator(std::int64_t value);
-
 /// At most `length` characters (not bytes), the last one an ellipsis where some were cut.
 std::string shorten(const std::string& text, std::size_t length);
 

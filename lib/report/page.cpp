@@ -31,8 +31,8 @@ residuals; c, what does not depend on N (parameters, optimiser, the cost of star
 end; &ldquo;FLOPs&rdquo; the same fit of the declared multiplications over the same lengths.</li>
 <li><b>The mixer's share</b> of a step: 1 &minus; the time of the model without mixing (<code>none</code>, which has the projections) / the time of the model.</li>
 <li><b>Pareto front</b>: those for which no other has at least the score and the speed with at most the memory, and leads in one of them by more than the error bars of both.</li>
-<li><b>Disturbed</b> (&dagger;): the speed is not to be trusted, because other programs took part of the processor or because the steps' times vary by more than a quarter of
-their median. Such a speed is shown and wins nothing.</li>
+<li><b>Disturbed</b> (&dagger;): the speed is not to be trusted, because other programs or other runs of the suite took part of the processor, or because the steps' times vary
+by more than a quarter of their median. Such a speed is shown and wins nothing.</li>
 <li><b>Rank correlation</b>: Spearman's &rho; over the mechanisms that both have, with the 95 % interval of 2,000 bootstrap resamples of mechanisms.</li>
 <li><b>Peak tensor memory</b>: the most bytes held by tensors during a training step above what was held before the model was made. The process's high-water mark is
 the operating system's count for the whole process. 1 MB = 1,000,000 bytes, 1 GB = 1,000 MB.</li>
@@ -172,7 +172,7 @@ std::vector<std::string> differences(const std::vector<Result>& results) {
   std::map<std::string, std::set<std::string>> values;
   std::set<std::string> limited, smoke, dirty, standins, incomplete;
   std::map<std::string, std::map<std::string, double>> cut;  // task -> split -> the largest share
-  std::size_t disturbed = 0;
+  std::size_t beside = 0, disturbed = 0;
   std::map<std::string, std::set<std::string>> data;
   for (const Result& result : results) {
     values["profile"].insert(result.profile);
@@ -184,7 +184,7 @@ std::vector<std::string> differences(const std::vector<Result>& results) {
     if (result.kind == "train" && !result.data.empty()) data[task_name(result.task)].insert(data_identity(result));
     if (!result.incomplete.empty()) incomplete.insert(fmt::format("{} ({})", task_name(result.task), result.incomplete));
     for (const auto& [split, share] : cut_shares(result)) cut[task_name(result.task)][split] = std::max(cut[task_name(result.task)][split], share);
-    if (!result.disturbed.empty()) ++disturbed;
+    if (!result.disturbed.empty()) ++(trained_beside_another(result) ? beside : disturbed);
     if (result.kind == "train") values["maximal length of " + task_name(result.task)].insert(text_at(result.config, "seq_len"));
     if (const std::string limit = text_at(result.config, "limit"); !limit.empty() && limit != "0") limited.insert(fmt::format("{} ({})", task_name(result.task), limit));
     if (result.suite == "smoke") smoke.insert(result.suite);
@@ -193,8 +193,9 @@ std::vector<std::string> differences(const std::vector<Result>& results) {
   }
   if (!smoke.empty()) sentences.push_back("SMOKE RUNS: a few steps to see that everything runs; their scores mean nothing.");
   if (!limited.empty()) sentences.push_back(fmt::format("LIMITED: only the first examples of each split were used: {}.", fmt::join(limited, ", ")));
-  if (!incomplete.empty()) sentences.push_back(fmt::format("INCOMPLETE DATA, ranked apart: {}.", fmt::join(incomplete, "; ")));
-  if (disturbed > 0) sentences.push_back(fmt::format("{} of {} records have a speed that is not to be trusted (marked †; lra-report check says why).", disturbed, results.size()));
+  if (!incomplete.empty()) sentences.push_back(fmt::format("Not the official data, ranked apart: {}.", fmt::join(incomplete, "; ")));
+  if (beside > 0) sentences.push_back(fmt::format("{} run{} trained beside others of the suite. Compare speeds by the benches, which ran alone, not by these trainings.", beside, beside == 1 ? "" : "s"));
+  if (disturbed > 0) sentences.push_back(fmt::format("{} of {} speeds were measured on a busy machine (marked †). Do not compare them; `lra-report check` names the cause of each.", disturbed, results.size()));
   for (const auto& [task, shares] : cut) sentences.push_back(fmt::format("{}: {}.", task, cut_text(shares)));
   for (auto& [what, found] : values) {
     found.erase("");

@@ -6,6 +6,7 @@
 #include <functional>
 #include <tuple>
 
+#include "core/thousands.h"
 #include "report/labels.h"
 
 namespace lra::report {
@@ -76,7 +77,7 @@ std::vector<PaperComparison> paper_speeds(const std::vector<SpeedGroup>& speeds,
   std::vector<PaperComparison> comparisons;
   for (const SpeedGroup& group : speeds) {
     if (group.source != "bench" || group.length % 1024 != 0 || group.length < 1024 || group.length > 4096) continue;
-    const std::string length = fmt::format("{}K", group.length / 1024), text = with_separator(group.length);
+    const std::string length = fmt::format("{}K", group.length / 1024), text = with_commas(group.length);
     const auto add = [&](const char* quantity, const char* what, std::optional<double> SpeedRow::*ours, const char* key) {
       PaperComparison comparison{quantity, fmt::format("{} at {} tokens, relative to softmax attention", what, text), group.condition, group.setting,
                                  group.length, "", "", {}, {}};

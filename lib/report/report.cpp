@@ -9,74 +9,13 @@
 #include "core/build_info.h"
 #include "core/error.h"
 #include "report/atlas.h"
-#include "report/find_files.h"
+#include "report/output.h"
 #include "report/page.h"
 #include "report/render.h"
 
 namespace lra::report {
 namespace fs = std::filesystem;
 namespace {
-
-/// Thrown to leave a report half-way.
-struct Stopped : std::exception {
-  const char* what() const noexcept override { return "stopped"; }
-};
-
-/// The files of one report. What an earlier one left in the same folder is known from its list, and removed where it is not written again.
-class Output {
- public:
-  /// Throws Error where a page that lra-report did not write stands there, unless `force`.
-  Output(fs::path folder, bool force, std::function<bool()> stopped) : folder_(std::move(folder)), stopped_(std::move(stopped)) {
-    std::error_code code;
-    for (const char* page : {"index.html", "atlas.html"}) {
-      if (!force && fs::exists(folder_ / page, code) && !is_our_page(folder_ / page)) {
-        throw Error(fmt::format("{}: was not written by lra-report", shown(folder_ / page)), "give another folder with -o, or --force to write over it");
-      }
-    }
-    if (!fs::exists(folder_ / list_name, code)) return;
-    const Json list = Json::parse(read_file(folder_ / list_name), nullptr, false);
-    if (!list.is_object() || list.value("written_by", Json()) != "lra-report") return;
-    if (!list.contains("files") || !list["files"].is_array()) return;
-    for (const Json& name : list["files"]) {
-      if (name.is_string() && is_ours(name.get<std::string>())) old_.insert(name.get<std::string>());
-    }
-  }
-
-  void write(const std::string& name, const std::string& text) {
-    if (stopped_ && stopped_()) throw Stopped();
-    write_file_atomically(folder_ / name, text);
-    names_.insert(name);
-  }
-  void made(const std::string& name) {
-    if (fs::exists(folder_ / name)) names_.insert(name);
-  }
-  void finish() {
-    std::error_code code;
-    for (const std::string& name : old_) {
-      if (names_.count(name) == 0) fs::remove(folder_ / name, code);
-    }
-    write_json(folder_ / list_name, {{"written_by", "lra-report"}, {"files", names_}});
-  }
-
- private:
-  /// What an earlier report may have written: nothing else is removed, whatever the list says.
-  static bool is_ours(const std::string& name) {
-    return name == "index.html" || ((name.starts_with("tables/") || name.starts_with("charts/")) && name.find("..") == std::string::npos && name.find('/', 7) == std::string::npos);
-  }
-  static bool is_our_page(const fs::path& file) {
-    std::ifstream in(file);
-    std::string start(2000, '\0');
-    in.read(start.data(), static_cast<std::streamsize>(start.size()));
-    // The titles are those of pages that did not name their generator yet.
-    const auto has = [&](const char* text) { return start.find(text) != std::string::npos; };
-    return has("<meta name=\"generator\" content=\"lra-report\">") || has("<title>Attention atlas</title>") || has("<title>Long Range Arena report</title>");
-  }
-
-  static constexpr const char* list_name = "lra_report_files.json";
-  fs::path folder_;
-  std::function<bool()> stopped_;
-  std::set<std::string> old_, names_;
-};
 
 std::string vega_bundle(std::vector<std::string>& missing) {
   try {

@@ -7,6 +7,7 @@
 #include "core/json_file.h"
 #include "core/text.h"
 #include "report/find_files.h"
+#include "report/output.h"
 #include "report/report.h"
 
 namespace lra::report {
@@ -33,14 +34,15 @@ std::size_t fingerprint(const std::vector<fs::path>& folders) {
 }
 
 /// The page that stays need not load itself again. Throws Error.
-void end_refreshing(const fs::path& page) {
+void end_refreshing(const fs::path& out) {
+  const fs::path page = out / "index.html";
   std::error_code code;
   if (!fs::exists(page, code)) return;
   std::string text = read_file(page);
   const std::size_t begin = text.find("<meta http-equiv=\"refresh\"");
   if (begin == std::string::npos || begin > text.find("<body>")) return;
   text.erase(begin, text.find('\n', begin) + 1 - begin);
-  write_file_atomically(page, text);
+  write_report_file(out, "index.html", text);
 }
 
 }  // namespace
@@ -76,7 +78,7 @@ void watch(ReportOptions options, int seconds) {
     }
     for (int tenth = 0; tenth < 10 * seconds && stop_asked == 0; ++tenth) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
-  end_refreshing(page);
+  end_refreshing(options.out);
   std::error_code code;
   if (!failure.empty()) throw Error(fmt::format("the last page was not written: {}", failure), fs::exists(page, code) ? fmt::format("{} is an older one", shown(page)) : "");
 }

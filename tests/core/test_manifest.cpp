@@ -85,9 +85,9 @@ TEST_CASE("a file's hash is remembered for as long as the file is the same", "[m
 
 TEST_CASE("differences from the official numbers are spelled out", "[manifest]") {
   const Json files = {{"train", {{"examples", 8}}}, {"test", {{"examples", 25000}}}};
-  CHECK(difference_from_official(files, {25000, 0, 25000}) == "train has 8 examples, the official task has 25,000");
-  CHECK(difference_from_official(files, {8, 1234567, 25000}) == "valid has 0 examples, the official task has 1,234,567");
-  CHECK(difference_from_official(files, {0, 0, 0}).empty());
+  CHECK(difference_from_official(files, "text") == "train has 8 examples, the official task has 25,000");  // it has no valid split
+  CHECK(difference_from_official({{"train", {{"examples", 147086}}}, {"test", {{"examples", 17437}}}}, "retrieval") == "valid has 0 examples, the official task has 18,090");
+  CHECK(difference_from_official(files, "text_standin").empty());
 }
 
 TEST_CASE("a file is held against its manifest entry: presence, size, hash", "[manifest]") {

@@ -117,6 +117,41 @@ TEST_CASE("a report writes only below its folder", "[report]") {
   for (std::sregex_iterator one(page.begin(), page.end(), link), end; one != end; ++one) CHECK(fs::exists(folder.path / "deep/out" / (*one)[1].str()));
 }
 
+TEST_CASE("a report replaces links in its folder and never follows them", "[report]") {
+  const TemporaryFolder folder;
+  write_json(folder.path / "runs/result.json", train_record("linear", 0, 0.3));
+  write_json(folder.path / "runs/atlas.json", small_atlas());
+  const ReportOptions options{{folder.path / "runs"}, folder.path / "out", 0, false, 0};
+  write_report(options);
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(options.out)) {
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  }
+  REQUIRE(files.size() > 10);
+  for (const fs::path& file : files) {
+    const fs::path outside = folder.path / "outside" / file.filename();
+    write_file_atomically(outside, file.extension() == ".html" || file.extension() == ".json" ? read_file(file) : "mine");
+    fs::remove(file);
+    fs::create_symlink(outside, file);
+  }
+  std::map<fs::path, std::string> before;
+  for (const auto& entry : fs::directory_iterator(folder.path / "outside")) before[entry.path()] = read_file(entry.path());
+  write_json(folder.path / "runs/more/result.json", train_record("fnet", 0, 0.4));
+  write_report(options);
+  for (const auto& [file, text] : before) CHECK(read_file(file) == text);
+  for (const fs::path& file : files) CHECK_FALSE(fs::is_symlink(file));
+  CHECK_THAT(read_file(options.out / "index.html"), ContainsSubstring("2 records"));
+
+  fs::rename(options.out / "tables", folder.path / "elsewhere");
+  fs::create_directory_symlink(folder.path / "elsewhere", options.out / "tables");
+  CHECK_THAT(error_of([&] { write_report(options); }), ContainsSubstring("out/tables: is a link"));
+  // The folder itself is the user's choice.
+  fs::create_directory_symlink(folder.path / "chosen", folder.path / "link");
+  fs::create_directories(folder.path / "chosen");
+  write_report({{folder.path / "runs"}, folder.path / "link", 0, false, 0});
+  CHECK(fs::exists(folder.path / "chosen/index.html"));
+}
+
 TEST_CASE("a page of others is written over with --force alone", "[report]") {
   const TemporaryFolder folder;
   write_json(folder.path / "runs/result.json", train_record("linear", 0, 0.3));

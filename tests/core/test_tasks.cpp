@@ -9,6 +9,7 @@
 #include "core/data_files.h"
 #include "core/json_file.h"
 #include "data/cifar10.h"
+#include "data/find_folder.h"
 #include "data/packed.h"
 #include "data/random.h"
 #include "data/reference_levels.h"
@@ -332,6 +333,26 @@ TEST_CASE("What is not the complete official data says so, however old its manif
   const std::string generated = "generated so: train has 30 examples, the official task has 96,000; valid has 9 examples, the official task has 2,000; min_length is 5, the official task has 500";
   CHECK(listops.manifest.at("incomplete") == generated);
   CHECK(listops.task->data_info(config_of("listops", listops.folder.path, 2000)).at("incomplete") == generated);
+}
+
+TEST_CASE("What every official archive holds beside the examples is not named, anything else is", "[tasks]") {
+  const TestFolder folder("companions");
+  const fs::path imdb = folder.path / "aclImdb";
+  fs::copy(fixtures / "imdb", imdb, fs::copy_options::recursive);
+  fs::remove(imdb / "train/neg/._0_3.txt");
+  for (const char* name : {"README", "imdb.vocab", "imdbEr.txt", "train/unsup/0_0.txt", "train/unsupBow.feat", "train/urls_unsup.txt", "test/labeledBow.feat", "test/urls_pos.txt"}) {
+    write_file_atomically(imdb / name, "x");
+  }
+  const std::string archive = (folder.path / "aclImdb_v1.tar.gz").string(), command = "tar -czf " + archive + " -C " + folder.path.string() + " aclImdb";
+  REQUIRE(std::system(command.c_str()) == 0);
+  CHECK_FALSE(Prepared("text", archive).manifest.at("source").contains("left_out"));
+  write_file_atomically(imdb / "train/more.txt", "x");
+  REQUIRE(std::system(command.c_str()) == 0);
+  CHECK(Prepared("text", archive).manifest.at("source").at("left_out") == Json({{"unused", {{"files", 1}, {"first", "aclImdb/train/more.txt"}}}}));
+
+  CHECK(of_another_release_task("lra_release/lra_release/pathfinder32/curv_baseline/imgs/0/sample_0.png", "listops-1000"));
+  CHECK_FALSE(of_another_release_task("lra_release/listops-1000/notes.txt", "listops-1000"));
+  CHECK_FALSE(of_another_release_task("lra_release/notes.txt", "listops-1000"));
 }
 
 TEST_CASE("ListOps: official files are checked and copied; brackets can be dropped", "[tasks][listops]") {
