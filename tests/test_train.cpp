@@ -41,6 +41,7 @@
 #include "train/memory.h"
 #include "train/optimizer.h"
 #include "train/profile.h"
+#include "train/run_status.h"
 #include "train/safetensors.h"
 #include "train/stop_signals.h"
 #include "train/train_step.h"
@@ -377,6 +378,16 @@ TEST_CASE("runs that end badly have a status, and the next run is not harmed", "
   CHECK(train(slow, workspace.path / "timeout").status == "ok");  // goes on from where it was
   REQUIRE(train(config, workspace.path / "whole").status == "ok");
   CHECK(metrics(workspace.path / "whole") == metrics(workspace.path / "timeout"));
+}
+
+TEST_CASE("an error of LibTorch is one line of the record", "[train]") {
+  lra::RunRecord record;
+  lra::run_with_status(lra::RunConfig(), record, [] { at::ones({2, 3}).matmul(at::ones({2, 3})); });
+  CHECK(record.status == "failed");
+  CHECK_THAT(record.message, ContainsSubstring("2x3"));
+  lra::run_with_status(lra::RunConfig(), record, [] { TORCH_CHECK_WITH(OutOfMemoryError, false, "no memory\nsecond line"); });
+  CHECK(record.status == "oom");
+  CHECK(record.message == "no memory");
 }
 
 TEST_CASE("bfloat16 autocast trains and stays near float32", "[train]") {

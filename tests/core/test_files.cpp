@@ -3,12 +3,14 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "core/data_files.h"
 #include "core/error.h"
@@ -18,6 +20,19 @@
 using namespace lra;
 using Catch::Matchers::ContainsSubstring;
 namespace fs = std::filesystem;
+
+namespace {
+
+std::vector<ino_t> synced_folders;
+
+}  // namespace
+
+/// Takes the place of the C library's: remembers folders.
+extern "C" int fsync(int descriptor) {
+  struct stat status {};
+  if (::fstat(descriptor, &status) == 0 && S_ISDIR(status.st_mode)) synced_folders.push_back(status.st_ino);
+  return static_cast<int>(::syscall(SYS_fsync, descriptor));
+}
 
 namespace {
 
@@ -115,6 +130,18 @@ TEST_CASE("Modes follow the umask, and an existing file keeps its own", "[files]
   fs::permissions(file, fs::perms(0640));
   write_file_atomically(file, "z");
   CHECK(mode_of(file) == 0640);
+}
+
+TEST_CASE("A renamed file outlives a power failure: its folder is synced", "[files]") {
+  const TestFolder folder("files");
+  struct stat status {};
+  REQUIRE(::stat(folder.path.c_str(), &status) == 0);
+  fs::create_symlink(folder.path / "file", folder.path / "link");
+  for (const char* name : {"file", "link"}) {
+    synced_folders.clear();
+    write_file_atomically(folder.path / name, "x");
+    CHECK(synced_folders == std::vector<ino_t>{status.st_ino});
+  }
 }
 
 TEST_CASE("Every name that a file system allows can be written", "[files]") {

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -5,10 +6,12 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
 
+#include "core/data_files.h"
 #include "core/error.h"
 #include "core/sha256.h"
 #include "data/file_hash.h"
@@ -81,6 +84,31 @@ TEST_CASE("a file's hash is remembered for as long as the file is the same", "[m
   const Json entry = file_entry("x", "content", 1);
   CHECK_THROWS_AS(check_file_at_use(folder, entry), Error);
   std::filesystem::remove_all(base);
+}
+
+TEST_CASE("who waits for another process's data folder says so, once", "[manifest]") {
+  const TestFolder folder("data_lock");
+  const auto said = folder.path / "said";
+  const int before = ::dup(STDERR_FILENO), file = ::open(said.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  const auto waiting = [&](bool held) {
+    auto lock = held ? FolderLock::try_lock(folder.path / "data") : std::nullopt;
+    std::filesystem::resize_file(said, 0);
+    ::dup2(file, STDERR_FILENO);
+    std::thread other([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));  // more than two looks
+      lock.reset();
+    });
+    lock_data_folder(folder.path / "data");
+    other.join();
+    ::dup2(before, STDERR_FILENO);
+    return read_file(said);
+  };
+  CHECK(waiting(false).empty());
+  const std::string text = waiting(true), sentence = "another process is preparing these data; waiting for it to end";
+  CHECK(text.find(sentence) != std::string::npos);
+  CHECK(text.find(sentence) == text.rfind(sentence));
+  ::close(file);
+  ::close(before);
 }
 
 TEST_CASE("differences from the official numbers are spelled out", "[manifest]") {

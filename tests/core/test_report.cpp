@@ -477,6 +477,38 @@ TEST_CASE("a chart takes speeds only of the same precision and training", "[repo
   }
 }
 
+TEST_CASE("a chart takes its speeds from benches on the same machine, whatever their number of threads", "[report]") {
+  std::vector<Json> records = {train_record("softmax", 0, 0.4), train_record("linear", 0, 0.3), bench_record("softmax", 1024, 8, 800), bench_record("linear", 1024, 20, 100)};
+  for (Json& record : records) {
+    record["host"]["cpu"] = "x";
+    record["host"]["threads"] = record["kind"] == "train" ? 1 : 2;
+  }
+  const auto drawn = [&] {
+    const auto results = parse(records);
+    const auto scores = compare_scores(results, published());
+    const auto speeds = compare_speed(results);
+    const Chart chart = runs_chart(scores.at(0), speed_for(scores.at(0), speeds, 0));
+    CHECK(chart.bubbles.size() == 2);
+    return row_of(chart.bubbles, "The softmax").x;
+  };
+  CHECK(drawn() == 8);
+  // Of two that are equally good, the bench with the training's threads.
+  for (std::size_t i : {2u, 3u}) {
+    records.push_back(records[i]);
+    records.back()["host"]["threads"] = 1;
+    records.back()["speed"]["train_examples_per_second"]["median"] = 5;
+  }
+  CHECK(drawn() == 5);
+  records.resize(4);
+  for (const char* key : {"name", "cpu", "device"}) {
+    INFO(key);
+    const auto before = records;
+    for (std::size_t i : {2u, 3u}) records[i]["host"][key] = "another";
+    CHECK(drawn() == 70);  // what training saw
+    records = before;
+  }
+}
+
 TEST_CASE("every choice of a figure is one view, and names of files differ", "[report]") {
   std::vector<Json> records;
   for (const char* host : {"a", "b"}) {
