@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Plants each fault of tests/faults/*.patch, one for each rule that holds for all mixers and one for each thing that public implementations get wrong,
-# and checks that the test it names catches it. The patches go into lib/ (which must be committed) and come out again.
+# Plants each fault of tests/faults/*.patch (rules that hold for all mixers, what public implementations get wrong, what would lose or falsify a result)
+# and checks that the test it names catches it: "Caught by: TEST" of lra_tests, or "Caught by lra_core_tests: TEST". The patches go into lib/ (which must be
+# committed) and come out again.
 #
 #   scripts/check_faults.sh [NAME ...]     all of them, or those named (without .patch)
 set -euo pipefail
@@ -15,15 +16,17 @@ planted=
 restore() { [ -z "$planted" ] || git apply --reverse "$planted"; planted=; }
 trap 'restore; rm -f "$log"' EXIT
 
-build() { cmake --build build/release --target lra_tests >"$log" 2>&1; }
+build() { cmake --build build/release --target "$@" >"$log" 2>&1; }
 # With kernels and without.
-passes() { build/release/bin/lra_tests "$1" >"$log" 2>&1 && LRA_TEST_REFERENCE=1 build/release/bin/lra_tests "$1" >"$log" 2>&1; }
-caught_by() { sed -n 's/^Caught by: //p' "$1"; }
+passes() { build/release/bin/"$1" "$2" >"$log" 2>&1 && LRA_TEST_REFERENCE=1 build/release/bin/"$1" "$2" >"$log" 2>&1; }
+# "PROGRAM TESTS" of each patch
+caught_by() { sed -n -e 's/^Caught by: /lra_tests /p' -e 's/^Caught by lra_core_tests: /lra_core_tests /p' "$@"; }
 
 say "without faults, the tests that are to catch them pass"
-build || { tail -20 "$log"; fail "the build failed"; }
-for patch in "${patches[@]}"; do caught_by "$patch"; done | sort -u | while read -r tests; do
-  passes "$tests" || { tail -20 "$log"; fail "\"$tests\" fails, or names no test"; }
+mapfile -t programs < <(caught_by "${patches[@]}" | cut -d' ' -f1 | sort -u)
+build "${programs[@]}" || { tail -20 "$log"; fail "the build failed"; }
+caught_by "${patches[@]}" | sort -u | while read -r program tests; do
+  passes "$program" "$tests" || { tail -20 "$log"; fail "\"$tests\" fails, or names no test"; }
 done
 
 missed=0
@@ -31,8 +34,9 @@ for patch in "${patches[@]}"; do
   name=$(basename "$patch" .patch)
   git apply "$patch" || fail "$patch does not apply: the code has moved on, renew it"
   planted=$patch
-  build || { grep -m5 error "$log"; fail "$patch does not compile"; }
-  if passes "$(caught_by "$patch")"; then
+  read -r program tests < <(caught_by "$patch")
+  build "$program" || { grep -m5 error "$log"; fail "$patch does not compile"; }
+  if passes "$program" "$tests"; then
     echo "MISSED  $name"
     missed=$((missed + 1))
   else
@@ -40,6 +44,6 @@ for patch in "${patches[@]}"; do
   fi
   restore
 done
-build
+build "${programs[@]}"
 [ $missed = 0 ] || fail "$missed of ${#patches[@]} faults were not caught"
 say "all ${#patches[@]} faults were caught"

@@ -118,8 +118,8 @@ GroupLimits group_limits(const fs::path& root) {
   return limits;
 }
 
-MachineLimits usable_machine() {
-  const GroupLimits group = group_limits();
+MachineLimits usable_machine(const fs::path& root) {
+  const GroupLimits group = group_limits(root);
   cpu_set_t set;
   // More processors than the set has bits: the call fails.
   const double cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<double>(sysconf(_SC_NPROCESSORS_ONLN));

@@ -18,12 +18,12 @@ struct GroupLimits {
 /// `root`: the folder that holds proc and sys; tests give their own.
 GroupLimits group_limits(const std::filesystem::path& root = "/");
 
-/// What this process may use: the machine's own, cut by the scheduler's affinity, by control groups and by the limits of `ulimit -v` and `-d`.
+/// What this process may use: the machine's own, cut by the scheduler's affinity, by control groups (of `root`) and by the limits of `ulimit -v` and `-d`.
 struct MachineLimits {
   std::int64_t cores = 1;         ///< at least 1; a part of a core counts as one
   std::int64_t memory_bytes = 0;
 };
-MachineLimits usable_machine();
+MachineLimits usable_machine(const std::filesystem::path& root = "/");
 
 /// The cores of `usable_machine`.
 std::int64_t usable_cores();

@@ -94,4 +94,12 @@ TEST_CASE("what this process may use is within its limits, and the host's record
   CHECK(lra::usable_machine().memory_bytes == 3L << 28);
   CHECK(lra::host_info()["memory_bytes"] == 3L << 28);
   REQUIRE(setrlimit(RLIMIT_DATA, &before) == 0);
+
+  const Machine machine;
+  machine.file("proc/self/cgroup", "0::/\n");
+  machine.file("proc/self/mountinfo", "31 23 0:28 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n");
+  machine.file("sys/fs/cgroup/memory.max", "100000000\n");
+  machine.file("sys/fs/cgroup/cpu.max", "50000 100000\n");
+  CHECK(lra::usable_machine(machine.folder.path).memory_bytes == 100000000);
+  CHECK(lra::usable_machine(machine.folder.path).cores == 1);  // half of one
 }
