@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the report of everything in results/ and takes the README's pictures from it.
-#   scripts/figures.sh [--check]     --check: writes nothing; fails unless page and chart specifications are the bytes that the pictures were made of
+# Builds the report of everything in results/, takes the README's pictures from it, and writes the README's table.
+#   scripts/figures.sh [--check]     --check: writes nothing; fails unless page, chart specifications and table are what the README shows
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ $# = 0 ] || [ "$*" = --check ] || fail "expected nothing or --check, found: $*"
@@ -13,7 +13,8 @@ hashes() { (cd "$report" && LC_ALL=C sha256sum index.html charts/*.vl.json); }
 if [ "${1:-}" = --check ]; then
   build/release/bin/lra-report results -o "$report" --no-pictures >/dev/null
   diff "$sums" <(hashes) || fail "the README's pictures are not those of the records in results/: run scripts/figures.sh and look at them"
-  say "page and charts are those of the README"
+  python3 scripts/readme_table.py --check
+  say "page, charts and table are those of the README"
   exit
 fi
 
@@ -26,4 +27,5 @@ import pathlib, sys, vl_convert
 pathlib.Path(sys.argv[2]).write_bytes(vl_convert.svg_to_png(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8"), scale=1))
 PY
 hashes > "$sums"
+python3 scripts/readme_table.py
 say "the pictures are in results/figures"
