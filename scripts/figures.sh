@@ -13,7 +13,7 @@ hashes() { (cd "$report" && LC_ALL=C sha256sum index.html charts/*.vl.json); }
 if [ "${1:-}" = --check ]; then
   build/release/bin/lra-report results -o "$report" --no-pictures >/dev/null
   diff "$sums" <(hashes) || fail "the README's pictures are not those of the records in results/: run scripts/figures.sh and look at them"
-  python3 scripts/readme_table.py --check
+  python3 scripts/readme_table.py --check || exit 1
   say "page, charts and table are those of the README"
   exit
 fi
