@@ -8,7 +8,7 @@ Needs what scripts/quickstart.sh and scripts/test.sh leave behind, and Python's 
 
   ```sh           a block that is run with bash from the repository's root. Exported variables live on within the page.
   ```sh long      a block that is only shown: it takes more than a minute, downloads something, or changes the machine.
-  ```cpp FILE     an excerpt. It must be in FILE; spaces do not count, and a line "// ..." stands for what is left out.
+  ```cpp FILE     (or json) an excerpt. It must be in FILE; spaces do not count, a line "// ..." stands for what is left out.
   [text](place)   a link into the repository. The file and the heading must exist.
 
 The front page and the other pages also have limits of length (LIMITS). Exit code 0: all is well; 1: something is not.
@@ -122,7 +122,7 @@ def check_page(page, list_only):
             language, _, rest = info.partition(" ")
             if language == "sh" and rest not in ("", "long"):
                 raise Problem(f"{place}: expected ```sh or ```sh long, found ```{info}")
-            if language == "cpp" and rest:
+            if language in ("cpp", "json") and rest:
                 check_excerpt(place, rest, content)
             if language == "sh" and list_only:
                 print(f"# {place}{' (long: not run)' if rest else ''}\n{content}\n")
