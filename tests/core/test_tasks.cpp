@@ -338,7 +338,7 @@ TEST_CASE("What is not the complete official data says so, however old its manif
 TEST_CASE("What every official archive holds beside the examples is not named, anything else is", "[tasks]") {
   const TestFolder folder("companions");
   const fs::path imdb = folder.path / "aclImdb";
-  fs::copy(fixtures / "imdb", imdb, fs::copy_options::recursive);
+  fs::copy(fixtures / "imdb/aclImdb", imdb, fs::copy_options::recursive);
   fs::remove(imdb / "train/neg/._0_3.txt");
   for (const char* name : {"README", "imdb.vocab", "imdbEr.txt", "train/unsup/0_0.txt", "train/unsupBow.feat", "train/urls_unsup.txt", "test/labeledBow.feat", "test/urls_pos.txt"}) {
     write_file_atomically(imdb / name, "x");
