@@ -1,5 +1,5 @@
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <exception>
@@ -19,9 +19,13 @@ namespace {
 
 int run(int argc, char** argv) {
   lra::memory::install();
-  CLI::App app{"Trains, evaluates and measures transformer encoders with pluggable token mixers on the Long Range Arena."};
-  app.footer("Exit codes: 0 all runs ok, 1 fault of the program, 2 wrong input (one line `error: ...`), 3 a run ended with another status than ok,\n"
-             "130 interrupted: INT, TERM, HUP, USR1, USR2 and XCPU stop a run, which saves what it has; QUIT (Ctrl-\\) ends it at once.");
+  CLI::App app{
+      "Trains, evaluates and measures transformer encoders with pluggable token mixers on the Long Range Arena."};
+  app.footer(
+      "Exit codes: 0 all runs ok, 1 fault of the program, 2 wrong input (one line `error: ...`), 3 a run ended with "
+      "another status than ok,\n"
+      "130 interrupted: INT, TERM, HUP, USR1, USR2 and XCPU stop a run, which saves what it has; QUIT (Ctrl-\\) ends "
+      "it at once.");
   app.set_version_flag("--version", lra::version_line("lra-run"));
   lra::RunArguments run_arguments;
   app.add_option("--config", run_arguments.config, "a run, a suite, or the result.json of a run to repeat");
@@ -41,23 +45,37 @@ int run(int argc, char** argv) {
   lra::PrepareOptions prepare_options;
   lra::ShowArguments show_arguments;
   auto* prepare = data->add_subcommand("prepare", "generate data, or convert official files, and write the manifest");
-  auto* verify = data->add_subcommand("verify", "check the files against the manifest and the examples against each other");
+  auto* verify =
+      data->add_subcommand("verify", "check the files against the manifest and the examples against each other");
   auto* data_status = data->add_subcommand("status", "which tasks have their data, and how to get those of the others");
   auto* show = data->add_subcommand("show", "an example as a person would read it");
   for (auto* command : {prepare, verify, show}) command->add_option("task", show_arguments.task)->required();
   for (auto* command : {prepare, verify, data_status, show}) {
     command->add_option("--data-dir", show_arguments.data_dir, "folder of the data (LRA_DATA)")->capture_default_str();
   }
-  show->add_option("index", show_arguments.index, "number of the example, from 0")->check(lra::integer_problem)->required();
-  show->add_option("--split", show_arguments.split)->check(CLI::IsMember({"train", "valid", "test"}))->capture_default_str();
+  show->add_option("index", show_arguments.index, "number of the example, from 0")
+      ->check(lra::integer_problem)
+      ->required();
+  show->add_option("--split", show_arguments.split)
+      ->check(CLI::IsMember({"train", "valid", "test"}))
+      ->capture_default_str();
   show->add_option("--png", show_arguments.png, "write the picture to this file");
-  prepare->add_option("--from", prepare_options.from, "folder or archive with the official files; without it the data are generated");
-  prepare->add_option("--threads", prepare_options.threads, "0: all cores; the data do not depend on it")->check(lra::integer_problem)->capture_default_str();
+  prepare->add_option("--from", prepare_options.from,
+                      "folder or archive with the official files; without it the data are generated");
+  prepare->add_option("--threads", prepare_options.threads, "0: all cores; the data do not depend on it")
+      ->check(lra::integer_problem)
+      ->capture_default_str();
   // What a task's generator knows of these it reads; the others it refuses.
   const std::pair<const char*, const char*> numbers[] = {
-      {"seed", "of the generator, or of Pathfinder's random split"}, {"train", "training examples"}, {"valid", "validation examples"}, {"test", "test examples"},
-      {"min_length", "ListOps: expressions are longer"}, {"max_length", "ListOps: expressions are shorter"}, {"max_depth", "ListOps: of an expression"},
-      {"max_args", "ListOps: of an operator"}, {"contour_length", "Pathfinder: paddles of a long curve (6 easy, 9 intermediate, 14 hard)"}};
+      {"seed", "of the generator, or of Pathfinder's random split"},
+      {"train", "training examples"},
+      {"valid", "validation examples"},
+      {"test", "test examples"},
+      {"min_length", "ListOps: expressions are longer"},
+      {"max_length", "ListOps: expressions are shorter"},
+      {"max_depth", "ListOps: of an expression"},
+      {"max_args", "ListOps: of an operator"},
+      {"contour_length", "Pathfinder: paddles of a long curve (6 easy, 9 intermediate, 14 hard)"}};
   for (const auto& [key, text] : numbers) {
     std::string option = std::string("--") + key;
     std::replace(option.begin(), option.end(), '_', '-');
@@ -68,14 +86,25 @@ int run(int argc, char** argv) {
   auto* bench = app.add_subcommand("bench", "measure speed and memory of mixers x lengths x batch sizes");
   lra::BenchArguments bench_arguments;
   bench->add_option("--mixers", bench_arguments.mixers, "default: all")->delimiter(',')->allow_extra_args(false);
-  bench->add_option("--lengths", bench_arguments.lengths, "default: 1024,2048,3072,4096")->delimiter(',')->allow_extra_args(false)->check(lra::integer_problem);
-  bench->add_option("--batch", bench_arguments.batch_sizes, "default: 1 on a CPU, 32 on a device")->delimiter(',')->allow_extra_args(false)->check(lra::integer_problem);
-  bench->add_option("--task", bench_arguments.task, "bytes, or a task whose own examples are timed")->capture_default_str();
+  bench->add_option("--lengths", bench_arguments.lengths, "default: 1024,2048,3072,4096")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(lra::integer_problem);
+  bench->add_option("--batch", bench_arguments.batch_sizes, "default: 1 on a CPU, 32 on a device")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(lra::integer_problem);
+  bench->add_option("--task", bench_arguments.task, "bytes, or a task whose own examples are timed")
+      ->capture_default_str();
   bench->add_option("--profile", bench_arguments.profile)->capture_default_str();
-  bench->add_option("--protocol", bench_arguments.protocol, "paper: LRA's Text model, batch 32")->check(CLI::IsMember({"paper"}));
+  bench->add_option("--protocol", bench_arguments.protocol, "paper: LRA's Text model, batch 32")
+      ->check(CLI::IsMember({"paper"}));
   bench->add_option("--out", bench_arguments.out)->capture_default_str();
-  bench->add_option("--memory-limit-gb", bench_arguments.memory_limit_gb, "default: three quarters of the machine's")->check(lra::not_negative_number_problem);
-  bench->add_option("--time-limit-minutes", bench_arguments.time_limit_minutes, "per cell")->check(lra::not_negative_number_problem)->capture_default_str();
+  bench->add_option("--memory-limit-gb", bench_arguments.memory_limit_gb, "default: three quarters of the machine's")
+      ->check(lra::not_negative_number_problem);
+  bench->add_option("--time-limit-minutes", bench_arguments.time_limit_minutes, "per cell")
+      ->check(lra::not_negative_number_problem)
+      ->capture_default_str();
   bench->add_option("overrides", bench_arguments.overrides, "key=value");
 
   auto* eval = app.add_subcommand("eval", "score a file with trained weights");
@@ -85,11 +114,16 @@ int run(int argc, char** argv) {
   eval->add_option("--predictions", eval_arguments.predictions, "JSON lines with the logits of every example");
   eval->add_option("overrides", eval_arguments.overrides, "key=value, for example device=cuda");
 
-  auto* atlas = app.add_subcommand("atlas", "draw who reads whom: each mixer's mixing matrix, layers until all is seen, cost against length");
+  auto* atlas = app.add_subcommand(
+      "atlas", "draw who reads whom: each mixer's mixing matrix, layers until all is seen, cost against length");
   lra::AtlasArguments atlas_arguments;
-  atlas->add_option("--mixer,--mixers", atlas_arguments.mixers, "default: all")->allow_extra_args(false)->delimiter(',');
+  atlas->add_option("--mixer,--mixers", atlas_arguments.mixers, "default: all")
+      ->allow_extra_args(false)
+      ->delimiter(',');
   atlas->add_option("--n", atlas_arguments.n, "tokens, 2 to 512")->check(lra::integer_problem)->capture_default_str();
-  atlas->add_option("--seed", atlas_arguments.seed, "of weights, random patterns and input")->check(lra::integer_problem)->capture_default_str();
+  atlas->add_option("--seed", atlas_arguments.seed, "of weights, random patterns and input")
+      ->check(lra::integer_problem)
+      ->capture_default_str();
   atlas->add_option("--input", atlas_arguments.input, "JSON: n rows of 64 numbers; default: normal numbers");
   atlas->add_option("--out", atlas_arguments.out)->capture_default_str();
   atlas->add_option("overrides", atlas_arguments.overrides, "mixer_options.KEY=VALUE");
@@ -127,15 +161,18 @@ int run(int argc, char** argv) {
   if (schema->parsed()) return lra::schema_command();
   if (run_arguments.config.empty() && !run_arguments.overrides.empty()) {
     throw lra::Error(fmt::format("unknown command '{}'", run_arguments.overrides[0]),
-                     lra::suggestion(run_arguments.overrides[0], {"ls", "data", "bench", "eval", "atlas", "doctor", "schema", "--config FILE"}));
+                     lra::suggestion(run_arguments.overrides[0],
+                                     {"ls", "data", "bench", "eval", "atlas", "doctor", "schema", "--config FILE"}));
   }
-  if (run_arguments.config.empty()) throw lra::Error("nothing to do: expected --config FILE or a command", "lra-run --help shows the commands");
+  if (run_arguments.config.empty())
+    throw lra::Error("nothing to do: expected --config FILE or a command", "lra-run --help shows the commands");
   return lra::within_memory([&] { return lra::run_command(run_arguments); });
 }
 
 // LibTorch takes some tenths of a second to load; a stop signal that comes then is not lost on a run.
 void hold_stop_signals(int, char**, char**) { lra::hold_stop_signals(); }
-__attribute__((section(".preinit_array"), used)) void (*const before_libraries)(int, char**, char**) = hold_stop_signals;
+__attribute__((section(".preinit_array"), used)) void (*const before_libraries)(int, char**,
+                                                                                char**) = hold_stop_signals;
 
 }  // namespace
 

@@ -28,14 +28,23 @@ std::vector<MixerCase> mixer_cases() {
     const Json reasons = test.value("zero_gradient", Json::object());
     for (const auto& item : reasons.items()) zero_gradients.insert(item.key());
     cases.push_back({name, resolved_options(name, test.at("options")), block, zero_gradients});
-    for (const auto& variant : test.value("variants", Json::array())) cases.push_back({name, resolved_options(name, variant), block, zero_gradients});
+    for (const auto& variant : test.value("variants", Json::array()))
+      cases.push_back({name, resolved_options(name, variant), block, zero_gradients});
   }
   return cases;
 }
 
 MixerSpec small_spec() {
   const bool fused = std::getenv("LRA_TEST_REFERENCE") == nullptr;
-  return {.d_model = 8, .d_qkv = 8, .num_heads = 2, .max_length = 48, .attention_dropout = 0.0, .bias = true, .layout = "auto", .fused = fused, .seed = 5};
+  return {.d_model = 8,
+          .d_qkv = 8,
+          .num_heads = 2,
+          .max_length = 48,
+          .attention_dropout = 0.0,
+          .bias = true,
+          .layout = "auto",
+          .fused = fused,
+          .seed = 5};
 }
 
 at::Tensor random_input(std::int64_t tokens, std::int64_t d_model, std::uint64_t seed) {
@@ -48,7 +57,8 @@ std::shared_ptr<Mixer> make_mixer(const MixerCase& mixer_case, const MixerSpec& 
   mixer->eval();
   const at::NoGradGuard guard;
   const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(std::uint64_t{11});
-  for (auto& parameter : mixer->parameters()) parameter.copy_(at::randn(parameter.sizes(), generator, at::kDouble) * 0.4);
+  for (auto& parameter : mixer->parameters())
+    parameter.copy_(at::randn(parameter.sizes(), generator, at::kDouble) * 0.4);
   return mixer;
 }
 
@@ -59,7 +69,9 @@ double largest_difference(const at::Tensor& a, const at::Tensor& b) {
   return a.numel() == 0 ? 0.0 : (a - b).abs().max().item<double>();
 }
 
-MixerCase mixer_case(const std::string& mixer, const Json& options) { return {mixer, resolved_options(mixer, options), 1}; }
+MixerCase mixer_case(const std::string& mixer, const Json& options) {
+  return {mixer, resolved_options(mixer, options), 1};
+}
 
 at::Tensor parameter(const Mixer& mixer, const std::string& name) { return mixer.named_parameters()[name]; }
 
@@ -82,7 +94,8 @@ void values_of_one(const Mixer& mixer) {
     const auto dot = item.key().rfind('.');
     if (dot == std::string::npos) continue;
     const auto start = item.key().rfind('.', dot - 1);
-    const std::string module = item.key().substr(start == std::string::npos ? 0 : start + 1, dot - (start == std::string::npos ? 0 : start + 1));
+    const std::string module = item.key().substr(start == std::string::npos ? 0 : start + 1,
+                                                 dot - (start == std::string::npos ? 0 : start + 1));
     const bool weight = item.key().substr(dot) == ".weight";
     if (module.rfind("value", 0) == 0) item.value().fill_(weight ? 0 : 1);
     if (module != "output") continue;
@@ -108,7 +121,8 @@ double softmax_weight(const double* q, const double* k, std::int64_t d) {
 
 namespace {
 
-// One key of the dispatcher is reserved for tests like this one: a fallback under it sees every operator call with its arguments and results.
+// One key of the dispatcher is reserved for tests like this one: a fallback under it sees every operator call with its
+// arguments and results.
 constexpr c10::DispatchKey observed = c10::DispatchKey::TESTING_ONLY_GenericMode;
 
 double counted_flops = 0;
@@ -124,18 +138,22 @@ void observe(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit
   } else if (name == "aten::addmm" || name == "aten::baddbmm") {
     counted_flops += product(arguments[1].toTensor(), arguments[2].toTensor());
   } else if (name == "aten::_scaled_dot_product_flash_attention_for_cpu") {
-    counted_flops += 2 * product(arguments[0].toTensor(), arguments[1].toTensor().transpose(-2, -1));  // Q Kᵀ and, as much again, weights V
+    counted_flops += 2 * product(arguments[0].toTensor(),
+                                 arguments[1].toTensor().transpose(-2, -1));  // Q Kᵀ and, as much again, weights V
   }
   op.redispatchBoxed(keys & c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, observed), stack);
   for (const auto& result : torch::jit::last(*stack, op.schema().returns().size())) {
     if (!result.isTensor() || !result.toTensor().defined()) continue;
     // What an expanded view stands for is not there; what lies in storage is.
     const at::Tensor& tensor = result.toTensor();
-    largest_values = std::max(largest_values, static_cast<double>(tensor.storage().nbytes()) / static_cast<double>(tensor.element_size()));
+    largest_values = std::max(
+        largest_values, static_cast<double>(tensor.storage().nbytes()) / static_cast<double>(tensor.element_size()));
   }
 }
 
-TORCH_LIBRARY_IMPL(_, TESTING_ONLY_GenericMode, library) { library.fallback(torch::CppFunction::makeFromBoxedFunction<&observe>()); }
+TORCH_LIBRARY_IMPL(_, TESTING_ONLY_GenericMode, library) {
+  library.fallback(torch::CppFunction::makeFromBoxedFunction<&observe>());
+}
 
 }  // namespace
 

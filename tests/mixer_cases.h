@@ -16,9 +16,9 @@
 
 namespace lra::testing {
 
-/// One setting of a mixer, small enough for tests: from `test` of configs/mixers/<mixer>.json, whose `options` and each of whose `variants` give one.
-/// Its `zero_gradient` names the parameters whose gradient is exactly zero by mathematics, each with the reason. It holds for
-/// all variants; a parameter that a variant does not have is no matter.
+/// One setting of a mixer, small enough for tests: from `test` of configs/mixers/<mixer>.json, whose `options` and each
+/// of whose `variants` give one. Its `zero_gradient` names the parameters whose gradient is exactly zero by
+/// mathematics, each with the reason. It holds for all variants; a parameter that a variant does not have is no matter.
 struct MixerCase {
   std::string mixer;
   Json options;            ///< fully resolved
@@ -36,10 +36,12 @@ std::vector<MixerCase> mixer_cases();
 /// `options` over the mixer's defaults.
 Json resolved_options(const std::string& mixer, const Json& options);
 
-/// In float64, in evaluation mode, with weights drawn from a fixed seed, larger than usual so that attention is not flat.
+/// In float64, in evaluation mode, with weights drawn from a fixed seed, larger than usual so that attention is not
+/// flat.
 std::shared_ptr<Mixer> make_mixer(const MixerCase& mixer_case, const MixerSpec& spec);
 
-/// Small sizes: d_model 8, 2 heads of 4, max_length 48, with biases; without kernels if LRA_TEST_REFERENCE is set, as ctest runs these tests once more.
+/// Small sizes: d_model 8, 2 heads of 4, max_length 48, with biases; without kernels if LRA_TEST_REFERENCE is set, as
+/// ctest runs these tests once more.
 MixerSpec small_spec();
 
 /// (tokens, d_model) float64 normal numbers.
@@ -67,7 +69,8 @@ at::Tensor alone(Mixer& mixer, const at::Tensor& x);
 /// exp(q·k / √d)
 double softmax_weight(const double* q, const double* k, std::int64_t d);
 
-/// What attention with `weight(h, i, j, q, k, d)` of key j for query i in head h (not normalised) makes of x, computed number by number.
+/// What attention with `weight(h, i, j, q, k, d)` of key j for query i in head h (not normalised) makes of x, computed
+/// number by number.
 template <class Weight>
 at::Tensor attention_by_hand(const Mixer& mixer, const MixerSpec& spec, const at::Tensor& x, Weight weight) {
   const at::NoGradGuard guard;

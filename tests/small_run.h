@@ -57,7 +57,8 @@ inline lra::RunConfig small_model(const std::string& mixer, const lra::Json& opt
 }
 
 /// Dropout on, six batches an epoch the last of which is partial.
-inline lra::RunConfig small_run(const Workspace& workspace, const std::string& mixer = "linear", const lra::Json& options = lra::Json::object()) {
+inline lra::RunConfig small_run(const Workspace& workspace, const std::string& mixer = "linear",
+                                const lra::Json& options = lra::Json::object()) {
   lra::RunConfig config = small_model(mixer, options);
   config.task.task = "listops";
   config.task.data_dir = (workspace.path / "data").string();

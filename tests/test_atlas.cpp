@@ -24,7 +24,15 @@ namespace fs = std::filesystem;
 namespace {
 
 MixerSpec spec_for(std::int64_t n) {
-  return {.d_model = 16, .d_qkv = 16, .num_heads = 2, .max_length = n, .attention_dropout = 0, .bias = false, .layout = "auto", .layer = 0, .seed = 3};
+  return {.d_model = 16,
+          .d_qkv = 16,
+          .num_heads = 2,
+          .max_length = n,
+          .attention_dropout = 0,
+          .bias = false,
+          .layout = "auto",
+          .layer = 0,
+          .seed = 3};
 }
 
 MixingMatrix matrix_of(const std::string& name, const Json& options, const at::Tensor& x) {
@@ -32,7 +40,9 @@ MixingMatrix matrix_of(const std::string& name, const Json& options, const at::T
   return mixing_matrix(*make_atlas_mixer(name, spec, resolved_options(name, options)), spec, x);
 }
 
-Reach reach_of(const std::string& name, const Json& options, std::int64_t n) { return reach(name, spec_for(n), resolved_options(name, options), n); }
+Reach reach_of(const std::string& name, const Json& options, std::int64_t n) {
+  return reach(name, spec_for(n), resolved_options(name, options), n);
+}
 
 }  // namespace
 
@@ -40,8 +50,11 @@ TEST_CASE("softmax's matrix is softmax(Q Kᵀ / √d), and flash has the same", 
   const at::Tensor x = random_input(21, 16, 1) * 2;
   const MixerSpec spec = spec_for(21);
   const auto mixer = make_atlas_mixer("softmax", spec, Json::object());
-  const auto project = [&](const char* name) { return at::linear(x, mixer->named_parameters()[name]).view({21, 2, 8}).transpose(0, 1); };
-  const at::Tensor expected = at::softmax(at::matmul(project("query.weight"), project("key.weight").transpose(-2, -1)) / std::sqrt(8.0), -1);
+  const auto project = [&](const char* name) {
+    return at::linear(x, mixer->named_parameters()[name]).view({21, 2, 8}).transpose(0, 1);
+  };
+  const at::Tensor expected =
+      at::softmax(at::matmul(project("query.weight"), project("key.weight").transpose(-2, -1)) / std::sqrt(8.0), -1);
   const MixingMatrix found = mixing_matrix(*mixer, spec, x);
   CHECK(found.kind == "weights");
   CHECK(found.labels == std::vector<std::string>{"head 1", "head 2"});
@@ -49,11 +62,13 @@ TEST_CASE("softmax's matrix is softmax(Q Kᵀ / √d), and flash has the same", 
   CHECK(largest_difference(matrix_of("flash", Json::object(), x).matrices, expected) < 1e-9);
 }
 
-TEST_CASE("the matrix is what a mixer does to values: every attention mixer's matrix times the values is its output", "[atlas]") {
+TEST_CASE("the matrix is what a mixer does to values: every attention mixer's matrix times the values is its output",
+          "[atlas]") {
   const at::Tensor x = random_input(24, 16, 2);
   const MixerSpec spec = spec_for(24);
   for (const auto& one : mixer_cases()) {
-    if (one.options.contains("token_ids") && !one.options["token_ids"].empty()) continue;  // the atlas has no vocabulary
+    if (one.options.contains("token_ids") && !one.options["token_ids"].empty())
+      continue;  // the atlas has no vocabulary
     INFO(one.name());
     const auto mixer = make_atlas_mixer(one.mixer, spec, one.options);
     const MixingMatrix found = mixing_matrix(*mixer, spec, x);
@@ -64,7 +79,8 @@ TEST_CASE("the matrix is what a mixer does to values: every attention mixer's ma
     const SequenceLayout layout({24});
     const at::Tensor values = random_input(24, 16, 3);
     const at::Tensor out = mixer->mix_values(x, values, layout) - mixer->mix_values(x, at::zeros_like(x), layout);
-    const at::Tensor expected = at::matmul(found.matrices, values.view({24, 2, 8}).transpose(0, 1)).transpose(0, 1).reshape({24, 16});
+    const at::Tensor expected =
+        at::matmul(found.matrices, values.view({24, 2, 8}).transpose(0, 1)).transpose(0, 1).reshape({24, 16});
     CHECK(largest_difference(out, expected) < 1e-9);
   }
 }
@@ -83,10 +99,13 @@ TEST_CASE("local's pattern is the band, and none's matrix the identity", "[atlas
 
 TEST_CASE("heads with mixers of their own have matrices of their own", "[atlas]") {
   const at::Tensor x = random_input(20, 16, 8);
-  const Json parts = {{{"mixer", "local"}, {"heads", 1}, {"mixer_options", {{"window", 2}}}}, {{"mixer", "global"}, {"heads", 1}, {"mixer_options", {{"count", 1}}}}};
+  const Json parts = {{{"mixer", "local"}, {"heads", 1}, {"mixer_options", {{"window", 2}}}},
+                      {{"mixer", "global"}, {"heads", 1}, {"mixer_options", {{"count", 1}}}}};
   const MixingMatrix mixed = matrix_of("mixed", {{"parts", parts}}, x);
   CHECK(mixed.kind == "weights");
-  for (const auto& [head, name, options] : {std::tuple<std::int64_t, const char*, Json>{0, "local", parts[0]["mixer_options"]}, {1, "global", parts[1]["mixer_options"]}}) {
+  for (const auto& [head, name, options] :
+       {std::tuple<std::int64_t, const char*, Json>{0, "local", parts[0]["mixer_options"]},
+        {1, "global", parts[1]["mixer_options"]}}) {
     INFO(name);
     CHECK(at::equal(mixed.matrices[head].gt(0), matrix_of(name, options, x).matrices[0].gt(0)));
   }
@@ -102,12 +121,14 @@ TEST_CASE("fnet's matrix is that of the Fourier transform", "[atlas]") {
       double squares = 0, diagonal = 0;
       for (std::int64_t f = 0; f < d; ++f) {
         for (std::int64_t g = 0; g < d; ++g) {
-          const double entry = std::cos(turn * (static_cast<double>(i * j) / static_cast<double>(n) + static_cast<double>(f * g) / static_cast<double>(d)));
+          const double entry = std::cos(turn * (static_cast<double>(i * j) / static_cast<double>(n) +
+                                                static_cast<double>(f * g) / static_cast<double>(d)));
           squares += entry * entry;
           if (f == g) diagonal += entry;
         }
       }
-      REQUIRE(found.matrices[0][i][j].item<double>() == Approx(std::sqrt(squares / static_cast<double>(d))).margin(1e-9));
+      REQUIRE(found.matrices[0][i][j].item<double>() ==
+              Approx(std::sqrt(squares / static_cast<double>(d))).margin(1e-9));
       REQUIRE(found.matrices[1][i][j].item<double>() == Approx(diagonal / static_cast<double>(d)).margin(1e-9));
     }
   }
@@ -123,7 +144,8 @@ TEST_CASE("information needs as many layers as the pattern says", "[atlas]") {
   }
   CHECK(reach_of("softmax", Json::object(), 24).all == 1);
   CHECK(reach_of("fnet", Json::object(), 24).all == 1);
-  for (const auto& [name, options] : {std::pair<const char*, Json>{"none", Json::object()}, {"local", {{"blocked", true}, {"block", 5}}}}) {
+  for (const auto& [name, options] :
+       {std::pair<const char*, Json>{"none", Json::object()}, {"local", {{"blocked", true}, {"block", 5}}}}) {
     INFO(name);
     const Reach never = reach_of(name, options, 24);
     CHECK(never.all == 0);
@@ -133,9 +155,12 @@ TEST_CASE("information needs as many layers as the pattern says", "[atlas]") {
 }
 
 TEST_CASE("the linear family crosses full attention at the head size", "[atlas]") {
-  // FLOPs without the projections, which are the same: full attention 4 N² d H, linear attention N d H (4 d + 2), for d = 32.
+  // FLOPs without the projections, which are the same: full attention 4 N² d H, linear attention N d H (4 d + 2), for d
+  // = 32.
   const at::Tensor x = random_input(8, 64, 6);
-  const auto from = [&](const std::string& name) { return atlas_entry(name, 8, 0, x, Json::object())["flops"]["below_softmax_from"]; };
+  const auto from = [&](const std::string& name) {
+    return atlas_entry(name, 8, 0, x, Json::object())["flops"]["below_softmax_from"];
+  };
   CHECK(from("linear") == 33);
   CHECK(from("linformer") == 513);  // 8 N k d H, k = 256
   CHECK(from("none") == 1);
@@ -152,7 +177,8 @@ TEST_CASE("the atlas takes options for its pictures, and defaults for cost", "[a
   CHECK(entry["flops"] == atlas_entry("local", 16, 0, x, Json::object())["flops"]);
   CHECK_THROWS_AS(atlas_entry("local", 16, 0, x, {{"mixer_options", {{"windw", 5}}}}), Error);
   CHECK(atlas_entry("softmax", 16, 0, x, Json::object()) == atlas_entry("softmax", 16, 0, x, Json::object()));
-  CHECK(atlas_entry("softmax", 16, 0, x, Json::object())["maps"] != atlas_entry("softmax", 16, 1, x, Json::object())["maps"]);
+  CHECK(atlas_entry("softmax", 16, 0, x, Json::object())["maps"] !=
+        atlas_entry("softmax", 16, 1, x, Json::object())["maps"]);
 }
 
 TEST_CASE("every variant of the atlas can be drawn", "[atlas]") {
@@ -171,13 +197,15 @@ TEST_CASE("every variant of the atlas can be drawn", "[atlas]") {
 }
 
 TEST_CASE("layers that take turns reach what the later ones see", "[atlas]") {
-  const Json options = {{"by", "layers"}, {"parts", {{{"mixer", "none"}}, {{"mixer", "none"}}, {{"mixer", "softmax"}}}}};
+  const Json options = {{"by", "layers"},
+                        {"parts", {{{"mixer", "none"}}, {{"mixer", "none"}}, {{"mixer", "softmax"}}}}};
   CHECK(reach_of("mixed", options, 16).all == 3);
 }
 
 TEST_CASE("a mixer's variants stand beside it", "[atlas]") {
   const Json config = read_json(std::string(LRA_SOURCE_DIR) + "/configs/mixers/local.json");
-  const Json entry = atlas_entry("local", 16, 0, random_input(16, 64, 7), Json::object(), config.at("atlas_variants").at(0));
+  const Json entry =
+      atlas_entry("local", 16, 0, random_input(16, 64, 7), Json::object(), config.at("atlas_variants").at(0));
   CHECK(entry["variant"] == "local_blocks");
   CHECK(entry["reach"]["cls"].is_null());  // blocks never meet
   const Json& row = entry["maps"][0]["rows"][0];
@@ -199,7 +227,8 @@ TEST_CASE("lra-run atlas writes JSON, pictures and a page, and mistakes are one 
   const fs::path out = fs::temp_directory_path() / ("lra_test_atlas_" + std::to_string(getpid()));
   fs::create_directories(out);
   const auto atlas = [&](const std::string& arguments) {
-    const std::string command = "cd " LRA_SOURCE_DIR " && " LRA_BIN_DIR "/lra-run atlas --out " + out.string() + " " + arguments + " >" + (out / "stdout").string() + " 2>" + (out / "stderr").string();
+    const std::string command = "cd " LRA_SOURCE_DIR " && " LRA_BIN_DIR "/lra-run atlas --out " + out.string() + " " +
+                                arguments + " >" + (out / "stdout").string() + " 2>" + (out / "stderr").string();
     const int status = std::system(command.c_str());
     return std::pair(WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out / "stderr"));
   };
@@ -221,7 +250,8 @@ TEST_CASE("lra-run atlas writes JSON, pictures and a page, and mistakes are one 
     }
   }
   CHECK_THAT(read_file(out / "atlas.html"), ContainsSubstring("Local attention") && ContainsSubstring("CLS blind"));
-  for (const char* name : {"local.svg", "local_blocks.svg"}) CHECK_THAT(read_file(out / name), ContainsSubstring("<svg"));
+  for (const char* name : {"local.svg", "local_blocks.svg"})
+    CHECK_THAT(read_file(out / name), ContainsSubstring("<svg"));
   CHECK(fs::exists(out / "atlas.svg"));
 
   write_json(out / "x.json", {{1, 2}, {3, 4}});

@@ -4,6 +4,8 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include <sys/stat.h>
+#include <unistd.h>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -11,8 +13,6 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <utility>
 
 #include "core/error.h"
@@ -24,7 +24,9 @@ namespace fs = std::filesystem;
 namespace {
 
 struct TemporaryFolder {
-  TemporaryFolder() : path(fs::temp_directory_path() / ("lra-safetensors-" + std::to_string(::getpid()))) { fs::create_directories(path); }
+  TemporaryFolder() : path(fs::temp_directory_path() / ("lra-safetensors-" + std::to_string(::getpid()))) {
+    fs::create_directories(path);
+  }
   ~TemporaryFolder() { fs::remove_all(path); }
   fs::path path;
 };
@@ -53,7 +55,8 @@ std::string values_of(const fs::path& file) {
 
 }  // namespace
 
-TEST_CASE("safetensors: what is written is read, for every type and shape, and the bytes do not depend on chance", "[train][checkpoint]") {
+TEST_CASE("safetensors: what is written is read, for every type and shape, and the bytes do not depend on chance",
+          "[train][checkpoint]") {
   const TemporaryFolder folder;
   lra::SafeTensors content;
   content.metadata = {{"config", R"({"a": "quote \" and ü"})"}, {"empty", ""}};
@@ -80,11 +83,13 @@ TEST_CASE("safetensors: what is written is read, for every type and shape, and t
     CHECK(found.equal(tensor));
   }
   CHECK(fs::exists(folder.path / "a"));
-  CHECK(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()) == 2);  // no temporary file is left
+  CHECK(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()) ==
+        2);  // no temporary file is left
 }
 
 TEST_CASE("safetensors: a file of the reference implementation is read", "[train][checkpoint]") {
-  // Python: save_file({"weight": arange(6).reshape(2, 3) float32, "steps": [1, -2] int64, "half": [0.5, -1.5] bfloat16, "on": [True, False]},
+  // Python: save_file({"weight": arange(6).reshape(2, 3) float32, "steps": [1, -2] int64, "half": [0.5, -1.5] bfloat16,
+  // "on": [True, False]},
   //                   metadata={"made_by": "python"})
   const fs::path file = fs::path(LRA_SOURCE_DIR) / "tests/fixtures/reference.safetensors";
   const auto content = lra::read_safetensors(file);
@@ -130,15 +135,20 @@ TEST_CASE("safetensors: an unsound header is an error that says what is wrong", 
       {R"({"a":{"dtype":"F32","shape":[1.5],"data_offsets":[0,6]}})", 6, "has a shape that is not"},
       {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4, "do not agree with its shape"},
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})", 4, "do not agree with its shape"},
-      {R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0, "do not agree with its shape"},
+      {R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0,
+       "do not agree with its shape"},
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}})", 4, "not two places"},
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8, "does not begin where"},
-      {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8, "does not begin where"},
-      {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8, "not JSON"},
+      {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+       8, "does not begin where"},
+      {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+       8, "not JSON"},
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 9, "it should have"},
       {R"({"__metadata__":{"a":1}})", 0, "not a text"},
-      // No values, but strides that do not fit; dimensions that LibTorch does not have; names that would move a terminal's cursor.
-      {R"({"a":{"dtype":"F32","shape":[0,4611686018427387904,4],"data_offsets":[0,0]}})", 0, "do not agree with its shape"},
+      // No values, but strides that do not fit; dimensions that LibTorch does not have; names that would move a
+      // terminal's cursor.
+      {R"({"a":{"dtype":"F32","shape":[0,4611686018427387904,4],"data_offsets":[0,0]}})", 0,
+       "do not agree with its shape"},
       {R"({"a":{"dtype":"U8","shape":[1)" + ones(64) + R"(],"data_offsets":[0,1]}})", 1, "more than 64 dimensions"},
       {R"({"\u001b[2J\n":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4, R"('\x1b[2J\n')"},
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,18446744073709551616]}})", 4, "not two places"},
@@ -148,7 +158,8 @@ TEST_CASE("safetensors: an unsound header is an error that says what is wrong", 
   const TemporaryFolder folder;
   const fs::path file = folder.path / "bad.safetensors";
   lra::write_file_atomically(file, with_header(header, data_bytes));
-  CHECK_THROWS_WITH(lra::read_safetensors(file), Catch::Matchers::ContainsSubstring(file.string()) && Catch::Matchers::ContainsSubstring(complaint));
+  CHECK_THROWS_WITH(lra::read_safetensors(file),
+                    Catch::Matchers::ContainsSubstring(file.string()) && Catch::Matchers::ContainsSubstring(complaint));
   std::string enormous = with_header(header, 0);
   std::memset(enormous.data(), 0xff, 8);
   lra::write_file_atomically(file, enormous);
@@ -191,24 +202,28 @@ TEST_CASE("safetensors: every single flipped bit of a file is noticed", "[train]
   CHECK(broken < total);
 }
 
-TEST_CASE("safetensors: a file of an older version is read without a check, one with half a checksum is not", "[train][checkpoint]") {
+TEST_CASE("safetensors: a file of an older version is read without a check, one with half a checksum is not",
+          "[train][checkpoint]") {
   const TemporaryFolder folder;
   const fs::path file = folder.path / "old";
   const std::string tensor = R"("a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]})";
   lra::write_file_atomically(file, with_header("{" + tensor + "}", 4));
   CHECK_FALSE(lra::read_safetensors(file).checked);
-  for (const std::string& half : {R"("sha256":")" + std::string(64, '0') + "\"", std::string(R"("sha256_of":"this file with these 64 digits as zeros")")}) {
+  for (const std::string& half : {R"("sha256":")" + std::string(64, '0') + "\"",
+                                  std::string(R"("sha256_of":"this file with these 64 digits as zeros")")}) {
     lra::write_file_atomically(file, with_header(R"({"__metadata__":{)" + half + "}," + tensor + "}", 4));
     CHECK_THROWS_WITH(lra::read_safetensors(file), Catch::Matchers::ContainsSubstring("old: damaged"));
     CHECK_THROWS_WITH(lra::read_safetensors_metadata(file), Catch::Matchers::ContainsSubstring("old: damaged"));
   }
 }
 
-TEST_CASE("safetensors: a file can be refused before memory is taken for it, and a pipe is not waited for", "[train][checkpoint]") {
+TEST_CASE("safetensors: a file can be refused before memory is taken for it, and a pipe is not waited for",
+          "[train][checkpoint]") {
   const TemporaryFolder folder;
   const fs::path file = folder.path / "huge";
   constexpr std::uintmax_t bytes = std::uintmax_t{1} << 40;
-  const std::string start = with_header(R"({"a":{"dtype":"U8","shape":[1099511627776],"data_offsets":[0,1099511627776]}})", 0);
+  const std::string start =
+      with_header(R"({"a":{"dtype":"U8","shape":[1099511627776],"data_offsets":[0,1099511627776]}})", 0);
   lra::write_file_atomically(file, start);
   std::error_code code;
   fs::resize_file(file, start.size() + bytes, code);
@@ -220,5 +235,6 @@ TEST_CASE("safetensors: a file can be refused before memory is taken for it, and
     CHECK_THROWS_WITH(lra::read_safetensors(file, refuse), "refused");
   }
   REQUIRE(::mkfifo((folder.path / "pipe").c_str(), 0600) == 0);
-  CHECK_THROWS_WITH(lra::read_safetensors(folder.path / "pipe"), Catch::Matchers::ContainsSubstring("found a device or a pipe"));
+  CHECK_THROWS_WITH(lra::read_safetensors(folder.path / "pipe"),
+                    Catch::Matchers::ContainsSubstring("found a device or a pipe"));
 }

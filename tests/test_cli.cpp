@@ -36,10 +36,12 @@ const fs::path& workspace() {
 }
 
 /// `environment`: NAME=VALUE before the command.
-Output lra_run(const std::string& arguments, const fs::path& folder = LRA_SOURCE_DIR, const std::string& environment = "") {
+Output lra_run(const std::string& arguments, const fs::path& folder = LRA_SOURCE_DIR,
+               const std::string& environment = "") {
   const auto out = workspace() / "stdout", err = workspace() / "stderr";
   const std::string command = environment + " " LRA_BIN_DIR "/lra-run " + arguments;
-  lra::write_file_atomically(workspace() / "command", "cd " + folder.string() + " && " + command + " >" + out.string() + " 2>" + err.string());
+  lra::write_file_atomically(workspace() / "command",
+                             "cd " + folder.string() + " && " + command + " >" + out.string() + " 2>" + err.string());
   const int status = std::system(("bash " + (workspace() / "command").string()).c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, lra::read_file(out), lra::read_file(err)};
 }
@@ -48,7 +50,9 @@ Output lra_run(const std::string& arguments, const fs::path& folder = LRA_SOURCE
 std::string data_dir() {
   static const std::string folder = [] {
     const std::string path = (workspace() / "data").string();
-    const auto made = lra_run("data prepare listops --data-dir " + path + " --train 200 --valid 50 --test 50 --min-length 5 --max-length 60 --max-depth 3 --max-args 4");
+    const auto made =
+        lra_run("data prepare listops --data-dir " + path +
+                " --train 200 --valid 50 --test 50 --min-length 5 --max-length 60 --max-depth 3 --max-args 4");
     REQUIRE(made.code == 0);
     return path;
   }();
@@ -57,8 +61,9 @@ std::string data_dir() {
 
 /// A run that ends in about a second.
 fs::path small_run(const std::string& name, const Json& changes = Json::object()) {
-  Json run = {{"task", "listops"},   {"mixer", "linear"},  {"profile", "small"}, {"seed", 0},           {"data_dir", data_dir()}, {"seq_len", 64},
-              {"train_steps", 6},    {"warmup_steps", 2},  {"batch_size", 8},    {"eval_every", 3},     {"checkpoint_every", 2},  {"threads", 1},
+  Json run = {{"task", "listops"},      {"mixer", "linear"}, {"profile", "small"},    {"seed", 0},
+              {"data_dir", data_dir()}, {"seq_len", 64},     {"train_steps", 6},      {"warmup_steps", 2},
+              {"batch_size", 8},        {"eval_every", 3},   {"checkpoint_every", 2}, {"threads", 1},
               {"learning_rate", 1e-3}};
   run.merge_patch(changes);
   const fs::path file = workspace() / (name + ".json");
@@ -111,7 +116,9 @@ TEST_CASE("every mistake is one clear line and exit code 2", "[cli]") {
   check_user_error(lra_run(run + "data_dir=" + (workspace() / "bad").string()), "basic_train.tsv:202: ");
 
   check_user_error(lra_run("eval --checkpoint /nowhere"), "/nowhere");
-  REQUIRE(lra_run("--config " + small_run("truncated").string() + " --out " + (workspace() / "truncated").string()).code == 0);
+  REQUIRE(
+      lra_run("--config " + small_run("truncated").string() + " --out " + (workspace() / "truncated").string()).code ==
+      0);
   const fs::path folder = workspace() / "truncated/listops/small/linear/n64/seed0";
   fs::resize_file(folder / "model.safetensors", fs::file_size(folder / "model.safetensors") - 100);
   check_user_error(lra_run("eval --checkpoint " + folder.string()), "model.safetensors");
@@ -138,13 +145,19 @@ TEST_CASE("a record repeats its run, a suite may be a bench alone", "[cli]") {
   CHECK(lra::parse_json(dry.out, "the dry run") == lra::read_json(record)["config"]);
   const fs::path again = workspace() / "again";
   REQUIRE(lra_run("--config " + record.string() + " --out " + again.string()).code == 0);
-  CHECK(lra::read_json(again / "listops/small/linear/n64/seed0/result.json")["metrics"] == lra::read_json(record)["metrics"]);
+  CHECK(lra::read_json(again / "listops/small/linear/n64/seed0/result.json")["metrics"] ==
+        lra::read_json(record)["metrics"]);
 
-  lra::write_json(workspace() / "bench.json", {{"suite", "b"}, {"profile", "small"}, {"mixers", {"linear"}}, {"threads", 1}, {"bench", {{"lengths", {16}}}}});
-  REQUIRE(lra_run("--config " + (workspace() / "bench.json").string() + " --out " + (workspace() / "b").string()).code == 0);
+  lra::write_json(
+      workspace() / "bench.json",
+      {{"suite", "b"}, {"profile", "small"}, {"mixers", {"linear"}}, {"threads", 1}, {"bench", {{"lengths", {16}}}}});
+  REQUIRE(
+      lra_run("--config " + (workspace() / "bench.json").string() + " --out " + (workspace() / "b").string()).code ==
+      0);
   CHECK(lra::read_json(workspace() / "b/bench/bytes/small/linear/n16b1/result.json")["status"] == "ok");
   lra::write_json(workspace() / "neither.json", {{"suite", "b"}, {"profile", "small"}, {"mixers", {"linear"}}});
-  CHECK_THAT(lra_run("--config " + (workspace() / "neither.json").string()).err, ContainsSubstring("the suite has neither \"tasks\" nor \"bench\""));
+  CHECK_THAT(lra_run("--config " + (workspace() / "neither.json").string()).err,
+             ContainsSubstring("the suite has neither \"tasks\" nor \"bench\""));
 }
 
 TEST_CASE("a run is evaluated again from its folder with the same accuracy, and predicts every example", "[cli]") {
@@ -153,10 +166,12 @@ TEST_CASE("a run is evaluated again from its folder with the same accuracy, and 
   const fs::path folder = out / "listops/small/linear/n64/seed0";
   const Json record = lra::read_json(folder / "result.json");
   CHECK(record["status"] == "ok");
-  for (const char* key : {"schema_version", "task", "mixer", "profile", "seed", "config", "metrics", "speed", "memory", "parameters", "host", "build", "data"}) {
+  for (const char* key : {"schema_version", "task", "mixer", "profile", "seed", "config", "metrics", "speed", "memory",
+                          "parameters", "host", "build", "data"}) {
     CHECK(record.contains(key));
   }
-  const auto eval = lra_run("eval --checkpoint " + folder.string() + " --predictions " + (workspace() / "p.jsonl").string());
+  const auto eval =
+      lra_run("eval --checkpoint " + folder.string() + " --predictions " + (workspace() / "p.jsonl").string());
   REQUIRE(eval.code == 0);
   CHECK(Json::parse(eval.out)["accuracy"] == record["metrics"]["test_accuracy"]);
   std::ifstream predictions(workspace() / "p.jsonl");
@@ -171,9 +186,11 @@ TEST_CASE("a run is evaluated again from its folder with the same accuracy, and 
   }
   CHECK(lines == 50);
   CHECK(correct / 50.0 == Json::parse(eval.out)["accuracy"].get<double>());
-  const auto file = lra_run("eval --checkpoint " + folder.string() + " --data " + data_dir() + "/listops/basic_test.tsv");
+  const auto file =
+      lra_run("eval --checkpoint " + folder.string() + " --data " + data_dir() + "/listops/basic_test.tsv");
   CHECK(Json::parse(file.out)["accuracy"] == record["metrics"]["test_accuracy"]);
-  const auto whole = lra_run("eval --checkpoint " + folder.string() + " --data " + data_dir() + "/listops/basic_test.tsv limit=7");
+  const auto whole =
+      lra_run("eval --checkpoint " + folder.string() + " --data " + data_dir() + "/listops/basic_test.tsv limit=7");
   CHECK(Json::parse(whole.out)["examples"] == 50);
 }
 
@@ -194,8 +211,10 @@ TEST_CASE("a record with a relative data_dir is repeated from another folder, an
   const double cut = record["data"]["train"]["cut_share"];
   CHECK((cut > 0 && cut < 1));
   CHECK(record["data"]["examples_per_step"] == 200);
-  CHECK_THAT(first.err, ContainsSubstring(incomplete) && ContainsSubstring("seq_len 20 cuts ") &&
-                            ContainsSubstring("batch_size is 300, but the train split has 200 examples: each step takes all of them"));
+  CHECK_THAT(
+      first.err,
+      ContainsSubstring(incomplete) && ContainsSubstring("seq_len 20 cuts ") &&
+          ContainsSubstring("batch_size is 300, but the train split has 200 examples: each step takes all of them"));
 }
 
 TEST_CASE("eval scores with the weights, the mixer and the data of the run, or says what differs", "[cli]") {
@@ -210,7 +229,9 @@ TEST_CASE("eval scores with the weights, the mixer and the data of the run, or s
   check_user_error(lra_run(eval + " mixer=none"), "which this model does not have");
   check_user_error(lra_run(eval + " d_ff=32"), "this model's is");
   const std::string other = (workspace() / "eval_identity_data").string();
-  REQUIRE(lra_run("data prepare listops --data-dir " + other + " --seed 1 --train 20 --valid 10 --test 10 --min-length 5 --max-length 60").code == 0);
+  REQUIRE(lra_run("data prepare listops --data-dir " + other +
+                  " --seed 1 --train 20 --valid 10 --test 10 --min-length 5 --max-length 60")
+              .code == 0);
   check_user_error(lra_run(eval + " data_dir=" + other), "comes from a run on other data than those in " + other);
   CHECK(Json::parse(lra_run(eval + " --data " + other + "/listops/basic_test.tsv").out)["examples"] == 10);
   check_user_error(lra_run("--config " + config + " --out " + out.string() + " limit=20 data_dir=" + other),
@@ -235,7 +256,11 @@ TEST_CASE("a suite goes on past runs that fail, records why, and starts again wh
   suite["suite"] = "mixed";
   suite["tasks"] = {"listops"};
   suite["mixers"] = {{{"mixer", "softmax"}, {"variant", "too_big"}, {"memory_limit_gb", 1e-4}},
-                     {{"mixer", "linear"}, {"variant", "explodes"}, {"learning_rate", 1e30}, {"schedule", "constant"}, {"train_steps", 30}},
+                     {{"mixer", "linear"},
+                      {"variant", "explodes"},
+                      {"learning_rate", 1e30},
+                      {"schedule", "constant"},
+                      {"train_steps", 30}},
                      {{"mixer", "linear"}, {"variant", "too_slow"}, {"time_limit_minutes", 1e-9}},
                      {{"mixer", "linear"}, {"variant", "no_data"}, {"data_dir", "/nowhere"}},
                      "none"};
@@ -259,14 +284,19 @@ TEST_CASE("a suite goes on past runs that fail, records why, and starts again wh
   CHECK_THAT(second.err, ContainsSubstring("done before (ok)"));
   CHECK_THAT(second.err, ContainsSubstring("done before (oom)"));
   CHECK(fs::last_write_time(out / "listops/small/none/n64/seed0/result.json") == written);
-  check_user_error(lra_run("--config " + small_run("other").string() + " --out " + out.string() + " mixer=none train_steps=7"), "train_steps");
+  check_user_error(
+      lra_run("--config " + small_run("other").string() + " --out " + out.string() + " mixer=none train_steps=7"),
+      "train_steps");
 }
 
 TEST_CASE("a name that a user gives is written through, and what a run writes follows the umask", "[cli]") {
   const fs::path out = workspace() / "umask", folder = out / "listops/small/linear/n64/seed0";
   const std::string program = LRA_BIN_DIR "/lra-run";
-  const auto shell = [](const std::string& command) { return WEXITSTATUS(std::system(("cd " LRA_SOURCE_DIR " && { " + command + "; } 2>/dev/null").c_str())); };
-  REQUIRE(shell("umask 002 && " + program + " --config " + small_run("umask").string() + " --out " + out.string()) == 0);
+  const auto shell = [](const std::string& command) {
+    return WEXITSTATUS(std::system(("cd " LRA_SOURCE_DIR " && { " + command + "; } 2>/dev/null").c_str()));
+  };
+  REQUIRE(shell("umask 002 && " + program + " --config " + small_run("umask").string() + " --out " + out.string()) ==
+          0);
   int files = 0;
   for (const auto& entry : fs::directory_iterator(folder)) {
     INFO(entry.path());
@@ -275,19 +305,24 @@ TEST_CASE("a name that a user gives is written through, and what a run writes fo
   }
   CHECK(files >= 6);
 
-  const std::string eval = program + " eval --checkpoint " + folder.string() + " --predictions ", got = (workspace() / "got").string();
+  const std::string eval = program + " eval --checkpoint " + folder.string() + " --predictions ",
+                    got = (workspace() / "got").string();
   REQUIRE(shell(eval + got + ".plain >" + got + ".summary") == 0);
   const std::string plain = lra::read_file(got + ".plain");
   CHECK(std::count(plain.begin(), plain.end(), '\n') == 50);
-  REQUIRE(shell("mkfifo " + got + ".pipe && { timeout 60 cat " + got + ".pipe >" + got + " & " + eval + got + ".pipe >/dev/null; wait; }") == 0);
+  REQUIRE(shell("mkfifo " + got + ".pipe && { timeout 60 cat " + got + ".pipe >" + got + " & " + eval + got +
+                ".pipe >/dev/null; wait; }") == 0);
   CHECK(lra::read_file(got) == plain);
-  REQUIRE(shell("ln -s got.plain " + got + ".link && " + eval + got + ".link >/dev/null && test -L " + got + ".link") == 0);
+  REQUIRE(shell("ln -s got.plain " + got + ".link && " + eval + got + ".link >/dev/null && test -L " + got + ".link") ==
+          0);
   REQUIRE(shell(eval + "/dev/stdout >" + got) == 0);
   CHECK(lra::read_file(got) == plain + lra::read_file(got + ".summary"));
   REQUIRE(shell(eval + got + ".closed <&- >&- 2>&-") == 2);  // its summary went nowhere
   CHECK(lra::read_file(got + ".closed") == plain);
-  for (const char* command : {" ls mixers", " schema", " doctor", " --help", " --version"}) CHECK(shell(program + command + " >/dev/full") == 2);
-  CHECK(shell(program + " --config " + small_run("closed").string() + " --out " + got + ".closed_run <&- >&- 2>&-") == 0);
+  for (const char* command : {" ls mixers", " schema", " doctor", " --help", " --version"})
+    CHECK(shell(program + command + " >/dev/full") == 2);
+  CHECK(shell(program + " --config " + small_run("closed").string() + " --out " + got + ".closed_run <&- >&- 2>&-") ==
+        0);
   CHECK(result_in(got + ".closed_run")["status"] == "ok");
   CHECK(shell(program + " --config " + small_run("full").string() + " --out " + got + ".full_run 2>/dev/full") == 0);
 }
@@ -295,8 +330,15 @@ TEST_CASE("a name that a user gives is written through, and what a run writes fo
 TEST_CASE("names that are numbers or not UTF-8 work to the end", "[cli]") {
   const fs::path data = workspace() / "data\xff", out = workspace() / "out\xfe", file = workspace() / "file\xfd.json";
   fs::copy(data_dir(), data, fs::copy_options::recursive);
-  fs::copy(small_run("names", {{"suite", "names"}, {"tasks", {"listops"}}, {"mixers", {"linear"}}, {"task", nullptr}, {"mixer", nullptr}, {"seed", nullptr}}), file);
-  const auto suite = lra_run("--config '" + file.string() + "' --out '" + out.string() + "' 'data_dir=" + data.string() + "' variant=123 display_name=1e5");
+  fs::copy(small_run("names", {{"suite", "names"},
+                               {"tasks", {"listops"}},
+                               {"mixers", {"linear"}},
+                               {"task", nullptr},
+                               {"mixer", nullptr},
+                               {"seed", nullptr}}),
+           file);
+  const auto suite = lra_run("--config '" + file.string() + "' --out '" + out.string() +
+                             "' 'data_dir=" + data.string() + "' variant=123 display_name=1e5");
   INFO(suite.err);
   REQUIRE(suite.code == 0);
   const fs::path folder = out / "listops/small/123/n64/seed0";
@@ -310,8 +352,10 @@ TEST_CASE("names that are numbers or not UTF-8 work to the end", "[cli]") {
   CHECK(eval.code == 0);
   CHECK(Json::parse(eval.out)["accuracy"] == record["metrics"]["test_accuracy"]);
   check_user_error(lra_run("--config '" + (workspace() / "none\xfc").string() + "'"), "none\\xfc: cannot be read");
-  check_user_error(lra_run("--config " + small_run("names").string() + " 'variant=a\033[31m\xff'"), "expected a name that can be a folder's");
-  check_user_error(lra_run("--config " + small_run("names").string() + " variant="), "/variant: expected a name that can be a folder's, without slashes and spaces, found \"\"");
+  check_user_error(lra_run("--config " + small_run("names").string() + " 'variant=a\033[31m\xff'"),
+                   "expected a name that can be a folder's");
+  check_user_error(lra_run("--config " + small_run("names").string() + " variant="),
+                   "/variant: expected a name that can be a folder's, without slashes and spaces, found \"\"");
 }
 
 TEST_CASE("a configuration may come from a pipe, and what is none is said", "[cli]") {
@@ -322,10 +366,12 @@ TEST_CASE("a configuration may come from a pipe, and what is none is said", "[cl
   check_user_error(lra_run("--config /dev/null"), "there is nothing in it");
   std::ofstream(workspace() / "number.json") << "5";
   check_user_error(lra_run("--config " + (workspace() / "number.json").string()), "expected an object, found 5");
-  std::ofstream(workspace() / "key.json") << R"({"task": "listops", "mixer": "linear", "profile": "small", "a\nb\u001b[31m": 1})";
+  std::ofstream(workspace() / "key.json")
+      << R"({"task": "listops", "mixer": "linear", "profile": "small", "a\nb\u001b[31m": 1})";
   check_user_error(lra_run("--config " + (workspace() / "key.json").string()), "/a\\nb\\x1b[31m: unknown key");
   check_user_error(lra_run("--config " + run + " --out " + run), "Not a directory");
-  for (const char* bad : {"--memory-limit-gb nan", "--memory-limit-gb -1", "--time-limit-minutes inf", "--time-limit-minutes -0.5"}) {
+  for (const char* bad :
+       {"--memory-limit-gb nan", "--memory-limit-gb -1", "--time-limit-minutes inf", "--time-limit-minutes -0.5"}) {
     check_user_error(lra_run("bench " + std::string(bad)), "expected a number of at least 0, found '");
   }
   check_user_error(lra_run("bench --mixers none --lengths 0"), "/seq_len: expected an integer between 1 and");
@@ -335,12 +381,14 @@ TEST_CASE("a configuration may come from a pipe, and what is none is said", "[cl
 }
 
 TEST_CASE("Waiting threads spin for a bounded time, unless the user says how long", "[cli]") {
-  const std::string run = "--config " + small_run("spin").string() + " threads=2 --out " + (workspace() / "spin").string();
+  const std::string run =
+      "--config " + small_run("spin").string() + " threads=2 --out " + (workspace() / "spin").string();
   const auto shown = [&](const std::string& environment) {
     fs::remove_all(workspace() / "spin");
     const auto output = lra_run(run, LRA_SOURCE_DIR, "OMP_DISPLAY_ENV=verbose " + environment);
     CHECK(output.code == 0);
-    const auto place = output.err.rfind("GOMP_SPINCOUNT = ");  // libgomp's own words, of the last program that was loaded
+    const auto place =
+        output.err.rfind("GOMP_SPINCOUNT = ");  // libgomp's own words, of the last program that was loaded
     return place == std::string::npos ? "" : output.err.substr(place, output.err.find('\n', place) - place);
   };
   const std::string bounded = shown("");
@@ -363,7 +411,8 @@ TEST_CASE("More threads than cores are said once; fewer that OpenMP gives are re
   const Json record = result_in(workspace() / "threads");
   CHECK(record["host"]["threads"] == 2);
   CHECK(record["host"]["load"].contains("before"));
-  check_user_error(lra_run(run + ".none threads=4096", LRA_SOURCE_DIR, "ulimit -v 6000000 &&"), "threads: 4096 were asked for, but the system lets this process have only");
+  check_user_error(lra_run(run + ".none threads=4096", LRA_SOURCE_DIR, "ulimit -v 6000000 &&"),
+                   "threads: 4096 were asked for, but the system lets this process have only");
 }
 
 TEST_CASE("two processes on one folder: the second leaves the run alone", "[cli]") {
@@ -375,7 +424,8 @@ TEST_CASE("two processes on one folder: the second leaves the run alone", "[cli]
 
 TEST_CASE("bench takes overrides after its lists", "[cli]") {
   const fs::path out = workspace() / "bench_overrides";
-  const auto run = lra_run("bench --out " + out.string() + " --lengths 32 --batch 1 --mixers none measure_steps=2 measure_warmup_steps=0");
+  const auto run = lra_run("bench --out " + out.string() +
+                           " --lengths 32 --batch 1 --mixers none measure_steps=2 measure_warmup_steps=0");
   INFO(run.err);
   CHECK(run.code == 0);
   CHECK(result_in(out / "bench/bytes/small/none")["config"]["measure_steps"] == 2);
@@ -386,7 +436,8 @@ TEST_CASE("a stand-in is made, shown, verified, trained on and named; the real t
   REQUIRE(lra_run("data prepare pathfinder_standin --seed 3 --train 20 --valid 10 --test 10" + where).code == 0);
   const auto status = lra_run("data status" + where);
   CHECK(status.code == 0);
-  CHECK_THAT(status.out, ContainsSubstring("ready: 20 train, 10 valid, 10 test (generated, seed 3, a stand-in for pathfinder)"));
+  CHECK_THAT(status.out,
+             ContainsSubstring("ready: 20 train, 10 valid, 10 test (generated, seed 3, a stand-in for pathfinder)"));
   CHECK_THAT(status.out, ContainsSubstring("not there: lra-run data prepare image --from cifar-10-binary.tar.gz"));
   const auto text = lra_run("data show pathfinder_standin 4" + where);
   CHECK(std::count(text.out.begin(), text.out.end(), '\n') == 17);
@@ -394,26 +445,40 @@ TEST_CASE("a stand-in is made, shown, verified, trained on and named; the real t
   const fs::path png = workspace() / "picture.png";
   CHECK(lra_run("data show pathfinder_standin 4 --split train --png " + png.string() + where).code == 0);
   CHECK(lra::read_file(png).starts_with("\x89PNG"));
-  CHECK(Json::parse(lra_run("data verify pathfinder_standin" + where).out)["examples"] == Json({{"train", 20}, {"valid", 10}, {"test", 10}}));
-  check_user_error(lra_run("data show pathfinder_standin 10" + where), "expected an example from 0 to 9 of the test split, found 10");
+  CHECK(Json::parse(lra_run("data verify pathfinder_standin" + where).out)["examples"] ==
+        Json({{"train", 20}, {"valid", 10}, {"test", 10}}));
+  check_user_error(lra_run("data show pathfinder_standin 10" + where),
+                   "expected an example from 0 to 9 of the test split, found 10");
   check_user_error(lra_run("data prepare pathfinder_standin --max-depth 4" + where), "/max_depth: unknown key");
   check_user_error(lra_run("data prepare text" + where), "expected --from FOLDER or --from ARCHIVE");
-  check_user_error(lra_run("data prepare image --from " LRA_SOURCE_DIR "/tests/fixtures/imdb" + where), "data_batch_1.bin");
+  check_user_error(lra_run("data prepare image --from " LRA_SOURCE_DIR "/tests/fixtures/imdb" + where),
+                   "data_batch_1.bin");
   check_user_error(lra_run("data verify text" + where), "the data of the task 'text' are not there");
 
   const fs::path out = workspace() / "standin_runs";
-  const Json run = {{"task", "pathfinder_standin"}, {"data_dir", (workspace() / "standins").string()}, {"seq_len", 1024}, {"batch_size", 4}, {"train_steps", 3}};
-  CHECK(lra_run("--config " + small_run("standin", run).string() + " --out " + out.string() + " mixer=softmax").code == 0);
+  const Json run = {{"task", "pathfinder_standin"},
+                    {"data_dir", (workspace() / "standins").string()},
+                    {"seq_len", 1024},
+                    {"batch_size", 4},
+                    {"train_steps", 3}};
+  CHECK(lra_run("--config " + small_run("standin", run).string() + " --out " + out.string() + " mixer=softmax").code ==
+        0);
   const Json record = result_in(out / "pathfinder_standin/small/softmax");
   CHECK(record["status"] == "ok");
   CHECK(record["config"]["black_pixels"] == "padding");  // as LRA's code does for its Transformer
   CHECK(record["data"]["stand_in_for"] == "pathfinder");
   CHECK(record["metrics"]["reference_levels"].contains("bag_of_tokens"));
-  check_user_error(lra_run("--config " + small_run("standin", run).string() + " --out " + out.string() + " mixer=fnet black_pixels=padding"), "the mixer 'fnet' cannot hide tokens");
-  check_user_error(lra_run("--config " + small_run("standin", run).string() + " --out " + out.string() + " pair_head=nli"), "expected none");
+  check_user_error(lra_run("--config " + small_run("standin", run).string() + " --out " + out.string() +
+                           " mixer=fnet black_pixels=padding"),
+                   "the mixer 'fnet' cannot hide tokens");
+  check_user_error(
+      lra_run("--config " + small_run("standin", run).string() + " --out " + out.string() + " pair_head=nli"),
+      "expected none");
   check_user_error(lra_run("--config " + small_run("pixels").string() + " pixels=continuous"), "are no pixels");
-  check_user_error(lra_run("--config " + small_run("pixels").string() + " task_options.bracket=drop"), "/task_options/bracket: unknown key");
-  check_user_error(lra_run("--config " + small_run("pair").string() + " task=retrieval_standin pair_head=none"), "pairs: expected concat or nli");
+  check_user_error(lra_run("--config " + small_run("pixels").string() + " task_options.bracket=drop"),
+                   "/task_options/bracket: unknown key");
+  check_user_error(lra_run("--config " + small_run("pair").string() + " task=retrieval_standin pair_head=none"),
+                   "pairs: expected concat or nli");
 }
 
 TEST_CASE("lists, version, help, schema and doctor answer", "[cli]") {

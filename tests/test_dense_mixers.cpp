@@ -1,4 +1,5 @@
-// The mixers whose weights are dense or that have none, each computed number by number from its definition, and their exact limits.
+// The mixers whose weights are dense or that have none, each computed number by number from its definition, and their
+// exact limits.
 #include <ATen/ATen.h>
 #include <torch/utils.h>
 
@@ -24,7 +25,7 @@ double number(const at::Tensor& tensor) { return tensor.item<double>(); }
 
 // What attention with the weight of key j for query i in head h, not normalised, makes of `values` (keys, d_qkv).
 at::Tensor attention_over_values(const Mixer& mixer, const MixerSpec& spec, std::int64_t n, const at::Tensor& values,
-                             const std::function<double(std::int64_t h, std::int64_t i, std::int64_t j)>& weight) {
+                                 const std::function<double(std::int64_t h, std::int64_t i, std::int64_t j)>& weight) {
   const std::int64_t d = spec.d_head();
   const auto value = values.accessor<double, 2>();
   at::Tensor mixed = at::zeros({n, spec.d_qkv}, at::kDouble);
@@ -44,7 +45,8 @@ at::Tensor attention_over_values(const Mixer& mixer, const MixerSpec& spec, std:
 }
 
 // Product of head h of row i of a and row j of b.
-double head_product(const MixerSpec& spec, const at::Tensor& a, const at::Tensor& b, std::int64_t h, std::int64_t i, std::int64_t j) {
+double head_product(const MixerSpec& spec, const at::Tensor& a, const at::Tensor& b, std::int64_t h, std::int64_t i,
+                    std::int64_t j) {
   const auto left = a.accessor<double, 2>(), right = b.accessor<double, 2>();
   double dot = 0;
   for (std::int64_t f = h * spec.d_head(); f < (h + 1) * spec.d_head(); ++f) dot += left[i][f] * right[j][f];
@@ -60,7 +62,8 @@ const std::vector<std::int64_t> lengths = {1, 2, 5, 16, 17, 47};
 TEST_CASE("Compressed attention equals a convolution and a softmax number by number", "[mixers]") {
   MixerSpec spec = small_spec();
   spec.d_model = 12;  // neither d_qkv nor d_head
-  for (const auto& [stride, kernel] : std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {1, 3}, {3, 0}, {4, 2}, {4, 6}, {100, 0}}) {
+  for (const auto& [stride, kernel] :
+       std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {1, 3}, {3, 0}, {4, 2}, {4, 6}, {100, 0}}) {
     const auto mixer = make_mixer(mixer_case("compressed", {{"stride", stride}, {"kernel", kernel}}), spec);
     const std::int64_t size = kernel == 0 ? stride : kernel;
     const std::int64_t d = spec.d_head();
@@ -69,7 +72,8 @@ TEST_CASE("Compressed attention equals a convolution and a softmax number by num
       const at::Tensor x = random_input(n, 12, 1) * 2;
       const auto compress = [&](const std::string& name, const at::Tensor& rows) {
         REQUIRE(parameter(*mixer, "compress_" + name + ".weight").sizes() == at::IntArrayRef({8, d, size}));
-        const at::Tensor weights = parameter(*mixer, "compress_" + name + ".weight").detach(), biases = parameter(*mixer, "compress_" + name + ".bias").detach();
+        const at::Tensor weights = parameter(*mixer, "compress_" + name + ".weight").detach(),
+                         biases = parameter(*mixer, "compress_" + name + ".bias").detach();
         const auto weight = weights.accessor<double, 3>();
         const auto bias = biases.accessor<double, 1>();
         const auto in = rows.accessor<double, 2>();
@@ -79,16 +83,19 @@ TEST_CASE("Compressed attention equals a convolution and a softmax number by num
           for (std::int64_t e = 0; e < 8; ++e) {
             out[slot][e] = bias[e];
             for (std::int64_t u = 0; u < size && slot * stride + u < n; ++u) {
-              for (std::int64_t f = 0; f < d; ++f) out[slot][e] += weight[e][f][u] * in[slot * stride + u][e / d * d + f];
+              for (std::int64_t f = 0; f < d; ++f)
+                out[slot][e] += weight[e][f][u] * in[slot * stride + u][e / d * d + f];
             }
           }
         }
         return result;
       };
-      const at::Tensor q = project(*mixer, "query", x), k = compress("key", project(*mixer, "key", x)), v = compress("value", project(*mixer, "value", x));
-      const at::Tensor expected = attention_over_values(*mixer, spec, n, v, [&](std::int64_t h, std::int64_t i, std::int64_t j) {
-        return std::exp(head_product(spec, q, k, h, i, j) / std::sqrt(static_cast<double>(d)));
-      });
+      const at::Tensor q = project(*mixer, "query", x), k = compress("key", project(*mixer, "key", x)),
+                       v = compress("value", project(*mixer, "value", x));
+      const at::Tensor expected =
+          attention_over_values(*mixer, spec, n, v, [&](std::int64_t h, std::int64_t i, std::int64_t j) {
+            return std::exp(head_product(spec, q, k, h, i, j) / std::sqrt(static_cast<double>(d)));
+          });
       CHECK(largest_difference(alone(*mixer, x), expected) < exact);
     }
   }
@@ -115,19 +122,21 @@ TEST_CASE("Efficient attention equals its two softmaxes number by number", "[mix
   for (const std::int64_t n : lengths) {
     INFO("n " << n);
     const at::Tensor x = random_input(n, 8, 3) * 2;
-    const at::Tensor q = project(*mixer, "query", x).exp(), k = project(*mixer, "key", x).exp(), v = project(*mixer, "value", x);
+    const at::Tensor q = project(*mixer, "query", x).exp(), k = project(*mixer, "key", x).exp(),
+                     v = project(*mixer, "value", x);
     const at::Tensor columns = k / k.sum(0, true);
     // The features' sum of a query is its normaliser: the weights of all keys then sum to 1 by themselves.
-    const at::Tensor expected = attention_over_values(*mixer, spec, n, v, [&](std::int64_t h, std::int64_t i, std::int64_t j) {
-      return head_product(spec, q, columns, h, i, j);
-    });
+    const at::Tensor expected = attention_over_values(
+        *mixer, spec, n, v,
+        [&](std::int64_t h, std::int64_t i, std::int64_t j) { return head_product(spec, q, columns, h, i, j); });
     CHECK(largest_difference(alone(*mixer, x), expected) < exact);
   }
 }
 
 TEST_CASE("RFA's weights are sums of cosines of the difference of query and key, negative ones too", "[mixers]") {
   const MixerSpec spec = small_spec();
-  for (const auto& [features, scales] : std::vector<std::pair<std::int64_t, std::vector<double>>>{{40, {0.7, 1.1}}, {2, {2.0, 4.0}}}) {
+  for (const auto& [features, scales] :
+       std::vector<std::pair<std::int64_t, std::vector<double>>>{{40, {0.7, 1.1}}, {2, {2.0, 4.0}}}) {
     const auto mixer = make_mixer(mixer_case("rfa", {{"features", features}}), spec);
     const at::Tensor sigma = at::tensor(scales, at::kDouble);
     set(*mixer, "sigma", sigma);
@@ -146,7 +155,8 @@ TEST_CASE("RFA's weights are sums of cosines of the difference of query and key,
       const at::Tensor weights = (at::matmul(differences, directions.t()) * sigma.view({1, 1, 2, 1})).cos().sum(-1);
       least = std::min(least, number(weights.sum(1).min()));
       const auto weight = weights.accessor<double, 3>();
-      const at::Tensor expected = attention_over_values(*mixer, spec, n, v, [&](std::int64_t h, std::int64_t i, std::int64_t j) { return weight[i][j][h]; });
+      const at::Tensor expected = attention_over_values(
+          *mixer, spec, n, v, [&](std::int64_t h, std::int64_t i, std::int64_t j) { return weight[i][j][h]; });
       CHECK(largest_difference(alone(*mixer, x), expected) < exact);
     }
     CHECK((least < 0) == (features == 2));  // a query's sum of weights, which nothing clamps
@@ -170,9 +180,10 @@ TEST_CASE("RFA's error to the softmax of unit vectors falls as the square root o
           return (rows / rows.square().sum(-1, true).sqrt()).view({32, 8}).contiguous();
         };
         const at::Tensor q = unit("query"), k = unit("key");
-        target = attention_over_values(*mixer, spec, 32, project(*mixer, "value", x), [&](std::int64_t h, std::int64_t i, std::int64_t j) {
-          return std::exp(std::pow(number(sigma[h]), 2) * head_product(spec, q, k, h, i, j));
-        });
+        target = attention_over_values(
+            *mixer, spec, 32, project(*mixer, "value", x), [&](std::int64_t h, std::int64_t i, std::int64_t j) {
+              return std::exp(std::pow(number(sigma[h]), 2) * head_product(spec, q, k, h, i, j));
+            });
       }
       sum += number((alone(*mixer, x) - target).square().mean());
     }
@@ -203,21 +214,27 @@ TEST_CASE("RFA's directions are standard normal, from its own seed, and its scal
 TEST_CASE("Every kind of Synthesizer equals its logits computed number by number", "[mixers]") {
   const MixerSpec spec = small_spec();
   for (const bool mixture : {false, true}) {
-    for (const Json& options : {Json{{"kind", "random"}}, Json{{"factorized", true}, {"rank", 3}}, Json{{"kind", "dense"}}, Json{{"kind", "dense"}, {"factorized", true}},
-                               Json{{"kind", "dense"}, {"factorized", true}, {"factor", 5}}, Json{{"kind", "dense"}, {"factorized", true}, {"factor", 99}}}) {
+    for (const Json& options :
+         {Json{{"kind", "random"}}, Json{{"factorized", true}, {"rank", 3}}, Json{{"kind", "dense"}},
+          Json{{"kind", "dense"}, {"factorized", true}}, Json{{"kind", "dense"}, {"factorized", true}, {"factor", 5}},
+          Json{{"kind", "dense"}, {"factorized", true}, {"factor", 99}}}) {
       Json all = options;
       all["mixture"] = mixture;
       const auto mixer = make_mixer(mixer_case("synthesizer", all), spec);
       const bool factorized = options.value("factorized", false);
-      const std::int64_t b = options.value("factor", 0) == 0 ? 7 : std::min(options.value("factor", 0), 48);  // 7: the root of 48, rounded up
+      const std::int64_t b = options.value("factor", 0) == 0
+                                 ? 7
+                                 : std::min(options.value("factor", 0), 48);  // 7: the root of 48, rounded up
       for (const std::int64_t n : {1, 2, 5, 16, 17, 47, 48}) {
         INFO(all.dump() << ", n " << n);
         const at::Tensor x = random_input(n, 8, 6) * 2;
         const auto p = [&](const std::string& name) { return parameter(*mixer, name).detach(); };
         at::Tensor logits = at::zeros({2, n, n}, at::kDouble);
         auto logit = logits.accessor<double, 3>();
-        const at::Tensor hidden = options.value("kind", "") == "dense" ? project(*mixer, "hidden", x).clamp_min(0) : at::Tensor();
-        const at::Tensor q = mixture ? project(*mixer, "query", x) : at::Tensor(), k = mixture ? project(*mixer, "key", x) : at::Tensor();
+        const at::Tensor hidden =
+            options.value("kind", "") == "dense" ? project(*mixer, "hidden", x).clamp_min(0) : at::Tensor();
+        const at::Tensor q = mixture ? project(*mixer, "query", x) : at::Tensor(),
+                         k = mixture ? project(*mixer, "key", x) : at::Tensor();
         // The number that row j of a layer makes of token i.
         const auto dense = [&](const std::string& name, std::int64_t h, std::int64_t i, std::int64_t j) {
           return number((p(name + "_weight")[h][j] * hidden[i].narrow(0, h * 4, 4)).sum() + p(name + "_bias")[h][j]);
@@ -227,7 +244,8 @@ TEST_CASE("Every kind of Synthesizer equals its logits computed number by number
             for (std::int64_t j = 0; j < n; ++j) {
               if (n > 17 && i % 5 != 0) continue;  // some of the long ones' rows
               if (hidden.defined()) {
-                logit[h][i][j] = factorized ? dense("a", h, i, j / b) * dense("b", h, i, j % b) : dense("dense", h, i, j);
+                logit[h][i][j] =
+                    factorized ? dense("a", h, i, j / b) * dense("b", h, i, j % b) : dense("dense", h, i, j);
               } else {
                 logit[h][i][j] = number(factorized ? (p("left")[h][i] * p("right")[h][j]).sum() : p("logits")[h][i][j]);
               }
@@ -235,9 +253,9 @@ TEST_CASE("Every kind of Synthesizer equals its logits computed number by number
             }
           }
         }
-        const at::Tensor expected = attention_over_values(*mixer, spec, n, project(*mixer, "value", x), [&](std::int64_t h, std::int64_t i, std::int64_t j) {
-          return std::exp(logit[h][i][j]);
-        });
+        const at::Tensor expected = attention_over_values(
+            *mixer, spec, n, project(*mixer, "value", x),
+            [&](std::int64_t h, std::int64_t i, std::int64_t j) { return std::exp(logit[h][i][j]); });
         const std::int64_t step = n > 17 ? 5 : 1;
         CHECK(largest_difference(alone(*mixer, x).slice(0, 0, n, step), expected.slice(0, 0, n, step)) < exact);
       }
@@ -250,7 +268,8 @@ TEST_CASE("Synthesizer has the parameters of its kind alone", "[mixers]") {
     std::set<std::string> result;
     MixerSpec spec = small_spec();
     spec.bias = false;
-    for (const auto& item : make_mixer(mixer_case("synthesizer", options), spec)->named_parameters()) result.insert(item.key());
+    for (const auto& item : make_mixer(mixer_case("synthesizer", options), spec)->named_parameters())
+      result.insert(item.key());
     result.erase("value.weight");
     result.erase("output.weight");
     return result;
@@ -259,7 +278,8 @@ TEST_CASE("Synthesizer has the parameters of its kind alone", "[mixers]") {
   CHECK(names({{"mixture", true}}) == std::set<std::string>{"logits", "query.weight", "key.weight"});
   CHECK(names({{"factorized", true}}) == std::set<std::string>{"left", "right"});
   CHECK(names({{"kind", "dense"}}) == std::set<std::string>{"hidden.weight", "dense_weight", "dense_bias"});
-  CHECK(names({{"kind", "dense"}, {"factorized", true}}) == std::set<std::string>{"hidden.weight", "a_weight", "a_bias", "b_weight", "b_bias"});
+  CHECK(names({{"kind", "dense"}, {"factorized", true}}) ==
+        std::set<std::string>{"hidden.weight", "a_weight", "a_bias", "b_weight", "b_bias"});
 }
 
 TEST_CASE("A Synthesizer mixture without learned logits is softmax attention", "[mixers]") {
@@ -348,7 +368,8 @@ TEST_CASE("gMLP starts as a feed-forward layer of each token", "[mixers]") {
   mixer->to(at::kDouble);
   const at::Tensor x = random_input(48, 8, 11);
   const at::Tensor plain = project(*mixer, "output", at::gelu(project(*mixer, "input", x)).narrow(1, 0, 4));
-  // The gate is 1 + a sum of at most 48 numbers of 1e-3 / 48, each times a normalised channel, which is at most √3 for 4 of them.
+  // The gate is 1 + a sum of at most 48 numbers of 1e-3 / 48, each times a normalised channel, which is at most √3 for
+  // 4 of them.
   const double difference = largest_difference(alone(*mixer, x), plain);
   CHECK(difference > 0);
   CHECK(difference < 1e-3 * std::sqrt(3.0) * 4 * number(plain.abs().max()));
@@ -362,9 +383,9 @@ TEST_CASE("gMLP needs an even width", "[mixers]") {
 }
 
 TEST_CASE("Of parameters tied to the length only the first n places count for n tokens", "[mixers]") {
-  const std::set<std::string> tied = {"logits",   "left",       "right",           "dense_weight",  "dense_bias",     "a_weight",
-                                      "a_bias",   "b_weight",   "b_bias",          "expand_weight", "contract_weight", "contract_bias",
-                                      "spatial_weight", "spatial_bias"};
+  const std::set<std::string> tied = {
+      "logits",   "left",   "right",         "dense_weight",    "dense_bias",    "a_weight",       "a_bias",
+      "b_weight", "b_bias", "expand_weight", "contract_weight", "contract_bias", "spatial_weight", "spatial_bias"};
   for (const auto& one : mixer_cases()) {
     if (one.mixer != "synthesizer" && one.mixer != "mlp_mixer" && one.mixer != "gmlp") continue;
     INFO(one.name());
@@ -388,7 +409,8 @@ TEST_CASE("Of parameters tied to the length only the first n places count for n 
       CHECK((changed || item.key().starts_with("b_")));
     }
     CHECK(largest_difference(alone(*mixer, x), before) == 0);
-    CHECK(largest_difference(mixer->forward(x, SequenceLayout({9, 11})).narrow(0, 0, 9), alone(*mixer, x.narrow(0, 0, 9))) < exact);
+    CHECK(largest_difference(mixer->forward(x, SequenceLayout({9, 11})).narrow(0, 0, 9),
+                             alone(*mixer, x.narrow(0, 0, 9))) < exact);
   }
 }
 
@@ -405,7 +427,9 @@ TEST_CASE("Learned logits and maps along the sequence start as the paper says or
   MixerSpec spec = small_spec();
   spec.max_length = 200;
   const auto largest = [&](const std::string& mixer, const Json& options, const std::string& name) {
-    const at::Tensor values = parameter(*mixer_registry().at(mixer).make(spec, resolved_options(mixer, options)), name).detach().to(at::kDouble);
+    const at::Tensor values = parameter(*mixer_registry().at(mixer).make(spec, resolved_options(mixer, options)), name)
+                                  .detach()
+                                  .to(at::kDouble);
     return std::make_pair(number(values.max()), number(-values.min()));
   };
   const auto check = [&](const std::string& mixer, const Json& options, const std::string& name, double bound) {

@@ -3,10 +3,10 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/randn.h>
 
-#include <catch2/catch_test_macros.hpp>
-#include <catch2/matchers/catch_matchers_string.hpp>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <cstdint>
 #include <cstdlib>
@@ -51,7 +51,8 @@ lra::Estimate estimate_of(const lra::RunConfig& config) { return lra::estimate(c
 
 }  // namespace
 
-TEST_CASE("on the meta device tensors have sizes and no memory, and behind the guard they have both", "[cli][estimate]") {
+TEST_CASE("on the meta device tensors have sizes and no memory, and behind the guard they have both",
+          "[cli][estimate]") {
   lra::memory::install();
   const auto before = lra::memory::current_bytes();
   {
@@ -73,7 +74,8 @@ TEST_CASE("an estimate counts the parameters that the model will have, for any n
       CHECK(estimate_of(config).parameters == lra::Classifier(config.task, config.model, 0).parameter_count());
     }
   }
-  const Json parts = {{{"mixer", "local"}}, {{"mixer", "linformer"}, {"mixer_options", {{"share", "layers"}}}}, {{"mixer", "gmlp"}}};
+  const Json parts = {
+      {{"mixer", "local"}}, {{"mixer", "linformer"}, {"mixer_options", {{"share", "layers"}}}}, {{"mixer", "gmlp"}}};
   for (const std::int64_t layers : {2, 3, 13, 14, 15}) {
     auto config = tiny("mixed", {{"by", "layers"}, {"parts", parts}});
     config.model.num_layers = layers;
@@ -126,10 +128,11 @@ TEST_CASE("large options of mixers are refused by their estimates", "[cli][estim
     CHECK_FALSE(lra::too_large(config, estimate_of(config)).empty());
   }
   // These only say how much of the sequence is seen.
-  const std::pair<const char*, Json> harmless[] = {{"local", {{"window", largest}}},
-                                                   {"bigbird", {{"block", largest}, {"global_blocks", largest}, {"random_blocks", largest}}},
-                                                   {"bigbird", {{"block", 1}, {"global_blocks", largest}, {"random_blocks", largest}}},
-                                                   {"strided", {{"stride", largest}, {"window", largest}}}};
+  const std::pair<const char*, Json> harmless[] = {
+      {"local", {{"window", largest}}},
+      {"bigbird", {{"block", largest}, {"global_blocks", largest}, {"random_blocks", largest}}},
+      {"bigbird", {{"block", 1}, {"global_blocks", largest}, {"random_blocks", largest}}},
+      {"strided", {{"stride", largest}, {"window", largest}}}};
   for (const auto& [mixer, options] : harmless) {
     const auto config = tiny(mixer, options);
     INFO(mixer);
@@ -162,10 +165,18 @@ TEST_CASE("what is too large is refused, and in a suite recorded, before anythin
   lra::memory::reset_peak();
   const auto before = lra::memory::current_bytes();
   small_runs::Silent progress;
-  CHECK_THROWS_WITH(lra::run_in_folder(config, folder, lra::example_sizes(config), false, progress), ContainsSubstring("not begun: it would take an estimated") && ContainsSubstring("this process may use"));
+  CHECK_THROWS_WITH(
+      lra::run_in_folder(config, folder, lra::example_sizes(config), false, progress),
+      ContainsSubstring("not begun: it would take an estimated") && ContainsSubstring("this process may use"));
   CHECK(lra::memory::peak_bytes() - before < (4 << 20));
-  lra::write_json(folder / "suite.json", {{"suite", "large"}, {"profile", "small"}, {"tasks", {"listops"}}, {"mixers", {"linear"}}, {"data_dir", "data/tiny"}, {"d_ff", largest}});
-  const std::string command = "cd " LRA_SOURCE_DIR " && " LRA_BIN_DIR "/lra-run --config " + (folder / "suite.json").string() + " --out " + (folder / "out").string() + " 2>/dev/null";
+  lra::write_json(folder / "suite.json", {{"suite", "large"},
+                                          {"profile", "small"},
+                                          {"tasks", {"listops"}},
+                                          {"mixers", {"linear"}},
+                                          {"data_dir", "data/tiny"},
+                                          {"d_ff", largest}});
+  const std::string command = "cd " LRA_SOURCE_DIR " && " LRA_BIN_DIR "/lra-run --config " +
+                              (folder / "suite.json").string() + " --out " + (folder / "out").string() + " 2>/dev/null";
   const int status = std::system(command.c_str());
   CHECK((WIFEXITED(status) && WEXITSTATUS(status) == lra::exit_not_all_ok));
   Json record;

@@ -13,7 +13,8 @@ using namespace lra::testing;
 
 namespace {
 
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN(),
+                 infinity = std::numeric_limits<double>::infinity();
 const std::vector<std::string> layouts = {"per_sequence", "padded", "auto"};
 
 SequenceLayout with_ids(SequenceLayout layout) {
@@ -90,7 +91,8 @@ TEST_CASE("A hidden token that is not a number reaches no other token", "[mixers
   const at::Tensor visible = random_input(layout.tokens(), 1, 7).squeeze(1).gt(-0.3);
   visible.narrow(0, layout.offset(1) + 10, 25).fill_(false);
   layout.set_visible(visible);
-  const at::Tensor x = random_input(layout.tokens(), 8, 8), changed = x.masked_fill(visible.logical_not().unsqueeze(1), not_a_number);
+  const at::Tensor x = random_input(layout.tokens(), 8, 8),
+                   changed = x.masked_fill(visible.logical_not().unsqueeze(1), not_a_number);
   for (const auto& one : mixer_cases()) {
     if (!one.traits().hides_keys) continue;
     for (const auto& how : layouts) {
@@ -99,7 +101,8 @@ TEST_CASE("A hidden token that is not a number reaches no other token", "[mixers
       spec.layout = how;
       const auto mixer = make_mixer(one, spec);
       const at::NoGradGuard guard;
-      CHECK(largest_difference(mixer->forward(changed, layout).index({visible}), mixer->forward(x, layout).index({visible})) < 1e-9);
+      CHECK(largest_difference(mixer->forward(changed, layout).index({visible}),
+                               mixer->forward(x, layout).index({visible})) < 1e-9);
     }
   }
 }
@@ -123,7 +126,8 @@ TEST_CASE("In float32 the input gradients are those of float64", "[mixers]") {
     const at::Tensor expected = gradient(at::kDouble), found = gradient(at::kFloat);
     for (std::int64_t s = 0; s < layout.batch(); ++s) {
       const auto part = [&](const at::Tensor& all) { return all.narrow(0, layout.offset(s), layout.length(s)); };
-      CHECK(largest_difference(part(found), part(expected)) < 2e-5 * std::max(1.0, part(expected).abs().max().item<double>()));
+      CHECK(largest_difference(part(found), part(expected)) <
+            2e-5 * std::max(1.0, part(expected).abs().max().item<double>()));
     }
   }
 }
@@ -131,11 +135,12 @@ TEST_CASE("In float32 the input gradients are those of float64", "[mixers]") {
 TEST_CASE("A row of weights sums to one at inputs of any size", "[mixers]") {
   const SequenceLayout layout = with_ids(SequenceLayout({5, 48, 1, 33}));
   const at::Tensor random = random_input(layout.tokens(), 8, 57);
-  const std::vector<std::pair<std::string, at::Tensor>> inputs = {{"x 50", random * 50},
-                                                                  {"x 10,000", random * 1e4},
-                                                                  {"all equal", random.narrow(0, 0, 1).expand_as(random).contiguous()},
-                                                                  {"all equal, x 10,000", (random.narrow(0, 0, 1) * 1e4).expand_as(random).contiguous()},
-                                                                  {"zeros", at::zeros_like(random)}};
+  const std::vector<std::pair<std::string, at::Tensor>> inputs = {
+      {"x 50", random * 50},
+      {"x 10,000", random * 1e4},
+      {"all equal", random.narrow(0, 0, 1).expand_as(random).contiguous()},
+      {"all equal, x 10,000", (random.narrow(0, 0, 1) * 1e4).expand_as(random).contiguous()},
+      {"zeros", at::zeros_like(random)}};
   for (const auto& one : mixer_cases()) {
     if (!one.traits().rows_sum_to_one) continue;
     for (const auto& how : layouts) {
@@ -148,11 +153,13 @@ TEST_CASE("A row of weights sums to one at inputs of any size", "[mixers]") {
         for (const bool biased : {true, false}) {
           const at::NoGradGuard guard;
           for (const auto& item : mixer->named_parameters()) {
-            const bool of_logits = item.key().find("query.bias") != std::string::npos || item.key().find("key.bias") != std::string::npos;
+            const bool of_logits =
+                item.key().find("query.bias") != std::string::npos || item.key().find("key.bias") != std::string::npos;
             if (!biased && of_logits) item.value().zero_();
           }
           for (const auto& [name, input] : inputs) {
-            INFO(one.name() << ", " << how << ", " << toString(type) << ", " << name << (biased ? "" : ", without biases"));
+            INFO(one.name() << ", " << how << ", " << toString(type) << ", " << name
+                            << (biased ? "" : ", without biases"));
             // RFA's weights may be negative: their sum cancels, and is what the sums over values are divided by.
             const double tolerance = (type == at::kDouble ? 1e-9 : 1e-5) * (one.mixer == "rfa" ? 1e3 : 1);
             const at::Tensor out = mixer->forward(input.to(type), layout).to(at::kDouble);
@@ -164,7 +171,8 @@ TEST_CASE("A row of weights sums to one at inputs of any size", "[mixers]") {
   }
 }
 
-TEST_CASE("Linear attention is what exact arithmetic gives where its features are too small for their type", "[mixers]") {
+TEST_CASE("Linear attention is what exact arithmetic gives where its features are too small for their type",
+          "[mixers]") {
   const SequenceLayout layout({3, 140, 1});
   const at::Tensor direction = random_input(layout.tokens(), 8, 58);
   for (const double size : {1.0, 50.0}) {
@@ -187,13 +195,20 @@ TEST_CASE("Linear attention is what exact arithmetic gives where its features ar
         const auto [out, grad] = run(
             [&](const at::Tensor& x) {
               const auto heads = [&](const std::string& name, const at::Tensor& rows) {
-                return at::linear(rows, parameter(*mixer, name + ".weight"), parameter(*mixer, name + ".bias")).view({-1, 2, 4}).transpose(0, 1);
+                return at::linear(rows, parameter(*mixer, name + ".weight"), parameter(*mixer, name + ".bias"))
+                    .view({-1, 2, 4})
+                    .transpose(0, 1);
               };
-              const auto log_features = [](const at::Tensor& t) { return at::where(t.gt(0), t.clamp_min(0).log1p(), t.clamp_max(0)); };
+              const auto log_features = [](const at::Tensor& t) {
+                return at::where(t.gt(0), t.clamp_min(0).log1p(), t.clamp_max(0));
+              };
               std::vector<at::Tensor> rows;
               for (const at::Tensor& part : x.split_with_sizes(layout.lengths())) {
-                const at::Tensor q = log_features(heads("query", part)).unsqueeze(2), k = log_features(heads("key", part)).unsqueeze(1);
-                rows.push_back(at::matmul(at::softmax((q + k).logsumexp(-1), -1), heads("value", part)).transpose(0, 1).reshape({-1, 8}));
+                const at::Tensor q = log_features(heads("query", part)).unsqueeze(2),
+                                 k = log_features(heads("key", part)).unsqueeze(1);
+                rows.push_back(at::matmul(at::softmax((q + k).logsumexp(-1), -1), heads("value", part))
+                                   .transpose(0, 1)
+                                   .reshape({-1, 8}));
               }
               return at::linear(at::cat(rows), parameter(*mixer, "output.weight"), parameter(*mixer, "output.bias"));
             },

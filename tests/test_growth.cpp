@@ -12,7 +12,8 @@ TEST_CASE("A mixer's declared exponent of time is the slope of its FLOPs at very
   for (const std::string& name : mixer_registry().names()) {
     const Json growth = named_config("mixers", name).at("growth");
     const auto time = growth.at("time").get<double>();
-    // Longer where squares with a small factor must outgrow the rest; windows are counted pair by pair, so linear costs get shorter ones.
+    // Longer where squares with a small factor must outgrow the rest; windows are counted pair by pair, so linear costs
+    // get shorter ones.
     const std::int64_t n = time > 1 ? 1 << 20 : 1 << 15;
     const Json options = resolved_options(name, Json::object());
     const MixerTraits traits = mixer_registry().at(name).traits(options);

@@ -33,7 +33,8 @@ void check_sorting(const Numbers& bucket, std::int64_t buckets, std::int64_t chu
   for (std::int64_t place = 0; place < n; ++place) {
     const std::int32_t i = expected[static_cast<std::size_t>(place)], number = own[static_cast<std::size_t>(i)];
     const std::pair<std::int64_t, std::int64_t> part(of(i), place / chunk);
-    right = right && number >= 0 && numbers.try_emplace(part, number).first->second == number && parts.try_emplace(number, part).first->second == part;
+    right = right && number >= 0 && numbers.try_emplace(part, number).first->second == number &&
+            parts.try_emplace(number, part).first->second == part;
   }
   for (std::int64_t place = 0; place < n; ++place) {
     const std::int32_t i = expected[static_cast<std::size_t>(place)];
@@ -55,7 +56,8 @@ Numbers random_buckets(std::int64_t n, std::int32_t buckets) {
 
 }  // namespace
 
-TEST_CASE("Tokens are sorted by bucket, and meet their bucket's part in their own chunk and in the one before", "[mixers]") {
+TEST_CASE("Tokens are sorted by bucket, and meet their bucket's part in their own chunk and in the one before",
+          "[mixers]") {
   for (const std::int64_t n : {1, 2, 7, 8, 61}) {
     for (const std::int32_t buckets : {1, 2, 5, 40}) {
       for (const std::int64_t chunk : {1, 3, 8, 64}) check_sorting(random_buckets(n, buckets), buckets, chunk);
@@ -63,7 +65,9 @@ TEST_CASE("Tokens are sorted by bucket, and meet their bucket's part in their ow
   }
 }
 
-TEST_CASE("Buckets and chunks of 200,000 tokens have numbers that an int32 holds", "[mixers]") { check_sorting(random_buckets(200000, 200000), 200000, 1); }
+TEST_CASE("Buckets and chunks of 200,000 tokens have numbers that an int32 holds", "[mixers]") {
+  check_sorting(random_buckets(200000, 200000), 200000, 1);
+}
 
 TEST_CASE("Reformer hashes a long sequence some tokens at a time", "[mixers]") {
   MixerSpec spec = small_spec();

@@ -46,7 +46,8 @@ TEST_CASE("the one-cycle schedule goes from LR/25 over LR to LR/250,000", "[trai
   CHECK(lra::learning_rate_at(small, 0) == Approx(4e-6));
   CHECK(lra::learning_rate_at(small, 999) == Approx(1e-4));
   CHECK(lra::learning_rate_at(small, 4999) == Approx(4e-10));
-  // PyTorch 2.13's OneCycleLR(max_lr=1e-4, total_steps=5000, pct_start=0.2, anneal_strategy="linear"), cycle_momentum on.
+  // PyTorch 2.13's OneCycleLR(max_lr=1e-4, total_steps=5000, pct_start=0.2, anneal_strategy="linear"), cycle_momentum
+  // on.
   CHECK(lra::learning_rate_at(small, 500) == Approx(5.204804804804805e-05).epsilon(1e-12));
   CHECK(lra::learning_rate_at(small, 3000) == Approx(4.99752e-05).epsilon(1e-6));
   CHECK(lra::beta1_at(small, 500) == 0.9);

@@ -76,7 +76,8 @@ TEST_CASE("the allocator refuses above its limit and goes on below it", "[train]
   memory::set_limit(limit);
 }
 
-TEST_CASE("the allocator uses freed blocks again, also for somewhat smaller tensors, and gives them back on demand", "[train][memory]") {
+TEST_CASE("the allocator uses freed blocks again, also for somewhat smaller tensors, and gives them back on demand",
+          "[train][memory]") {
   memory::install();
   if (memory::allocator_name() != "caching") SKIP("LRA_ALLOCATOR=system");
   memory::release_cached();

@@ -64,12 +64,15 @@ TEST_CASE("Padding and neighbours are invisible, at any length", "[mixers]") {
       }
       // Sequences of equal length: a rectangle without padding.
       const at::Tensor equal = forward(*mixer, x.narrow(0, 0, 39), SequenceLayout({13, 13, 13}));
-      for (std::int64_t i = 0; i < 3; ++i) CHECK(largest_difference(equal.narrow(0, 13 * i, 13), alone(*mixer, x.narrow(0, 13 * i, 13))) < exact);
+      for (std::int64_t i = 0; i < 3; ++i)
+        CHECK(largest_difference(equal.narrow(0, 13 * i, 13), alone(*mixer, x.narrow(0, 13 * i, 13))) < exact);
       // The third sequence beside others, of other lengths and much larger numbers.
       const at::Tensor third = x.narrow(0, layout.offset(2), layout.length(2));
       const at::Tensor others = random_input(47, 8, 2) * 100;
-      const at::Tensor changed = forward(*mixer, at::cat({others.narrow(0, 0, 7), third, others.narrow(0, 7, 40)}), SequenceLayout({7, layout.length(2), 40}));
-      CHECK(largest_difference(changed.narrow(0, 7, layout.length(2)), together.narrow(0, layout.offset(2), layout.length(2))) < exact);
+      const at::Tensor changed = forward(*mixer, at::cat({others.narrow(0, 0, 7), third, others.narrow(0, 7, 40)}),
+                                         SequenceLayout({7, layout.length(2), 40}));
+      CHECK(largest_difference(changed.narrow(0, 7, layout.length(2)),
+                               together.narrow(0, layout.offset(2), layout.length(2))) < exact);
     }
   }
 }
@@ -130,15 +133,18 @@ TEST_CASE("Softmax, flash, local and linear attention equal a computation number
       const auto mixer = make_mixer(one, spec);
       CHECK(largest_difference(alone(*mixer, x), attention_by_hand(*mixer, spec, x, weight)) < exact);
     };
-    const auto full = [](auto, auto, auto, const double* q, const double* k, std::int64_t d) { return softmax_weight(q, k, d); };
+    const auto full = [](auto, auto, auto, const double* q, const double* k, std::int64_t d) {
+      return softmax_weight(q, k, d);
+    };
     check(mixer_case("softmax"), full);
     check(mixer_case("flash"), full);
     check(mixer_case("local", {{"window", n}}), full);
     check(mixer_case("local", {{"blocked", true}, {"block", n}}), full);
     for (const std::int64_t window : {0, 1, 4, 15, 16, 46}) {
-      check(mixer_case("local", {{"window", window}}), [&](auto, std::int64_t i, std::int64_t j, const double* q, const double* k, std::int64_t d) {
-        return std::abs(i - j) <= window ? softmax_weight(q, k, d) : 0.0;
-      });
+      check(mixer_case("local", {{"window", window}}),
+            [&](auto, std::int64_t i, std::int64_t j, const double* q, const double* k, std::int64_t d) {
+              return std::abs(i - j) <= window ? softmax_weight(q, k, d) : 0.0;
+            });
     }
     for (const std::int64_t block : {1, 4, 5, 16}) {
       check(mixer_case("local", {{"blocked", true}, {"block", block}}),
@@ -174,7 +180,8 @@ TEST_CASE("Linformer with identity matrices is softmax attention", "[mixers]") {
     INFO(share);
     const auto linformer = make_mixer(mixer_case("linformer", {{"k", 48}, {"share", share}}), spec);
     for (const auto& name : {"query", "key", "value", "output"}) {
-      for (const auto& part : {".weight", ".bias"}) set(*linformer, std::string(name) + part, parameter(*softmax, std::string(name) + part));
+      for (const auto& part : {".weight", ".bias"})
+        set(*linformer, std::string(name) + part, parameter(*softmax, std::string(name) + part));
     }
     const at::Tensor identity = at::eye(48, at::kDouble);
     set(*linformer, "E", identity);
@@ -196,7 +203,8 @@ TEST_CASE("Performer's error falls as the square root of its features", "[mixers
     double sum = 0;
     for (std::uint64_t seed = 0; seed < 40; ++seed) {
       spec.seed = seed;
-      const auto performer = make_mixer(mixer_case("performer", {{"features", features}, {"feature_epsilon", 0.0}}), spec);
+      const auto performer =
+          make_mixer(mixer_case("performer", {{"features", features}, {"feature_epsilon", 0.0}}), spec);
       sum += (alone(*performer, x) - target).square().mean().item<double>();
     }
     return sum / 40;
@@ -214,9 +222,11 @@ TEST_CASE("Performer's features are what it says, epsilon included", "[mixers]")
   const at::Tensor x = random_input(9, 8, 16);
   for (const std::string kernel : {"softmax", "relu"}) {
     INFO(kernel);
-    const auto performer = make_mixer(mixer_case("performer", {{"features", 6}, {"kernel", kernel}, {"feature_epsilon", 0.3}}), spec);
+    const auto performer =
+        make_mixer(mixer_case("performer", {{"features", 6}, {"kernel", kernel}, {"feature_epsilon", 0.3}}), spec);
     const auto heads = [&](const std::string& name) {
-      const at::Tensor rows = at::linear(x, parameter(*performer, name + ".weight"), parameter(*performer, name + ".bias"));
+      const at::Tensor rows =
+          at::linear(x, parameter(*performer, name + ".weight"), parameter(*performer, name + ".bias"));
       return rows.view({9, 2, 4}).transpose(0, 1);  // (H, n, d)
     };
     const at::Tensor directions = performer->named_buffers()["directions"];
@@ -231,8 +241,10 @@ TEST_CASE("Performer's features are what it says, epsilon included", "[mixers]")
       k = k / k.mean({-2, -1}, true);
     }
     const at::Tensor weights = at::matmul(q + 0.3, (k + 0.3).transpose(-2, -1));
-    const at::Tensor mixed = at::matmul(weights / weights.sum(-1, true), heads("value")).transpose(0, 1).reshape({9, 8});
-    const at::Tensor expected = at::linear(mixed, parameter(*performer, "output.weight"), parameter(*performer, "output.bias"));
+    const at::Tensor mixed =
+        at::matmul(weights / weights.sum(-1, true), heads("value")).transpose(0, 1).reshape({9, 8});
+    const at::Tensor expected =
+        at::linear(mixed, parameter(*performer, "output.weight"), parameter(*performer, "output.bias"));
     CHECK(largest_difference(alone(*performer, x), expected) < exact);
   }
 }
@@ -250,7 +262,8 @@ TEST_CASE("Performer's directions are orthogonal in blocks and as long as normal
     off_diagonal = std::max(off_diagonal, (products - products.diag().diag()).abs().max().item<double>());
   }
   CHECK(off_diagonal < 1e-4);  // drawn in float64, kept in float32
-  const double mean_square = directions.square().sum(1).mean().item<double>();  // χ² with 16 degrees of freedom: 16 ± √32 / √400
+  const double mean_square =
+      directions.square().sum(1).mean().item<double>();  // χ² with 16 degrees of freedom: 16 ± √32 / √400
   CHECK(std::abs(mean_square - 16) < 4 * std::sqrt(32.0 / 400));
   CHECK(directions.square().sum(1).std().item<double>() > 4);
 }
@@ -293,7 +306,8 @@ TEST_CASE("FNet is the real part of the discrete Fourier transform over the full
           double sum = 0;
           for (std::int64_t s = 0; s < n; ++s) {
             for (std::int64_t g = 0; g < width; ++g) {
-              const double turns = static_cast<double>(t * s) / 12 + static_cast<double>(f * g) / static_cast<double>(width);
+              const double turns =
+                  static_cast<double>(t * s) / 12 + static_cast<double>(f * g) / static_cast<double>(width);
               sum += x[s][g].item<double>() * std::cos(2 * std::numbers::pi * turns);
             }
           }
@@ -313,7 +327,8 @@ TEST_CASE("In float32 the outputs are those of float64", "[mixers]") {
     const at::Tensor expected = forward(*make_mixer(one, small_spec()), x, layout);
     const auto mixer = make_mixer(one, small_spec());
     mixer->to(at::kFloat);
-    CHECK(largest_difference(forward(*mixer, x.to(at::kFloat), layout).to(at::kDouble), expected) < 1e-5 * expected.abs().max().item<double>());
+    CHECK(largest_difference(forward(*mixer, x.to(at::kFloat), layout).to(at::kDouble), expected) <
+          1e-5 * expected.abs().max().item<double>());
   }
 }
 
@@ -399,7 +414,8 @@ TEST_CASE("No tensor grows with the square of the length, but where the traits s
       MixerSpec spec = small_spec();
       spec.layout = how;
       const auto largest = [&](std::int64_t n) {
-        spec.max_length = one.traits().fixed_length ? n : 1600;  // parameters tied to the length are counted at each length
+        spec.max_length =
+            one.traits().fixed_length ? n : 1600;  // parameters tied to the length are counted at each length
         const auto mixer = make_mixer(one, spec);
         const OperatorObserver observer;
         forward(*mixer, random_input(2 * n - 7, 8, 14).requires_grad_(), SequenceLayout({n, n - 7})).sum().backward();
@@ -419,10 +435,12 @@ TEST_CASE("No tensor grows with the square of the length, but where the traits s
 TEST_CASE("The matrix multiplications that run are those that cost counts", "[mixers]") {
   for (const auto& one : mixer_cases()) {
     if (one.mixer == "fnet") continue;  // declared: there are none
-    if (one.options.contains("token_ids") && !one.options["token_ids"].empty()) continue;  // an upper bound: it depends on the data
+    if (one.options.contains("token_ids") && !one.options["token_ids"].empty())
+      continue;  // an upper bound: it depends on the data
     MixerSpec spec = small_spec();
     spec.max_length = 960;
-    spec.layout = "per_sequence";  // inside the kernels, which leave out what a band hides of a block, no operator can be watched
+    spec.layout =
+        "per_sequence";  // inside the kernels, which leave out what a band hides of a block, no operator can be watched
     const auto mixer = make_mixer(one, spec);
     for (const std::int64_t multiple : {240, 480, 960}) {
       const std::int64_t n = multiple / one.block * one.block;

@@ -31,8 +31,9 @@ Sizes with_mixer(Sizes sizes, const std::string& mixer, const Json& options = Js
   return sizes;
 }
 
-Sizes sizes(std::int64_t seq_len, std::int64_t vocab_size, std::int64_t num_classes, std::int64_t layers, std::int64_t heads, std::int64_t d_model,
-            std::int64_t d_qkv, std::int64_t d_ff, const std::string& pooling, const std::string& positions) {
+Sizes sizes(std::int64_t seq_len, std::int64_t vocab_size, std::int64_t num_classes, std::int64_t layers,
+            std::int64_t heads, std::int64_t d_model, std::int64_t d_qkv, std::int64_t d_ff, const std::string& pooling,
+            const std::string& positions) {
   Sizes result;
   result.task.seq_len = seq_len;
   result.task.vocab_size = vocab_size;
@@ -48,7 +49,8 @@ Sizes sizes(std::int64_t seq_len, std::int64_t vocab_size, std::int64_t num_clas
 }
 
 // The Nyströmformer setting.
-Sizes small(std::int64_t seq_len, std::int64_t vocab_size, std::int64_t num_classes, const std::string& pair_head = "none") {
+Sizes small(std::int64_t seq_len, std::int64_t vocab_size, std::int64_t num_classes,
+            const std::string& pair_head = "none") {
   Sizes result = sizes(seq_len, vocab_size, num_classes, 2, 2, 64, 64, 128, "mean_padded", "learned");
   result.model.attention_bias = true;
   result.model.pair_head = pair_head;
@@ -93,10 +95,12 @@ TEST_CASE("Parameter counts are those of the published models", "[model]") {
   const Sizes text = sizes(1000, 257, 2, 4, 4, 256, 256, 1024, "cls", "sinusoid");
   Sizes text_4000 = text;
   text_4000.task.seq_len = 4000;
-  const auto image = [](std::int64_t layers, std::int64_t heads, std::int64_t d_model, std::int64_t d_qkv, std::int64_t d_ff, const std::string& pooling) {
+  const auto image = [](std::int64_t layers, std::int64_t heads, std::int64_t d_model, std::int64_t d_qkv,
+                        std::int64_t d_ff, const std::string& pooling) {
     return sizes(1024, 256, 10, layers, heads, d_model, d_qkv, d_ff, pooling, "learned");
   };
-  const auto pathfinder = [](std::int64_t layers, std::int64_t heads, std::int64_t d_model, std::int64_t d_qkv, std::int64_t d_ff) {
+  const auto pathfinder = [](std::int64_t layers, std::int64_t heads, std::int64_t d_model, std::int64_t d_qkv,
+                             std::int64_t d_ff) {
     return sizes(1024, 256, 2, layers, heads, d_model, d_qkv, d_ff, "mean", "sinusoid");
   };
 
@@ -121,16 +125,22 @@ TEST_CASE("Parameter counts are those of the published models", "[model]") {
   CHECK(parameters(small(1024, 512, 2)) == 173'954);
 
   // The others; what the released code has less (negative) or more than the intended form is taken off and explained.
-  const auto check = [](const std::string& mixer, const Json& options, const Sizes& how, std::int64_t published, std::int64_t intended_has_more = 0) {
-    INFO(mixer << ", " << how.task.seq_len << " places, " << how.model.num_layers << " layers of " << how.model.d_model);
+  const auto check = [](const std::string& mixer, const Json& options, const Sizes& how, std::int64_t published,
+                        std::int64_t intended_has_more = 0) {
+    INFO(mixer << ", " << how.task.seq_len << " places, " << how.model.num_layers << " layers of "
+               << how.model.d_model);
     CHECK(parameters(with_mixer(how, mixer, options)) - intended_has_more == published);
   };
   const Json none = Json::object();
   const Json blocks_of_50 = {{"blocked", true}, {"block", 50}}, blocks_of_64 = {{"blocked", true}, {"block", 64}};
 
   // Those with the four projections alone are as large as the Transformer of the same sizes.
-  for (const auto& [mixer, options] : std::vector<std::pair<std::string, Json>>{
-           {"flash", none}, {"linear", none}, {"performer", none}, {"local", blocks_of_50}, {"sparse", none}, {"bigbird", none}}) {
+  for (const auto& [mixer, options] : std::vector<std::pair<std::string, Json>>{{"flash", none},
+                                                                                {"linear", none},
+                                                                                {"performer", none},
+                                                                                {"local", blocks_of_50},
+                                                                                {"sparse", none},
+                                                                                {"bigbird", none}}) {
     check(mixer, options, listops, 8'948'746);
     check(mixer, options, text, 3'486'722);
     check(mixer, options, retrieval("concat"), 1'087'618);
@@ -161,27 +171,33 @@ TEST_CASE("Parameter counts are those of the published models", "[model]") {
   check("longformer", one_global, pathfinder(2, 2, 32, 16, 32), 21'026);
 
   // The released Reformer has no output projection (and its width is that of the model, whatever d_qkv says).
-  const auto output_projections = [](const Sizes& how) { return how.model.num_layers * how.model.d_model * how.model.qkv_width(); };
-  for (const auto& [how, published] : std::vector<std::pair<Sizes, std::int64_t>>{{listops, 6'851'594},
-                                                                                  {text, 2'962'434},
-                                                                                  {retrieval("concat"), 956'546},
-                                                                                  {image(4, 8, 64, 64, 64, "cls"), 154'058},
-                                                                                  {pathfinder(2, 8, 64, 64, 64), 54'338}}) {
+  const auto output_projections = [](const Sizes& how) {
+    return how.model.num_layers * how.model.d_model * how.model.qkv_width();
+  };
+  for (const auto& [how, published] :
+       std::vector<std::pair<Sizes, std::int64_t>>{{listops, 6'851'594},
+                                                   {text, 2'962'434},
+                                                   {retrieval("concat"), 956'546},
+                                                   {image(4, 8, 64, 64, 64, "cls"), 154'058},
+                                                   {pathfinder(2, 8, 64, 64, 64), 54'338}}) {
     check("reformer", none, how, published, output_projections(how));
   }
 
-  // The released Sinkhorn sorts by one matrix from a head's features to at most 25 blocks, where the intended form has a query and a key for each block; its
-  // head is one linear layer, without the hidden one.
+  // The released Sinkhorn sorts by one matrix from a head's features to at most 25 blocks, where the intended form has
+  // a query and a key for each block; its head is one linear layer, without the hidden one.
   const auto sinkhorn_more = [](const Sizes& how) {
     const ModelConfig& model = how.model;
-    const std::int64_t sorting = model.num_layers * (2 * model.d_model * model.qkv_width() - 25 * model.qkv_width() / model.num_heads);
+    const std::int64_t sorting =
+        model.num_layers * (2 * model.d_model * model.qkv_width() - 25 * model.qkv_width() / model.num_heads);
     const std::int64_t classes = how.task.num_classes;
     return sorting + (model.d_model + 1) * model.d_ff + (model.d_ff + 1) * classes - (model.d_model + 1) * classes;
   };
   Sizes listops_mean = listops;
   listops_mean.model.pooling = "mean";
-  for (const auto& [how, published] : std::vector<std::pair<Sizes, std::int64_t>>{
-           {listops_mean, 8'424'202}, {image(1, 1, 32, 32, 64, "mean"), 50'570}, {pathfinder(2, 4, 32, 16, 64), 21'258}}) {
+  for (const auto& [how, published] :
+       std::vector<std::pair<Sizes, std::int64_t>>{{listops_mean, 8'424'202},
+                                                   {image(1, 1, 32, 32, 64, "mean"), 50'570},
+                                                   {pathfinder(2, 4, 32, 16, 64), 21'258}}) {
     check("sinkhorn", none, how, published, sinkhorn_more(how));
   }
 
@@ -190,11 +206,13 @@ TEST_CASE("Parameter counts are those of the published models", "[model]") {
   check("synthesizer", mixture, text, 19'518'738);
   check("synthesizer", mixture, image(1, 8, 128, 64, 128, "cls"), 8'653'458);
   check("synthesizer", mixture, pathfinder(2, 4, 64, 32, 64), 8'442'946);
-  // Too large to be made here. A count is a polynomial of the length of degree 2: three short models give all longer ones.
+  // Too large to be made here. A count is a polynomial of the length of degree 2: three short models give all longer
+  // ones.
   const auto extrapolated = [&](Sizes how) {
     const std::int64_t n = how.task.seq_len;
     std::vector<std::int64_t> counts;
-    for (how.task.seq_len = 0; how.task.seq_len < 3; ++how.task.seq_len) counts.push_back(parameters(with_mixer(how, "synthesizer", mixture)));
+    for (how.task.seq_len = 0; how.task.seq_len < 3; ++how.task.seq_len)
+      counts.push_back(parameters(with_mixer(how, "synthesizer", mixture)));
     return counts[0] + n * (counts[1] - counts[0]) + n * (n - 1) / 2 * (counts[2] - 2 * counts[1] + counts[0]);
   };
   CHECK(extrapolated(text) == 19'518'738);  // as the model itself, above
@@ -204,7 +222,8 @@ TEST_CASE("Parameter counts are those of the published models", "[model]") {
 
 TEST_CASE("The profiles have the published parameter counts for every task", "[model]") {
   const auto count = [](const std::string& profile, const std::string& task, const std::string& mixer) {
-    const RunConfig config = resolve(layer_run({{"task", task}, {"mixer", mixer}, {"profile", profile}}, "the test", Json::object()));
+    const RunConfig config =
+        resolve(layer_run({{"task", task}, {"mixer", mixer}, {"profile", profile}}, "the test", Json::object()));
     return Classifier(config.task, config.model, 0).parameter_count();
   };
   const std::map<std::string, std::map<std::string, std::int64_t>> lra_config = {
@@ -212,11 +231,25 @@ TEST_CASE("The profiles have the published parameter counts for every task", "[m
       {"text", {{"softmax", 3'486'722}, {"linformer", 3'550'786}, {"longformer", 4'273'154}}},
       {"retrieval", {{"softmax", 1'087'618}, {"linformer", 1'343'618}, {"longformer", 1'284'226}}},
       {"image",
-       {{"softmax", 248'458}, {"linformer", 264'858}, {"longformer", 545'418}, {"local", 248'202}, {"bigbird", 248'458}, {"sparse", 248'458}, {"linear", 248'458},
-        {"performer", 248'458}, {"synthesizer", 8'653'458}}},
+       {{"softmax", 248'458},
+        {"linformer", 264'858},
+        {"longformer", 545'418},
+        {"local", 248'202},
+        {"bigbird", 248'458},
+        {"sparse", 248'458},
+        {"linear", 248'458},
+        {"performer", 248'458},
+        {"synthesizer", 8'653'458}}},
       {"pathfinder",
-       {{"softmax", 26'530}, {"bigbird", 87'874}, {"linear", 116'098}, {"linformer", 30'050}, {"local", 54'338}, {"longformer", 21'026}, {"performer", 26'530},
-        {"sparse", 13'666}, {"synthesizer", 8'442'946}}},
+       {{"softmax", 26'530},
+        {"bigbird", 87'874},
+        {"linear", 116'098},
+        {"linformer", 30'050},
+        {"local", 54'338},
+        {"longformer", 21'026},
+        {"performer", 26'530},
+        {"sparse", 13'666},
+        {"synthesizer", 8'442'946}}},
       {"pathfinder64", {{"softmax", 153'186}}},
       {"pathx", {{"softmax", 537'954}}},
       {"pathfinder256", {{"softmax", 2'119'266}}}};
@@ -228,12 +261,17 @@ TEST_CASE("The profiles have the published parameter counts for every task", "[m
   }
   CHECK(count("lra-paper", "listops", "softmax") == 19'983'370);
   CHECK(count("lra-paper", "retrieval", "softmax") == 1'218'690);
-  for (const auto& [task, published] : std::map<std::string, std::int64_t>{{"listops", 209'802}, {"text", 370'562}, {"retrieval", 395'138}, {"image", 174'986}, {"pathfinder", 173'954}}) {
+  for (const auto& [task, published] : std::map<std::string, std::int64_t>{{"listops", 209'802},
+                                                                           {"text", 370'562},
+                                                                           {"retrieval", 395'138},
+                                                                           {"image", 174'986},
+                                                                           {"pathfinder", 173'954}}) {
     INFO(task);
     CHECK(count("small", task, "softmax") == published);
   }
   // A stand-in has the settings of its task.
-  for (const std::string task : {"text", "retrieval", "image", "pathfinder", "pathx"}) CHECK(count("lra-config", task + "_standin", "linformer") == count("lra-config", task, "linformer"));
+  for (const std::string task : {"text", "retrieval", "image", "pathfinder", "pathx"})
+    CHECK(count("lra-config", task + "_standin", "linformer") == count("lra-config", task, "linformer"));
 }
 
 TEST_CASE("Continuous pixels are a linear layer of their normalised value", "[model]") {
@@ -248,7 +286,8 @@ TEST_CASE("Continuous pixels are a linear layer of their normalised value", "[mo
   const at::Tensor pixels = at::tensor({0, 255, 51, 7}, at::kLong);
   SequenceLayout layout({5});
   const at::Tensor out = embedding.forward(embedding.with_cls(pixels, layout), layout);
-  const at::Tensor weight = embedding.named_parameters()["pixels.weight"].squeeze(1), bias = embedding.named_parameters()["pixels.bias"];
+  const at::Tensor weight = embedding.named_parameters()["pixels.weight"].squeeze(1),
+                   bias = embedding.named_parameters()["pixels.bias"];
   const at::Tensor positions = sinusoid_table(10, 8);
   CHECK(largest_difference(out[0], positions[0]) < 1e-9);  // CLS is zero at first
   for (std::int64_t i = 0; i < 4; ++i) {
@@ -295,10 +334,12 @@ TEST_CASE("Packed and padded batches give the logits of each sequence alone, for
       CHECK(largest_difference(logits["per_sequence"], logits["padded"]) < 1e-9);
       CHECK(largest_difference(logits["auto"], logits["padded"]) < 1e-9);
       for (std::int64_t b = 0; b < layout.batch(); ++b) {
-        const at::Tensor alone = classifier->forward(tokens.narrow(0, layout.offset(b), layout.length(b)), SequenceLayout({layout.length(b)}));
+        const at::Tensor alone = classifier->forward(tokens.narrow(0, layout.offset(b), layout.length(b)),
+                                                     SequenceLayout({layout.length(b)}));
         CHECK(largest_difference(logits["padded"].narrow(0, b, 1), alone) < 1e-9);
       }
-      if (one.mixer != "none" || pooling != "cls") CHECK(largest_difference(logits["padded"][0], logits["padded"][3]) > 1e-4);
+      if (one.mixer != "none" || pooling != "cls")
+        CHECK(largest_difference(logits["padded"][0], logits["padded"][3]) > 1e-4);
     }
   }
 }
@@ -317,14 +358,17 @@ TEST_CASE("The model is what the specification says, computed step by step", "[m
       const auto classifier = make(how);
       const at::Tensor tokens = random_tokens(layout.tokens());
       const auto p = [&](const std::string& name) { return classifier->named_parameters()[name]; };
-      const auto linear = [&](const at::Tensor& x, const std::string& name) { return at::matmul(x, p(name + ".weight").t()) + p(name + ".bias"); };
+      const auto linear = [&](const at::Tensor& x, const std::string& name) {
+        return at::matmul(x, p(name + ".weight").t()) + p(name + ".bias");
+      };
       const auto norm = [&](const at::Tensor& x, const std::string& name) {
         const at::Tensor centred = x - x.mean(-1, true);
         return centred / (centred.square().mean(-1, true) + 1e-6).sqrt() * p(name + ".weight") + p(name + ".bias");
       };
       const at::Tensor logits = classifier->forward(tokens, layout);
       for (std::int64_t b = 0; b < 2; ++b) {
-        at::Tensor x = p("embedding.tokens").index_select(0, tokens.narrow(0, layout.offset(b), lengths[static_cast<std::size_t>(b)]));
+        at::Tensor x = p("embedding.tokens")
+                           .index_select(0, tokens.narrow(0, layout.offset(b), lengths[static_cast<std::size_t>(b)]));
         if (pooling == "cls") x = at::cat({p("embedding.cls").unsqueeze(0), x});
         for (std::int64_t t = 0; t < x.size(0); ++t) {
           for (std::int64_t f = 0; f < 8; ++f) {
@@ -336,10 +380,14 @@ TEST_CASE("The model is what the specification says, computed step by step", "[m
         const at::Tensor mixed = at::matmul(norm(x, block + "mixer_norm"), p(block + "mixer.value.weight").t());
         x = x + at::matmul(mixed, p(block + "mixer.output.weight").t());
         const at::Tensor wide = linear(norm(x, block + "feed_forward_norm"), block + "expand");
-        const at::Tensor active = gelu == "tanh" ? 0.5 * wide * (1 + (std::sqrt(2 / M_PI) * (wide + 0.044715 * wide.pow(3))).tanh())
-                                                 : 0.5 * wide * (1 + (wide / std::sqrt(2.0)).erf());
+        const at::Tensor active =
+            gelu == "tanh" ? 0.5 * wide * (1 + (std::sqrt(2 / M_PI) * (wide + 0.044715 * wide.pow(3))).tanh())
+                           : 0.5 * wide * (1 + (wide / std::sqrt(2.0)).erf());
         x = norm(x + linear(active, block + "contract"), "encoder.norm");
-        const at::Tensor pooled = pooling == "cls" ? x[0] : pooling == "mean" ? x.mean(0) : pooling == "sum" ? x.sum(0) : x.sum(0) / 48;
+        const at::Tensor pooled = pooling == "cls"    ? x[0]
+                                  : pooling == "mean" ? x.mean(0)
+                                  : pooling == "sum"  ? x.sum(0)
+                                                      : x.sum(0) / 48;
         const at::Tensor expected = linear(linear(pooled.unsqueeze(0), "hidden").clamp_min(0), "logits");
         CHECK(largest_difference(logits.narrow(0, b, 1), expected) < 1e-9);
       }
@@ -351,7 +399,8 @@ TEST_CASE("Pairs are scored from the encodings of their two sequences", "[model]
   const at::NoGradGuard guard;
   const SequenceLayout layout({3, 9, 12, 4});
   for (const std::string head : {"concat", "nli"}) {
-    for (const auto& [hidden_layers, pooling] : std::vector<std::pair<std::int64_t, std::string>>{{1, "first"}, {2, "first"}, {2, "cls"}}) {
+    for (const auto& [hidden_layers, pooling] :
+         std::vector<std::pair<std::int64_t, std::string>>{{1, "first"}, {2, "first"}, {2, "cls"}}) {
       INFO(head << " " << hidden_layers << " " << pooling);
       Sizes how = tiny(mixer_cases().front(), pooling, head);
       how.model.pair_hidden_layers = hidden_layers;
@@ -369,7 +418,8 @@ TEST_CASE("Pairs are scored from the encodings of their two sequences", "[model]
           const auto* mine = classifier->named_parameters().find(item.key());
           if (mine != nullptr && mine->sizes() == item.value().sizes()) item.value().copy_(*mine);
         }
-        // Encoding b twice, [e, e]: read it off through hidden = [I; -I] e, relu(e) - relu(-e) = e, one component after another.
+        // Encoding b twice, [e, e]: read it off through hidden = [I; -I] e, relu(e) - relu(-e) = e, one component after
+        // another.
         at::Tensor e = at::zeros({8}, at::kDouble);
         const at::Tensor part = tokens.narrow(0, layout.offset(b), layout.length(b));
         for (std::int64_t f = 0; f < 8; ++f) {
@@ -387,7 +437,9 @@ TEST_CASE("Pairs are scored from the encodings of their two sequences", "[model]
         return e;
       };
       const auto p = [&](const std::string& name) { return classifier->named_parameters()[name]; };
-      const auto linear = [&](const at::Tensor& x, const std::string& name) { return at::matmul(p(name + ".weight"), x) + p(name + ".bias"); };
+      const auto linear = [&](const at::Tensor& x, const std::string& name) {
+        return at::matmul(p(name + ".weight"), x) + p(name + ".bias");
+      };
       for (std::int64_t pair = 0; pair < 2; ++pair) {
         const at::Tensor a = encoding(2 * pair), b = encoding(2 * pair + 1);
         at::Tensor x = head == "nli" ? at::cat({a, b, a * b, a - b}) : at::cat({a, b});
@@ -434,7 +486,8 @@ TEST_CASE("Initial weights follow the profile and the seed", "[model]") {
 }
 
 TEST_CASE("Layers draw differently, by the run's seed, and are told of training steps", "[model]") {
-  const Sizes how = with_mixer(tiny({"performer", Json::object(), 1}, "mean", "none"), "performer", {{"features", 8}, {"redraw_every", 1}});
+  const Sizes how = with_mixer(tiny({"performer", Json::object(), 1}, "mean", "none"), "performer",
+                               {{"features", 8}, {"redraw_every", 1}});
   const auto directions = [](const Classifier& classifier, int layer) {
     return classifier.named_buffers()["encoder.block" + std::to_string(layer) + ".mixer.directions"].clone();
   };
@@ -448,7 +501,8 @@ TEST_CASE("Layers draw differently, by the run's seed, and are told of training 
 }
 
 TEST_CASE("Linformer's matrix can be one for all layers", "[model]") {
-  const Sizes how = with_mixer(tiny({"linformer", Json::object(), 1}, "mean", "none"), "linformer", {{"k", 5}, {"share", "layers"}});
+  const Sizes how =
+      with_mixer(tiny({"linformer", Json::object(), 1}, "mean", "none"), "linformer", {{"k", 5}, {"share", "layers"}});
   const auto classifier = make(how);
   const auto parameters = classifier->named_parameters();
   CHECK(parameters.contains("encoder.block0.mixer.E"));
@@ -486,7 +540,8 @@ TEST_CASE("Every parameter of the classifier gets a gradient", "[model]") {
   for (const std::string head : {"none", "nli"}) {
     for (const auto& one : mixer_cases()) {
       INFO(one.name() << " " << head);
-      const auto classifier = make(tiny(one, one.mixer == "none" ? "mean" : "cls", head));  // without mixing, CLS sees no other token
+      const auto classifier =
+          make(tiny(one, one.mixer == "none" ? "mean" : "cls", head));  // without mixing, CLS sees no other token
       const SequenceLayout layout({20, 9, 13, 2});
       classifier->forward(random_tokens(44), layout).square().sum().backward();
       for (const auto& item : classifier->named_parameters()) {
@@ -494,9 +549,11 @@ TEST_CASE("Every parameter of the classifier gets a gradient", "[model]") {
         REQUIRE(item.value().grad().defined());
         // MLP-Mixer's last bias moves all features of a token alike, which every norm that follows takes off again.
         bool invisible = one.mixer == "mlp_mixer" && item.key().ends_with("contract_bias");
-        // The last layer is read at the first token alone, which in a Longformer is global and has projections of its own.
+        // The last layer is read at the first token alone, which in a Longformer is global and has projections of its
+        // own.
         if (one.mixer == "longformer" && one.options.at("global_tokens") > 0) {
-          for (const std::string name : {"query", "key", "value"}) invisible = invisible || item.key() == "encoder.block1.mixer." + name + ".weight";
+          for (const std::string name : {"query", "key", "value"})
+            invisible = invisible || item.key() == "encoder.block1.mixer." + name + ".weight";
         }
         CHECK((item.value().grad().abs().max().item<double>() > 1e-9) != invisible);
       }
@@ -582,7 +639,8 @@ TEST_CASE("Fused kernels give the reference's loss and gradients", "[model]") {
       for (const std::string gelu : {"tanh", "exact"}) {
         Sizes how = tiny(one, pooling, "none");
         how.model.gelu = gelu;
-        for (const auto& [type, tolerance] : std::map<at::ScalarType, double>{{at::kDouble, 1e-11}, {at::kFloat, 1e-4}}) {
+        for (const auto& [type, tolerance] :
+             std::map<at::ScalarType, double>{{at::kDouble, 1e-11}, {at::kFloat, 1e-4}}) {
           how.model.kernels = "fused";
           const auto fused = step_of(how, type, false);
           how.model.kernels = "reference";
@@ -591,7 +649,8 @@ TEST_CASE("Fused kernels give the reference's loss and gradients", "[model]") {
           bool all_bits = true;
           for (const auto& [name, value] : reference) {
             INFO(one.name() << " " << pooling << " " << gelu << " " << name);
-            CHECK(largest_difference(fused.at(name), value) <= tolerance * std::max(1.0, value.abs().max().item<double>()));
+            CHECK(largest_difference(fused.at(name), value) <=
+                  tolerance * std::max(1.0, value.abs().max().item<double>()));
             all_bits = all_bits && at::equal(fused.at(name), value);
           }
           CHECK_FALSE(all_bits);  // they are two computations
@@ -611,7 +670,11 @@ TEST_CASE("Layers that are computed again give the same loss, gradients, buffers
   }
   REQUIRE(cases.size() > 6);
   cases.push_back(mixer_case("sinkhorn", {{"block", 8}, {"gumbel", true}}));
-  cases.push_back(mixer_case("mixed", {{"by", "heads"}, {"parts", {{{"mixer", "linear"}, {"heads", 1}}, {{"mixer", "sinkhorn"}, {"heads", 1}, {"mixer_options", {{"block", 8}, {"gumbel", true}}}}}}}));
+  cases.push_back(mixer_case(
+      "mixed", {{"by", "heads"},
+                {"parts",
+                 {{{"mixer", "linear"}, {"heads", 1}},
+                  {{"mixer", "sinkhorn"}, {"heads", 1}, {"mixer_options", {{"block", 8}, {"gumbel", true}}}}}}}));
   for (const auto& one : cases) {
     for (const std::string kernels : {"fused", "reference"}) {
       for (const std::string pooling : {"mean", "cls"}) {
@@ -627,7 +690,8 @@ TEST_CASE("Layers that are computed again give the same loss, gradients, buffers
           REQUIRE(value.defined() == again.at(name).defined());
           // A parameter of several layers gets their gradients one by one, in another order of additions.
           const bool shared = one.options.contains("share") && one.options["share"] == "layers";
-          if (value.defined() && shared) CHECK(largest_difference(value, again.at(name)) < 1e-5 * value.abs().max().item<double>() + 1e-12);
+          if (value.defined() && shared)
+            CHECK(largest_difference(value, again.at(name)) < 1e-5 * value.abs().max().item<double>() + 1e-12);
           if (value.defined() && !shared) CHECK(at::equal(value, again.at(name)));
         }
       }

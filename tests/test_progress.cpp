@@ -18,7 +18,8 @@ std::string all_of(int descriptor) {
   fcntl(descriptor, F_SETFL, O_NONBLOCK);
   std::string text;
   std::array<char, 4096> part{};
-  for (ssize_t count = 0; (count = read(descriptor, part.data(), part.size())) > 0;) text.append(part.data(), static_cast<std::size_t>(count));
+  for (ssize_t count = 0; (count = read(descriptor, part.data(), part.size())) > 0;)
+    text.append(part.data(), static_cast<std::size_t>(count));
   return text;
 }
 
@@ -28,8 +29,14 @@ TEST_CASE("what a run tells comes through a pipe as it was, and nobody waits for
   int ends[2];
   REQUIRE(pipe(ends) == 0);
   lra::ProgressPipe pipe(ends[1]);
-  const lra::Progress told{.phase = "valid", .step = 3, .train_steps = 7, .loss = std::numeric_limits<double>::infinity(), .accuracy = 0.25, .examples_per_second = 1e-3,
-                           .peak_tensor_bytes = 1234567890123, .seconds_left = 4.5};
+  const lra::Progress told{.phase = "valid",
+                           .step = 3,
+                           .train_steps = 7,
+                           .loss = std::numeric_limits<double>::infinity(),
+                           .accuracy = 0.25,
+                           .examples_per_second = 1e-3,
+                           .peak_tensor_bytes = 1234567890123,
+                           .seconds_left = 4.5};
   pipe.update(told);
   pipe.update(told);  // too soon
   pipe.evaluated(told);

@@ -1,5 +1,5 @@
-// Every mixer against an independent computation: tests/reference/ holds weights, an input, and the outputs and input gradients that
-// scripts/reference/mixers.py makes of them.
+// Every mixer against an independent computation: tests/reference/ holds weights, an input, and the outputs and input
+// gradients that scripts/reference/mixers.py makes of them.
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
@@ -18,11 +18,14 @@ using namespace lra::testing;
 namespace {
 
 const fs::path folder = fs::path(LRA_SOURCE_DIR) / "tests/reference";
-const std::string how_to_write = "build/release/bin/lra_tests \"[write_references]\" && .venv/bin/python scripts/reference/write.py";
+const std::string how_to_write =
+    "build/release/bin/lra_tests \"[write_references]\" && .venv/bin/python scripts/reference/write.py";
 const std::string prefix = "mixer.";
 
 // Of the case number i of a mixer.
-std::string file_name(const std::string& mixer, std::size_t i) { return mixer + "-" + std::to_string(i) + ".safetensors"; }
+std::string file_name(const std::string& mixer, std::size_t i) {
+  return mixer + "-" + std::to_string(i) + ".safetensors";
+}
 
 std::map<std::string, MixerCase> cases_by_file() {
   std::map<std::string, MixerCase> cases;
@@ -39,7 +42,9 @@ MixerSpec reference_spec() {
 }
 
 std::string spec_json(const MixerSpec& spec) {
-  return Json{{"d_model", spec.d_model}, {"d_qkv", spec.d_qkv}, {"num_heads", spec.num_heads}, {"max_length", spec.max_length}}.dump();
+  return Json{
+      {"d_model", spec.d_model}, {"d_qkv", spec.d_qkv}, {"num_heads", spec.num_heads}, {"max_length", spec.max_length}}
+      .dump();
 }
 
 std::map<std::string, at::Tensor> weights(const Mixer& mixer) {
@@ -62,7 +67,8 @@ TEST_CASE("Writes weights and inputs for the independent computation, without it
     content.tensors["x"] = random_input(layout.tokens(), spec.d_model, 21);
     content.tensors["direction"] = random_input(layout.tokens(), spec.d_model, 22);
     content.tensors["lengths"] = at::tensor(lengths, at::kLong);
-    content.tensors["token_ids"] = at::randint(20, {layout.tokens()}, at::make_generator<at::CPUGeneratorImpl>(std::uint64_t{23}), at::kLong);
+    content.tensors["token_ids"] =
+        at::randint(20, {layout.tokens()}, at::make_generator<at::CPUGeneratorImpl>(std::uint64_t{23}), at::kLong);
     content.metadata = {{"mixer", one.mixer}, {"options", one.options.dump()}, {"spec", spec_json(spec)}};
     write_safetensors(folder / name, content);
   }
@@ -90,7 +96,8 @@ TEST_CASE("Outputs and input gradients are those of the references", "[mixers]")
     const SafeTensors content = read_safetensors(folder / name);
     const auto tensor = [&content = content.tensors](const std::string& key) { return content.at(key); };
     const at::Tensor lengths = tensor("lengths");
-    SequenceLayout layout({lengths.const_data_ptr<std::int64_t>(), lengths.const_data_ptr<std::int64_t>() + lengths.numel()});
+    SequenceLayout layout(
+        {lengths.const_data_ptr<std::int64_t>(), lengths.const_data_ptr<std::int64_t>() + lengths.numel()});
     layout.set_token_ids(tensor("token_ids"));
     for (const std::string how : {"auto", "per_sequence", "padded"}) {
       INFO(name << " " << one.options.dump() << ", " << how << "; to write it: " << how_to_write);

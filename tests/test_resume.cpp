@@ -58,7 +58,8 @@ TEST_CASE("a lengthened run ends as one that was that long from the start", "[tr
   const std::string mixer = GENERATE("linear", "performer");
   const std::string selection = GENERATE("last", "best_valid");
   CAPTURE(mixer, selection);
-  auto config = mixer == "performer" ? small_run(workspace, mixer, {{"features", 8}, {"redraw_every", 3}}) : small_run(workspace, mixer);
+  auto config = mixer == "performer" ? small_run(workspace, mixer, {{"features", 8}, {"redraw_every", 3}})
+                                     : small_run(workspace, mixer);
   config.train.selection = selection;
   config.train.train_steps = 32;
   REQUIRE(train(config, workspace.path / "whole").status == "ok");
@@ -78,7 +79,8 @@ TEST_CASE("a lengthened run ends as one that was that long from the start", "[tr
   }
 }
 
-TEST_CASE("the record of a shorter run is gone on from, where the learning rate does not depend on the length", "[train][resume]") {
+TEST_CASE("the record of a shorter run is gone on from, where the learning rate does not depend on the length",
+          "[train][resume]") {
   const Workspace workspace;
   auto config = small_run(workspace);
   const fs::path folder = workspace.path / "run";
@@ -97,11 +99,13 @@ TEST_CASE("the record of a shorter run is gone on from, where the learning rate 
   const fs::path other = workspace.path / "cosine";
   lra::write_json(other / "result.json", train(cosine, other).to_json());
   cosine.train.train_steps = 8;
-  CHECK_THROWS_WITH(lra::recorded_status(cosine, other), ContainsSubstring("it cannot be lengthened, for the learning rate of its cosine schedule"));
+  CHECK_THROWS_WITH(lra::recorded_status(cosine, other),
+                    ContainsSubstring("it cannot be lengthened, for the learning rate of its cosine schedule"));
   CHECK_THROWS_WITH(train(cosine, other), ContainsSubstring("it cannot be lengthened"));
 }
 
-TEST_CASE("a run goes on with another number of threads and says so; a bench with another is another bench", "[train][resume]") {
+TEST_CASE("a run goes on with another number of threads and says so; a bench with another is another bench",
+          "[train][resume]") {
   const Workspace workspace;
   auto config = small_run(workspace);
   stop_after(10, config, workspace.path / "run");
@@ -125,7 +129,8 @@ TEST_CASE("configurations are compared by what they mean", "[train][resume]") {
   saved["weight_decay"] = 0;
   config.train.weight_decay = 0.0;
   lra::Json turned = lra::Json::object();
-  for (auto item = saved["mixer_options"].rbegin(); item != saved["mixer_options"].rend(); ++item) turned[item.key()] = item.value();
+  for (auto item = saved["mixer_options"].rbegin(); item != saved["mixer_options"].rend(); ++item)
+    turned[item.key()] = item.value();
   saved["mixer_options"] = turned;
   CHECK_FALSE(lra::config_difference(saved, config));
   // A key that is not there has its default.
@@ -144,14 +149,17 @@ TEST_CASE("configurations are compared by what they mean", "[train][resume]") {
   CHECK_THAT(lra::config_difference(saved, config)->reason, ContainsSubstring("does not know that key"));
 }
 
-TEST_CASE("a run goes on with the data that it was trained on, wherever they lie, and with no others", "[train][resume]") {
+TEST_CASE("a run goes on with the data that it was trained on, wherever they lie, and with no others",
+          "[train][resume]") {
   const Workspace workspace;
   auto config = small_run(workspace);
-  const fs::path folder = workspace.path / "run", other = workspace.path / "other_data", moved = workspace.path / "moved_data";
+  const fs::path folder = workspace.path / "run", other = workspace.path / "other_data",
+                 moved = workspace.path / "moved_data";
   stop_after(10, config, folder);
   prepare_other_data(other);
   config.task.data_dir = other.string();
-  CHECK_THROWS_WITH(train(config, folder), ContainsSubstring("comes from a run on other data than those in " + other.string() + ": its t"));
+  CHECK_THROWS_WITH(train(config, folder),
+                    ContainsSubstring("comes from a run on other data than those in " + other.string() + ": its t"));
   fs::copy(workspace.path / "data", moved, fs::copy_options::recursive);
   config.task.data_dir = moved.string();
   const auto record = train(config, folder);
@@ -184,8 +192,9 @@ TEST_CASE("a checkpoint whose state no such run comes to is refused", "[train][r
       content.metadata["state"] = state.dump();
     });
   };
-  const std::vector<std::pair<std::string, lra::Json>> wrong{{"step", -1},           {"evaluated_step", 11},  {"evaluated_step", 6.5}, {"best_step", 7},
-                                                             {"metrics_lines", 13},  {"window_examples", 17}, {"window_correct", -1},  {"valid_accuracy", 1.5}};
+  const std::vector<std::pair<std::string, lra::Json>> wrong{
+      {"step", -1},          {"evaluated_step", 11},  {"evaluated_step", 6.5}, {"best_step", 7},
+      {"metrics_lines", 13}, {"window_examples", 17}, {"window_correct", -1},  {"valid_accuracy", 1.5}};
   for (const auto& [key, value] : wrong) {
     CAPTURE(key, value.dump());
     with(key, value);
@@ -199,7 +208,8 @@ TEST_CASE("a checkpoint whose state no such run comes to is refused", "[train][r
   CHECK(train(config, folder).status == "ok");
 }
 
-TEST_CASE("weights fit the model or are refused: none is missing, none too many, none of another shape", "[train][resume]") {
+TEST_CASE("weights fit the model or are refused: none is missing, none too many, none of another shape",
+          "[train][resume]") {
   const Workspace workspace;
   auto config = small_run(workspace);
   config.train.train_steps = 2;
@@ -212,8 +222,10 @@ TEST_CASE("weights fit the model or are refused: none is missing, none too many,
   CHECK_NOTHROW(load(folder / "model.safetensors", config.model));
   CHECK_NOTHROW(load(folder / "checkpoint.safetensors", config.model));
   const auto none = small_run(workspace, "none");
-  CHECK_THROWS_WITH(load(folder / "model.safetensors", none.model), ContainsSubstring("which this model does not have"));
-  CHECK_THROWS_WITH(load(folder / "checkpoint.safetensors", none.model), ContainsSubstring("which this model does not have"));
+  CHECK_THROWS_WITH(load(folder / "model.safetensors", none.model),
+                    ContainsSubstring("which this model does not have"));
+  CHECK_THROWS_WITH(load(folder / "checkpoint.safetensors", none.model),
+                    ContainsSubstring("which this model does not have"));
   auto wide = config.model;
   wide.d_ff = 32;
   CHECK_THROWS_WITH(load(folder / "model.safetensors", wide), ContainsSubstring("this model's is"));
@@ -221,9 +233,11 @@ TEST_CASE("weights fit the model or are refused: none is missing, none too many,
   deep.num_layers = 3;
   CHECK_THROWS_WITH(load(folder / "model.safetensors", deep), ContainsSubstring("lacks the tensor"));
   // What only a checkpoint may hold is too much in a model's file.
-  edit(folder / "model.safetensors", [](lra::SafeTensors& content) { content.tensors["optimizer/step"] = at::zeros({}); });
+  edit(folder / "model.safetensors",
+       [](lra::SafeTensors& content) { content.tensors["optimizer/step"] = at::zeros({}); });
   CHECK_THROWS_WITH(load(folder / "model.safetensors", config.model), ContainsSubstring("'optimizer/step'"));
-  edit(folder / "checkpoint.safetensors", [](lra::SafeTensors& content) { content.tensors["optimizer/more"] = at::zeros({}); });
+  edit(folder / "checkpoint.safetensors",
+       [](lra::SafeTensors& content) { content.tensors["optimizer/more"] = at::zeros({}); });
   CHECK_THROWS_WITH(train(config, folder), ContainsSubstring("'optimizer/more'"));
 }
 
@@ -252,7 +266,8 @@ TEST_CASE("the weights that a checkpoint calls the best are there at every step"
   CHECK(watching.looked > 20);
 }
 
-TEST_CASE("a metrics line that changed while the run stood still is noticed, what a kill left behind it is cut", "[train][resume]") {
+TEST_CASE("a metrics line that changed while the run stood still is noticed, what a kill left behind it is cut",
+          "[train][resume]") {
   const Workspace workspace;
   const auto config = small_run(workspace);
   const fs::path folder = workspace.path / "run", file = folder / "metrics.jsonl";

@@ -20,7 +20,8 @@ TEST_CASE("A layout knows where its sequences lie", "[mixers]") {
   CHECK(SequenceLayout({4}).uniform());
   CHECK(at::equal(layout.positions(at::kCPU), at::tensor({0, 1, 2, 0, 0, 1}, at::kLong)));
   CHECK(at::equal(layout.places(at::kCPU), at::tensor({0, 1, 2, 3, 6, 7}, at::kLong)));
-  CHECK(at::equal(layout.mask(at::kCPU), at::tensor({1, 1, 1, 1, 0, 0, 1, 1, 0}, at::kLong).view({3, 3}).to(at::kBool)));
+  CHECK(
+      at::equal(layout.mask(at::kCPU), at::tensor({1, 1, 1, 1, 0, 0, 1, 1, 0}, at::kLong).view({3, 3}).to(at::kBool)));
   CHECK_THROWS(SequenceLayout({}));
   CHECK_THROWS(SequenceLayout({3, 0}));
 }
@@ -34,7 +35,8 @@ TEST_CASE("Padding puts zeros, packing takes them away, and each is the other's 
   REQUIRE(padded.is_contiguous());
   for (std::int64_t b = 0; b < 4; ++b) {
     for (std::int64_t t = 0; t < 5; ++t) {
-      const at::Tensor expected = t < layout.length(b) ? packed[layout.offset(b) + t].detach() : at::zeros({6}, at::kDouble);
+      const at::Tensor expected =
+          t < layout.length(b) ? packed[layout.offset(b) + t].detach() : at::zeros({6}, at::kDouble);
       CHECK(at::equal(padded.select(0, b).select(1, t).flatten().detach(), expected));
     }
   }

@@ -36,7 +36,9 @@ void pause(int milliseconds) { std::this_thread::sleep_for(std::chrono::millisec
 /// A program in a process group of its own; what it says on standard error goes to a file, or to `errors`.
 class Process {
  public:
-  Process(const Words& words, fs::path log, const std::function<void()>& prepare = [] {}, int errors = -1) : log_(std::move(log)) {
+  Process(
+      const Words& words, fs::path log, const std::function<void()>& prepare = [] {}, int errors = -1)
+      : log_(std::move(log)) {
     std::vector<char*> argv;
     for (const auto& word : words) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
@@ -70,7 +72,8 @@ class Process {
     for (int i = 0; i < 6000; ++i, pause(10)) {
       if (said().find(text) != std::string::npos) return true;
       siginfo_t info{};
-      if (waitid(P_PID, static_cast<id_t>(id_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == id_) return false;
+      if (waitid(P_PID, static_cast<id_t>(id_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == id_)
+        return false;
     }
     return false;
   }
@@ -95,8 +98,8 @@ struct Workspace {
   Workspace() : path(fs::temp_directory_path() / ("lra-stopping-" + std::to_string(getpid()))) {
     fs::remove_all(path);
     fs::create_directories(path);
-    Process prepare({program, "data", "prepare", "listops", "--data-dir", path / "data", "--train", "40", "--valid", "5", "--test", "5", "--min-length", "5",
-                     "--max-length", "40"},
+    Process prepare({program, "data", "prepare", "listops", "--data-dir", path / "data", "--train", "40", "--valid",
+                     "5", "--test", "5", "--min-length", "5", "--max-length", "40"},
                     path / "prepare.log");
     REQUIRE(prepare.code() == 0);
   }
@@ -104,9 +107,20 @@ struct Workspace {
 
   /// A run that nobody waits for the end of, unless `changes` say so.
   fs::path run(const std::string& name, const Json& changes = Json::object()) const {
-    Json run = {{"task", "listops"},    {"mixer", "linear"}, {"profile", "small"}, {"seed", 0},          {"data_dir", (path / "data").string()},
-                {"seq_len", 40},        {"batch_size", 4},   {"num_layers", 1},    {"warmup_steps", 5},  {"train_steps", 10000000},
-                {"eval_every", 100000}, {"threads", 1},      {"learning_rate", 1e-3}, {"checkpoint_every", 1000000}};
+    Json run = {{"task", "listops"},
+                {"mixer", "linear"},
+                {"profile", "small"},
+                {"seed", 0},
+                {"data_dir", (path / "data").string()},
+                {"seq_len", 40},
+                {"batch_size", 4},
+                {"num_layers", 1},
+                {"warmup_steps", 5},
+                {"train_steps", 10000000},
+                {"eval_every", 100000},
+                {"threads", 1},
+                {"learning_rate", 1e-3},
+                {"checkpoint_every", 1000000}};
     run.merge_patch(changes);
     lra::write_json(path / (name + ".json"), run);
     return path / (name + ".json");
@@ -123,11 +137,14 @@ struct Workspace {
   }
 
   fs::path out(const std::string& name) const { return path / name; }
-  static fs::path folder(const fs::path& out, const std::string& variant = "linear", const std::string& length = "n40") {
+  static fs::path folder(const fs::path& out, const std::string& variant = "linear",
+                         const std::string& length = "n40") {
     return out / "listops/small" / variant / length / "seed0";
   }
 
-  Process start(const fs::path& config, const fs::path& out, const std::function<void()>& prepare = [] {}, int errors = -1) const {
+  Process start(
+      const fs::path& config, const fs::path& out, const std::function<void()>& prepare = [] {},
+      int errors = -1) const {
     return Process({program, "--config", config, "--out", out}, out.string() + ".log", prepare, errors);
   }
 
@@ -147,10 +164,12 @@ void check_saved(const fs::path& folder, const std::string& message) {
 
 TEST_CASE("a stop signal, however often it comes, ends a run with a checkpoint", "[cli]") {
   const Workspace workspace;
-  const std::vector<std::pair<int, std::string>> signals{{SIGINT, "SIGINT"},   {SIGTERM, "SIGTERM"}, {SIGHUP, "SIGHUP"},
-                                                         {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"}, {SIGXCPU, "SIGXCPU"}};
+  const std::vector<std::pair<int, std::string>> signals{{SIGINT, "SIGINT"},   {SIGTERM, "SIGTERM"},
+                                                         {SIGHUP, "SIGHUP"},   {SIGUSR1, "SIGUSR1"},
+                                                         {SIGUSR2, "SIGUSR2"}, {SIGXCPU, "SIGXCPU"}};
   std::vector<Process> runs;
-  for (const auto& [number, name] : signals) runs.push_back(workspace.start(workspace.run("single"), workspace.out(name)));
+  for (const auto& [number, name] : signals)
+    runs.push_back(workspace.start(workspace.run("single"), workspace.out(name)));
   for (std::size_t i = 0; i < signals.size(); ++i) {
     INFO(signals[i].second);
     CHECK(runs[i].says("step "));
@@ -187,7 +206,8 @@ TEST_CASE("a stop signal that comes before the program is ready is not lost", "[
   check_saved(Workspace::folder(workspace.out("early")), "stopped by SIGTERM");
 }
 
-TEST_CASE("a suite whose process group is stopped keeps its run's progress, and so does one that is stopped alone", "[cli]") {
+TEST_CASE("a suite whose process group is stopped keeps its run's progress, and so does one that is stopped alone",
+          "[cli]") {
   const Workspace workspace;
   auto group = workspace.start(workspace.suite("group"), workspace.out("group"));
   auto alone = workspace.start(workspace.suite("alone"), workspace.out("alone"));
@@ -233,7 +253,9 @@ TEST_CASE("a run whose messages nobody reads any more is saved", "[cli]") {
 TEST_CASE("a run goes on when its messages cannot be written", "[cli]") {
   const Workspace workspace;
   const fs::path config = workspace.run("full", {{"train_steps", 20}, {"eval_every", 5}});
-  Process run({"/bin/sh", "-c", program + " --config " + config.string() + " --out " + workspace.out("full").string() + " 2>/dev/full"}, workspace.path / "full.log");
+  Process run({"/bin/sh", "-c",
+               program + " --config " + config.string() + " --out " + workspace.out("full").string() + " 2>/dev/full"},
+              workspace.path / "full.log");
   CHECK(run.code() == 0);
   CHECK(lra::read_json(Workspace::folder(workspace.out("full")) / "result.json")["status"] == "ok");
 }
@@ -244,7 +266,8 @@ TEST_CASE("a child whose suite died before it was ready does not begin", "[cli]"
   Process dead({"/bin/true"}, workspace.path / "true.log");
   const std::string suite = std::to_string(dead.id());
   CHECK(dead.code() == 0);
-  Process child({program, "--config", workspace.run("orphan"), "--folder", folder, "--suite-process", suite}, workspace.path / "orphan.log");
+  Process child({program, "--config", workspace.run("orphan"), "--folder", folder, "--suite-process", suite},
+                workspace.path / "orphan.log");
   CHECK(child.code() == 130);
   CHECK_FALSE(fs::exists(folder));
 }
@@ -270,7 +293,8 @@ TEST_CASE("a run folder that is moved, removed or emptied while the run works in
   REQUIRE(moved.says("step "));
   fs::rename(workspace.out("moved"), elsewhere);
   CHECK(moved.code() == 2);
-  CHECK_THAT(moved.said(), ContainsSubstring("seed0: the folder was moved, removed or replaced while a run worked in it"));
+  CHECK_THAT(moved.said(),
+             ContainsSubstring("seed0: the folder was moved, removed or replaced while a run worked in it"));
   CHECK_FALSE(fs::exists(workspace.out("moved")));
 
   REQUIRE(in_suite.says("step "));
@@ -293,10 +317,15 @@ TEST_CASE("a suite leaves the record of a run that another process failed at", "
     const auto lock = lra::FolderLock::try_lock(folder);
     Process started = workspace.start(config, out);
     CHECK(started.says("1 runs are being done by another process"));
-    Process dry({"/bin/sh", "-c", program + " --dry-run --config " + workspace.run("waits_run", {{"train_steps", 10}, {"suite", "waits"}}).string() + " >" + (out / "run.json").string()},
+    Process dry({"/bin/sh", "-c",
+                 program + " --dry-run --config " +
+                     workspace.run("waits_run", {{"train_steps", 10}, {"suite", "waits"}}).string() + " >" +
+                     (out / "run.json").string()},
                 workspace.path / "dry.log");
     CHECK(dry.code() == 0);
-    lra::write_json(folder / "result.json", {{"status", "failed"}, {"message", "what the other process saw"}, {"config", lra::read_json(out / "run.json")}});
+    lra::write_json(folder / "result.json", {{"status", "failed"},
+                                             {"message", "what the other process saw"},
+                                             {"config", lra::read_json(out / "run.json")}});
     return started;
   }();
   CHECK(suite.code() == 3);
@@ -306,11 +335,15 @@ TEST_CASE("a suite leaves the record of a run that another process failed at", "
 TEST_CASE("suites that share a folder of which some runs fail all reach the end, and every message is true", "[cli]") {
   const Workspace workspace;
   Json mixers = Json::array();
-  for (int i = 0; i < 4; ++i) mixers.push_back({{"mixer", "linear"}, {"variant", "no_data_" + std::to_string(i)}, {"data_dir", "/nowhere"}});
+  for (int i = 0; i < 4; ++i)
+    mixers.push_back({{"mixer", "linear"}, {"variant", "no_data_" + std::to_string(i)}, {"data_dir", "/nowhere"}});
   mixers.push_back("none");
-  const fs::path config = workspace.suite("shared", {{"train_steps", 20}, {"mixers", mixers}}), out = workspace.out("shared");
+  const fs::path config = workspace.suite("shared", {{"train_steps", 20}, {"mixers", mixers}}),
+                 out = workspace.out("shared");
   std::vector<Process> suites;
-  for (int i = 0; i < 3; ++i) suites.push_back(Process({program, "--config", config, "--out", out}, workspace.path / fmt::format("shared{}.log", i)));
+  for (int i = 0; i < 3; ++i)
+    suites.push_back(
+        Process({program, "--config", config, "--out", out}, workspace.path / fmt::format("shared{}.log", i)));
   for (auto& suite : suites) {
     CHECK(suite.code() == 3);
     INFO(suite.said());
@@ -324,10 +357,15 @@ TEST_CASE("suites that share a folder of which some runs fail all reach the end,
   CHECK(lra::read_json(Workspace::folder(out, "none") / "result.json")["status"] == "ok");
 }
 
-TEST_CASE("small runs of a suite train side by side, benches alone, and the numbers are those of one after the other", "[cli]") {
+TEST_CASE("small runs of a suite train side by side, benches alone, and the numbers are those of one after the other",
+          "[cli]") {
   if (lra::most_threads() < 2) SKIP("one core");
   const Workspace workspace;
-  Json quick = {{"train_steps", 300}, {"eval_every", 100}, {"seq_len", 20}, {"mixers", {"linear", "none"}}, {"bench", {{"lengths", {32}}}}};
+  Json quick = {{"train_steps", 300},
+                {"eval_every", 100},
+                {"seq_len", 20},
+                {"mixers", {"linear", "none"}},
+                {"bench", {{"lengths", {32}}}}};
   const auto log_of = [&](const std::string& name) {
     auto suite = workspace.start(workspace.suite(name, quick), workspace.out(name));
     CHECK(suite.code() == 0);
@@ -345,7 +383,8 @@ TEST_CASE("small runs of a suite train side by side, benches alone, and the numb
   CHECK(at(one_by_one, "[2/4]") > at(one_by_one, "ok, test accuracy"));
   CHECK(at(beside, "[2/4]") < at(beside, "[1/4] train listops linear n20 seed 0: ok, test accuracy"));
   CHECK(at(beside, "[2/4]") < at(beside, "[2/4] train listops none n20 seed 0: ok, test accuracy"));
-  for (const char* train : {"linear n20 seed 0: ok", "none n20 seed 0: ok"}) CHECK(at(beside, "[3/4] bench") > at(beside, train));
+  for (const char* train : {"linear n20 seed 0: ok", "none n20 seed 0: ok"})
+    CHECK(at(beside, "[3/4] bench") > at(beside, train));
   // What is to be known of the data is said once, before anything is trained.
   for (const std::string& log : {one_by_one, beside}) {
     const auto note = at(log, "note: listops: seq_len 20 cuts");
@@ -353,11 +392,13 @@ TEST_CASE("small runs of a suite train side by side, benches alone, and the numb
     CHECK(note < at(log, "step "));
   }
   for (const char* variant : {"linear", "none"}) {
-    const fs::path a = Workspace::folder(workspace.out("one_by_one"), variant, "n20"), b = Workspace::folder(workspace.out("beside"), variant, "n20");
+    const fs::path a = Workspace::folder(workspace.out("one_by_one"), variant, "n20"),
+                   b = Workspace::folder(workspace.out("beside"), variant, "n20");
     const Json record = lra::read_json(b / "result.json");
     CHECK(record["host"]["threads"] == 1);
     if (record["host"]["load"].contains("during")) CHECK(record["host"]["load"].contains("suite"));
-    CHECK(lra::read_json(a / "result.json")["metrics"]["test_accuracy"] == lra::read_json(b / "result.json")["metrics"]["test_accuracy"]);
+    CHECK(lra::read_json(a / "result.json")["metrics"]["test_accuracy"] ==
+          lra::read_json(b / "result.json")["metrics"]["test_accuracy"]);
   }
 }
 
@@ -366,7 +407,8 @@ TEST_CASE("scripts end without a word on Ctrl-C", "[cli]") {
   const std::string source = "set -euo pipefail; source scripts/lib.sh; ";
   // A command that dies of the signal, and one that saves its work and ends with 130, as lra-run does.
   for (const char* command : {"sleep 20", "bash -c 'trap \"exit 130\" INT; sleep 20 & wait'"}) {
-    Process script({"/bin/bash", "-c", source + "echo begun >&2; " + command + "; echo went on >&2"}, workspace.path / "script.log");
+    Process script({"/bin/bash", "-c", source + "echo begun >&2; " + command + "; echo went on >&2"},
+                   workspace.path / "script.log");
     REQUIRE(script.says("begun"));
     pause(200);
     kill(-script.id(), SIGINT);

@@ -57,8 +57,8 @@ TEST_CASE("Small steps have one thread, large ones more, and `threads` overrides
   const Variable no_number("OMP_NUM_THREADS", nullptr), no_limit("OMP_THREAD_LIMIT", nullptr);
   const int most = most_threads();
   CHECK(most == usable_cores());
-  CHECK(chosen_threads(small("train", 16), 30) == 1);    // short ListOps
-  CHECK(chosen_threads(small("train", 64), 32) == 1);    // the quick start
+  CHECK(chosen_threads(small("train", 16), 30) == 1);  // short ListOps
+  CHECK(chosen_threads(small("train", 64), 32) == 1);  // the quick start
   CHECK(chosen_threads(small("train", 32), 1000) == std::min(most, 12));
   CHECK(chosen_threads(small("bench", 1), 64) == 1);
   CHECK(chosen_threads(small("bench", 1), 1024) == std::min(most, 2));
@@ -89,7 +89,8 @@ TEST_CASE("OMP_NUM_THREADS and OMP_THREAD_LIMIT bound the choice, not `threads`"
   }
   const int cores = static_cast<int>(usable_cores());
   const Variable no_limit("OMP_THREAD_LIMIT", nullptr);
-  for (const auto& [text, number] : {std::pair{" 1,4", 1}, {"100000", cores}, {"0", cores}, {"-1", cores}, {"many", cores}, {"", cores}}) {
+  for (const auto& [text, number] :
+       {std::pair{" 1,4", 1}, {"100000", cores}, {"0", cores}, {"-1", cores}, {"many", cores}, {"", cores}}) {
     const Variable several("OMP_NUM_THREADS", text);
     INFO(text);
     CHECK(most_threads() == number);
@@ -188,7 +189,8 @@ class Watched : public c10::Allocator {
 
 }  // namespace
 
-TEST_CASE("Kernels ask for no tensors on other threads, whose overlap would change the peak of the tensors' bytes", "[ops]") {
+TEST_CASE("Kernels ask for no tensors on other threads, whose overlap would change the peak of the tensors' bytes",
+          "[ops]") {
   const int before = at::get_num_threads();
   ModelConfig model;
   model.num_layers = 2;
@@ -197,7 +199,8 @@ TEST_CASE("Kernels ask for no tensors on other threads, whose overlap would chan
   model.num_heads = 2;
   const SequenceLayout layout(std::vector<std::int64_t>(20, 50));
   torch::manual_seed(3);
-  for (const char* mixer : {"none", "linear", "performer", "flash", "local", "sinkhorn", "routing", "reformer", "fnet"}) {
+  for (const char* mixer :
+       {"none", "linear", "performer", "flash", "local", "sinkhorn", "routing", "reformer", "fnet"}) {
     INFO(mixer);
     model.mixer = mixer;
     model.mixer_options = mixer_registry().at(mixer).resolve(LayeredJson(), "");
@@ -215,10 +218,15 @@ TEST_CASE("Kernels ask for no tensors on other threads, whose overlap would chan
 TEST_CASE("A linear map whose gradient is added up in order is the linear map", "[ops]") {
   torch::manual_seed(8);
   for (const auto type : {at::kDouble, at::kFloat}) {
-    const std::vector<at::Tensor> in{at::randn({37, 20}, type).requires_grad_(true), at::randn({10, 20}, type).requires_grad_(true), at::randn({10}, type).requires_grad_(true)};
-    const at::Tensor direction = at::randn({37, 10}, type), expected = at::linear(in[0], in[1], in[2]), found = ops::linear_in_order(in[0], in[1], in[2]);
+    const std::vector<at::Tensor> in{at::randn({37, 20}, type).requires_grad_(true),
+                                     at::randn({10, 20}, type).requires_grad_(true),
+                                     at::randn({10}, type).requires_grad_(true)};
+    const at::Tensor direction = at::randn({37, 10}, type), expected = at::linear(in[0], in[1], in[2]),
+                     found = ops::linear_in_order(in[0], in[1], in[2]);
     CHECK(at::equal(found, expected));
-    const auto wanted = torch::autograd::grad({expected}, in, {direction}), gradients = torch::autograd::grad({found}, in, {direction});
-    for (std::size_t i = 0; i < 3; ++i) CHECK(at::allclose(gradients[i], wanted[i], type == at::kDouble ? 1e-12 : 1e-5, 1e-5));
+    const auto wanted = torch::autograd::grad({expected}, in, {direction}),
+               gradients = torch::autograd::grad({found}, in, {direction});
+    for (std::size_t i = 0; i < 3; ++i)
+      CHECK(at::allclose(gradients[i], wanted[i], type == at::kDouble ? 1e-12 : 1e-5, 1e-5));
   }
 }

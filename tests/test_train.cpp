@@ -59,7 +59,8 @@ struct Numbered : lra::Dataset {
   explicit Numbered(std::size_t count) : size_(count) {}
   std::size_t size() const override { return size_; }
   lra::Example get(std::size_t index) const override {
-    return {std::vector<std::int32_t>(static_cast<std::size_t>(length(index)), static_cast<std::int32_t>(index % 16)), static_cast<std::int32_t>(index), 0};
+    return {std::vector<std::int32_t>(static_cast<std::size_t>(length(index)), static_cast<std::int32_t>(index % 16)),
+            static_cast<std::int32_t>(index), 0};
   }
   std::int64_t length(std::size_t index) const override { return 1 + static_cast<std::int64_t>(index * 7 % 5); }
   std::int32_t label(std::size_t index) const override { return static_cast<std::int32_t>(index); }
@@ -83,7 +84,8 @@ std::vector<std::int64_t> labels_of(const lra::PackedBatch& batch) {
 
 }  // namespace
 
-TEST_CASE("the loader visits every example once an epoch, in an order that depends on the seed and the epoch", "[train]") {
+TEST_CASE("the loader visits every example once an epoch, in an order that depends on the seed and the epoch",
+          "[train]") {
   const Numbered data(22);
   lra::BatchLoader loader(data, 4, 3);
   REQUIRE(loader.steps_per_epoch() == 6);
@@ -122,10 +124,12 @@ TEST_CASE("the loader visits every example once an epoch, in an order that depen
   CHECK_THROWS_AS(lra::BatchLoader(nothing, 4, 3), lra::Error);
 }
 
-TEST_CASE("AdamW is the plain formula in float64, decays what has no gradient, and clips to the common norm", "[train]") {
+TEST_CASE("AdamW is the plain formula in float64, decays what has no gradient, and clips to the common norm",
+          "[train]") {
   at::manual_seed(1);
   const double beta1 = 0.9, beta2 = 0.98, eps = 1e-9, decay = 0.1;
-  std::vector<at::Tensor> parameters{at::randn({3, 5}, at::kDouble), at::randn({4}, at::kDouble), at::randn({2}, at::kDouble)};
+  std::vector<at::Tensor> parameters{at::randn({3, 5}, at::kDouble), at::randn({4}, at::kDouble),
+                                     at::randn({2}, at::kDouble)};
   for (auto& parameter : parameters) parameter.requires_grad_(true);
   std::vector<at::Tensor> expected, m, v;
   for (const auto& parameter : parameters) {
@@ -146,7 +150,8 @@ TEST_CASE("AdamW is the plain formula in float64, decays what has no gradient, a
     }
     optimizer.step(rate, beta1);
     optimizer.zero_grad();
-    for (std::size_t i = 0; i < 3; ++i) CHECK((parameters[i].detach() - expected[i]).abs().max().item<double>() < 1e-12);
+    for (std::size_t i = 0; i < 3; ++i)
+      CHECK((parameters[i].detach() - expected[i]).abs().max().item<double>() < 1e-12);
   }
 
   const auto norm = [&] {
@@ -202,13 +207,16 @@ TEST_CASE("evaluation scores every example once, in any batch size, and reports 
     CAPTURE(size);
     std::size_t seen = 0;
     std::int64_t right = 0;
-    const auto result = lra::evaluate(model, *data, {.batch_size = size, .on_example = [&](std::size_t index, std::int64_t label, std::int64_t prediction, const at::Tensor& logits) {
-                                        CHECK(index == seen++);
-                                        CHECK(label == data->get(index).label);
-                                        CHECK(logits.sizes() == at::IntArrayRef{10});
-                                        CHECK(logits.argmax().item<std::int64_t>() == prediction);
-                                        right += label == prediction;
-                                      }});
+    const auto result = lra::evaluate(
+        model, *data,
+        {.batch_size = size,
+         .on_example = [&](std::size_t index, std::int64_t label, std::int64_t prediction, const at::Tensor& logits) {
+           CHECK(index == seen++);
+           CHECK(label == data->get(index).label);
+           CHECK(logits.sizes() == at::IntArrayRef{10});
+           CHECK(logits.argmax().item<std::int64_t>() == prediction);
+           right += label == prediction;
+         }});
     CHECK(seen == 22);
     CHECK(result.examples == 22);
     CHECK(result.correct == right);
@@ -294,7 +302,8 @@ TEST_CASE("the same configuration gives the same bytes, another seed others", "[
 TEST_CASE("a run interrupted at any moment and resumed ends as an undisturbed one", "[train]") {
   const Workspace workspace;
   const bool performer = GENERATE(false, true);
-  const auto config = performer ? small_run(workspace, "performer", {{"features", 8}, {"redraw_every", 3}}) : small_run(workspace);
+  const auto config =
+      performer ? small_run(workspace, "performer", {{"features", 8}, {"redraw_every", 3}}) : small_run(workspace);
   REQUIRE(train(config, workspace.path / "whole").status == "ok");
   lra::Random random(11, performer);
   for (int trial = 0; trial < 3; ++trial) {
@@ -332,7 +341,8 @@ TEST_CASE("a checkpoint of another configuration, or a broken one, is an error t
   config.train.time_limit_minutes = 10;
   CHECK_NOTHROW(train(config, folder));
   config.train.beta2 = 0.97;
-  CHECK_THROWS_WITH(train(config, folder), ContainsSubstring("checkpoint.safetensors") && ContainsSubstring("beta2 = 0.98"));
+  CHECK_THROWS_WITH(train(config, folder),
+                    ContainsSubstring("checkpoint.safetensors") && ContainsSubstring("beta2 = 0.98"));
   config.train.beta2 = 0.98;
   const std::string whole = lra::read_file(folder / "checkpoint.safetensors");
   lra::write_file_atomically(folder / "checkpoint.safetensors", whole.substr(0, whole.size() / 2));
@@ -359,7 +369,9 @@ TEST_CASE("runs that end badly have a status, and the next run is not harmed", "
   CHECK_FALSE(record.test_accuracy.has_value());
 
   // Clusters choose their tokens by numbers that are none.
-  CHECK(train(exploding(small_run(workspace, "routing", {{"clusters", 3}, {"window", 12}})), workspace.path / "nan_routing").status == "nan");
+  CHECK(train(exploding(small_run(workspace, "routing", {{"clusters", 3}, {"window", 12}})),
+              workspace.path / "nan_routing")
+            .status == "nan");
 
   const auto before = lra::memory::current_bytes();
   auto large = config;
@@ -385,7 +397,8 @@ TEST_CASE("an error of LibTorch is one line of the record", "[train]") {
   lra::run_with_status(lra::RunConfig(), record, [] { at::ones({2, 3}).matmul(at::ones({2, 3})); });
   CHECK(record.status == "failed");
   CHECK_THAT(record.message, ContainsSubstring("2x3") && !ContainsSubstring("\n"));
-  lra::run_with_status(lra::RunConfig(), record, [] { TORCH_CHECK_WITH(OutOfMemoryError, false, "no memory\nsecond line"); });
+  lra::run_with_status(lra::RunConfig(), record,
+                       [] { TORCH_CHECK_WITH(OutOfMemoryError, false, "no memory\nsecond line"); });
   CHECK(record.status == "oom");
   CHECK(record.message == "no memory");
 }
@@ -515,7 +528,8 @@ TEST_CASE("a profile counts every product and no more time than there was", "[tr
   CHECK(record.to_json().dump().find("outside operators") == std::string::npos);
   const lra::Json& profile = record.operator_profile;
   CHECK(profile["steps"] == 3);
-  for (const char* limit : {"float32_flops", "bf16_flops", "copy_bytes", "first_touch_bytes"}) CHECK(profile["limits"][limit].get<double>() > 1e8);
+  for (const char* limit : {"float32_flops", "bf16_flops", "copy_bytes", "first_touch_bytes"})
+    CHECK(profile["limits"][limit].get<double>() > 1e8);
   double seconds = 0, share = 0;
   for (const lra::Json& row : profile["operators"]) {
     INFO(row.dump());
@@ -556,7 +570,8 @@ TEST_CASE("the memory of a step is about what was estimated", "[train][memory]")
 
 TEST_CASE("a device is parsed, and one that is not there is an error", "[train]") {
   CHECK(lra::select_device("cpu") == at::Device(at::kCPU));
-  for (const char* name : {"gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", ""}) CHECK_THROWS_WITH(lra::select_device(name), ContainsSubstring("expected auto, cpu"));
+  for (const char* name : {"gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", ""})
+    CHECK_THROWS_WITH(lra::select_device(name), ContainsSubstring("expected auto, cpu"));
   CHECK_THROWS_WITH(lra::select_device("cuda:99"), ContainsSubstring("not available"));
   CHECK_FALSE(lra::device_name(lra::select_device("auto")).empty());
 }
@@ -614,8 +629,13 @@ TEST_CASE("a run on a CUDA device that is interrupted ends as an undisturbed one
 
 TEST_CASE("a cache that is cut short while a run reads it ends the run with the status failed", "[train]") {
   const Workspace workspace;
-  lra::task_registry().at("text_standin").make()->prepare(
-      {.data_dir = (workspace.path / "data").string(), .from = "", .threads = 1, .generator = {{"train", 40}, {"valid", 8}, {"test", 8}}});
+  lra::task_registry()
+      .at("text_standin")
+      .make()
+      ->prepare({.data_dir = (workspace.path / "data").string(),
+                 .from = "",
+                 .threads = 1,
+                 .generator = {{"train", 40}, {"valid", 8}, {"test", 8}}});
   lra::RunConfig config = small_run(workspace);
   config.task.task = "text_standin";
   config.task.vocab_size = 257;

@@ -25,29 +25,46 @@
 namespace lra {
 namespace {
 
-constexpr std::int64_t width = 64, heads = 4;             // of the mixers whose matrices are drawn
-constexpr std::int64_t cost_width = 64, cost_heads = 2;   // profile `small`
-constexpr std::int64_t shortest = 16, longest = 16384;    // of the cost curves
-constexpr std::int64_t longest_square = 4096;             // where parameters grow with n²
+constexpr std::int64_t width = 64, heads = 4;            // of the mixers whose matrices are drawn
+constexpr std::int64_t cost_width = 64, cost_heads = 2;  // profile `small`
+constexpr std::int64_t shortest = 16, longest = 16384;   // of the cost curves
+constexpr std::int64_t longest_square = 4096;            // where parameters grow with n²
 constexpr std::int64_t most_tokens = 512, most_layers = 64;
-constexpr double negligible = 1e-12;                      // against the largest: not read (weights that begin near zero are)
+constexpr double negligible = 1e-12;  // against the largest: not read (weights that begin near zero are)
 
 MixerSpec picture_spec(std::int64_t n, std::uint64_t seed) {
-  return {.d_model = width, .d_qkv = width, .num_heads = heads, .max_length = n, .attention_dropout = 0, .bias = false, .layout = "auto", .layer = 0, .seed = seed};
+  return {.d_model = width,
+          .d_qkv = width,
+          .num_heads = heads,
+          .max_length = n,
+          .attention_dropout = 0,
+          .bias = false,
+          .layout = "auto",
+          .layer = 0,
+          .seed = seed};
 }
 
-SequenceLayout equal_lengths(std::int64_t count, std::int64_t n) { return SequenceLayout(std::vector<std::int64_t>(static_cast<std::size_t>(count), n)); }
+SequenceLayout equal_lengths(std::int64_t count, std::int64_t n) {
+  return SequenceLayout(std::vector<std::int64_t>(static_cast<std::size_t>(count), n));
+}
 
-at::Tensor normal(at::IntArrayRef sizes, std::uint64_t seed) { return at::randn(sizes, at::make_generator<at::CPUGeneratorImpl>(seed), at::kDouble); }
+at::Tensor normal(at::IntArrayRef sizes, std::uint64_t seed) {
+  return at::randn(sizes, at::make_generator<at::CPUGeneratorImpl>(seed), at::kDouble);
+}
 
-// Whether a mixer makes weights from x and multiplies values with them, head by head: attention, or several of them side by side.
+// Whether a mixer makes weights from x and multiplies values with them, head by head: attention, or several of them
+// side by side.
 bool has_weights(const Mixer& mixer) {
-  const auto attention = [](const torch::nn::Module* module) { return dynamic_cast<const AttentionMixer*>(module) != nullptr; };
+  const auto attention = [](const torch::nn::Module* module) {
+    return dynamic_cast<const AttentionMixer*>(module) != nullptr;
+  };
   const auto parts = mixer.children();
-  return attention(&mixer) || (!parts.empty() && std::all_of(parts.begin(), parts.end(), [&](const auto& part) { return attention(part.get()); }));
+  return attention(&mixer) || (!parts.empty() && std::all_of(parts.begin(), parts.end(),
+                                                             [&](const auto& part) { return attention(part.get()); }));
 }
 
-// (H, n, n, d): [h, i, j] is what value `probe` (d_model) at token j alone adds to the output of token i. One sequence for each j, as many at once as memory allows.
+// (H, n, n, d): [h, i, j] is what value `probe` (d_model) at token j alone adds to the output of token i. One sequence
+// for each j, as many at once as memory allows.
 at::Tensor responses(Mixer& mixer, const MixerSpec& spec, const at::Tensor& x, const at::Tensor& probe) {
   const at::NoGradGuard guard;
   const std::int64_t n = x.size(0);
@@ -56,8 +73,10 @@ at::Tensor responses(Mixer& mixer, const MixerSpec& spec, const at::Tensor& x, c
   std::vector<at::Tensor> parts;
   for (std::int64_t first = 0; first < n; first += at_once) {
     const std::int64_t count = std::min(at_once, n - first);
-    const at::Tensor values = at::eye(n, x.options()).narrow(0, first, count).unsqueeze(-1) * probe;  // (count, n, d_model)
-    const at::Tensor out = mixer.mix_values(x.repeat({count, 1}), values.view({count * n, -1}), equal_lengths(count, n));
+    const at::Tensor values =
+        at::eye(n, x.options()).narrow(0, first, count).unsqueeze(-1) * probe;  // (count, n, d_model)
+    const at::Tensor out =
+        mixer.mix_values(x.repeat({count, 1}), values.view({count * n, -1}), equal_lengths(count, n));
     parts.push_back(out.view({count, n, -1}) - nothing);
   }
   return at::cat(parts).view({n, n, spec.num_heads, spec.d_head()}).permute({2, 1, 0, 3});
@@ -77,7 +96,8 @@ MixingMatrix attention_matrix(Mixer& mixer, const MixerSpec& spec, const at::Ten
   if (rest > 1e-9 * response.abs().max().item<double>()) {
     result.kind = "jacobian norm";
     at::Tensor squares = at::zeros_like(weights);
-    for (std::int64_t c = 0; c < d; ++c) squares += responses(mixer, spec, x, at::eye(d, x.options())[c].repeat({spec.num_heads})).square().sum(-1);
+    for (std::int64_t c = 0; c < d; ++c)
+      squares += responses(mixer, spec, x, at::eye(d, x.options())[c].repeat({spec.num_heads})).square().sum(-1);
     result.matrices = (squares / static_cast<double>(d)).sqrt();
   }
   return result;
@@ -92,7 +112,8 @@ MixingMatrix jacobian_matrix(Mixer& mixer, const at::Tensor& x) {
     const at::Tensor out = mixer.mix_values(copies, values, equal_lengths(d, n));
     const at::Tensor one_feature = at::zeros({d, n, d}, x.options());
     one_feature.select(1, i).copy_(at::eye(d, x.options()));
-    const at::Tensor block = torch::autograd::grad({out}, {values}, {one_feature.view({d * n, d})})[0].view({d, n, d});  // by feature of i, token j and its feature
+    const at::Tensor block = torch::autograd::grad({out}, {values}, {one_feature.view({d * n, d})})[0].view(
+        {d, n, d});  // by feature of i, token j and its feature
     norms.push_back((block.square().sum({0, 2}) / static_cast<double>(d)).sqrt());
     diagonals.push_back(block.diagonal(0, 0, 2).mean(-1));
   }
@@ -161,7 +182,8 @@ void refuse_large(const std::string& name, const MixerSpec& spec, const Json& op
     if (std::string(error.what_without_backtrace()).find("overflow") == std::string::npos) throw;
   }
   if (bytes <= most_gigabytes * 1e9) return;
-  throw Error(fmt::format("{} would take {:.3g} GB with these options, and the atlas draws mixers of at most {}: {}", name, bytes / 1e9, most_gigabytes, options.dump()),
+  throw Error(fmt::format("{} would take {:.3g} GB with these options, and the atlas draws mixers of at most {}: {}",
+                          name, bytes / 1e9, most_gigabytes, options.dump()),
               "make them smaller");
 }
 
@@ -177,8 +199,8 @@ struct Flops {
   }
 };
 
-// The length from which on `flops` is below `full`, found by halving between powers of two; 0 if it is not below at `last`. Where blocks are computed
-// whole it steps up at their edges, and may be above once more just behind it.
+// The length from which on `flops` is below `full`, found by halving between powers of two; 0 if it is not below at
+// `last`. Where blocks are computed whole it steps up at their edges, and may be above once more just behind it.
 std::int64_t crossing(Flops& flops, Flops& full, std::int64_t last) {
   const auto below = [&](std::int64_t n) { return flops(n) < full(n); };
   if (!below(last)) return 0;
@@ -205,7 +227,8 @@ Json cost_json(const std::string& name, const Json& options) {
   Json points = Json::array();
   for (const std::int64_t n : lengths) {
     const MixerCost cost = cost_at(name, options, n);
-    points.push_back({{"n", n}, {"flops", cost.flops}, {"masked_flops", cost.masked_flops}, {"softmax_flops", full(n)}});
+    points.push_back(
+        {{"n", n}, {"flops", cost.flops}, {"masked_flops", cost.masked_flops}, {"softmax_flops", full(n)}});
   }
   return {{"points", points}, {"below_softmax_from", from == 0 ? Json() : Json(from)}};
 }
@@ -213,16 +236,23 @@ Json cost_json(const std::string& name, const Json& options) {
 at::Tensor read_input(const std::string& file, std::int64_t n) {
   const Json json = read_json(file);
   const auto refuse = [&](const std::string& place, const std::string& found, const char* hint = "") {
-    throw Error(fmt::format("{}: expected a list of {} rows of {} numbers, found {}{}", file, n, width, place, found), hint);
+    throw Error(fmt::format("{}: expected a list of {} rows of {} numbers, found {}{}", file, n, width, place, found),
+                hint);
   };
-  const auto kind_of = [](const Json& found) { return found.is_array() ? fmt::format("a list of {}", found.size()) : fmt::format("no list ({})", found.type_name()); };
-  if (!json.is_array() || json.size() != static_cast<std::size_t>(n)) refuse("", kind_of(json), "--n says how many rows");
+  const auto kind_of = [](const Json& found) {
+    return found.is_array() ? fmt::format("a list of {}", found.size())
+                            : fmt::format("no list ({})", found.type_name());
+  };
+  if (!json.is_array() || json.size() != static_cast<std::size_t>(n))
+    refuse("", kind_of(json), "--n says how many rows");
   std::vector<double> values;
   for (std::size_t i = 0; i < json.size(); ++i) {
     const Json& row = json[i];
-    if (!row.is_array() || row.size() != static_cast<std::size_t>(width)) refuse(fmt::format("in row {} ", i + 1), kind_of(row));
+    if (!row.is_array() || row.size() != static_cast<std::size_t>(width))
+      refuse(fmt::format("in row {} ", i + 1), kind_of(row));
     for (const Json& value : row) {
-      if (!value.is_number()) refuse(fmt::format("in row {} ", i + 1), fmt::format("no number ({})", value.type_name()));
+      if (!value.is_number())
+        refuse(fmt::format("in row {} ", i + 1), fmt::format("no number ({})", value.type_name()));
       values.push_back(value.get<double>());
     }
   }
@@ -244,7 +274,8 @@ std::shared_ptr<Mixer> make_atlas_mixer(const std::string& name, const MixerSpec
   for (auto& item : mixer->named_parameters()) {
     const auto dot = item.key().rfind('.');
     const auto module_start = dot == std::string::npos ? std::string::npos : item.key().rfind('.', dot - 1);
-    const std::string part = module_start == std::string::npos ? "" : item.key().substr(0, module_start), module = item.key().substr(part.empty() ? 0 : part.size() + 1);
+    const std::string part = module_start == std::string::npos ? "" : item.key().substr(0, module_start),
+                      module = item.key().substr(part.empty() ? 0 : part.size() + 1);
     at::Tensor& parameter = item.value();
     const bool value = module.rfind("value", 0) == 0;
     if (!value && module.rfind("output.", 0) != 0) continue;
@@ -253,7 +284,8 @@ std::shared_ptr<Mixer> make_atlas_mixer(const std::string& name, const MixerSpec
     const std::int64_t width_of_part = parameter.size(value ? 0 : 1);
     const auto [place, is_new] = first_feature.emplace(part, features);
     if (is_new) features += width_of_part;
-    if (place->second + width_of_part <= spec.d_model) parameter.copy_(identity.narrow(value ? 0 : 1, place->second, width_of_part));
+    if (place->second + width_of_part <= spec.d_model)
+      parameter.copy_(identity.narrow(value ? 0 : 1, place->second, width_of_part));
   }
   return mixer;
 }
@@ -275,7 +307,8 @@ Reach reach(const std::string& name, MixerSpec spec, const Json& options, std::i
     const at::Tensor next = at::mm(pattern.to(at::kDouble), seen).gt(0).to(at::kDouble);
     if (result.cls == 0 && next[0].all().item<bool>()) result.cls = result.layers;
     if (next.all().item<bool>()) result.all = result.layers;
-    // The same pattern for other weights and another input: it is fixed, and once nothing is added nothing ever will be.
+    // The same pattern for other weights and another input: it is fixed, and once nothing is added nothing ever will
+    // be.
     if (!turns && last.defined() && at::equal(pattern, last) && at::equal(next, seen)) break;
     last = pattern;
     seen = next;
@@ -283,9 +316,11 @@ Reach reach(const std::string& name, MixerSpec spec, const Json& options, std::i
   return result;
 }
 
-Json atlas_entry(const std::string& name, std::int64_t n, std::int64_t seed, const at::Tensor& x, const Json& overrides, const Json& variant) {
+Json atlas_entry(const std::string& name, std::int64_t n, std::int64_t seed, const at::Tensor& x, const Json& overrides,
+                 const Json& variant) {
   const Json config = named_config("mixers", name);
-  const Json options = resolved(name, config, variant.is_null() ? config.value("atlas", Json::object()) : variant.at("options"), overrides);
+  const Json options = resolved(
+      name, config, variant.is_null() ? config.value("atlas", Json::object()) : variant.at("options"), overrides);
   const MixerSpec spec = picture_spec(n, static_cast<std::uint64_t>(seed));
   try {
     refuse_large(name, spec, options);
@@ -294,11 +329,13 @@ Json atlas_entry(const std::string& name, std::int64_t n, std::int64_t seed, con
     const auto mixer = make_atlas_mixer(name, first, options);
     const MixingMatrix mixing = mixing_matrix(*mixer, first, x);
     if (!mixing.matrices.isfinite().all().item<bool>()) {
-      throw Error(fmt::format("{}: not all numbers of its matrix are finite", name), "make the numbers of --input, or the options, smaller");
+      throw Error(fmt::format("{}: not all numbers of its matrix are finite", name),
+                  "make the numbers of --input, or the options, smaller");
     }
     const Reach layers = reach(name, spec, options, n);
     Json maps = Json::array();
-    for (std::size_t i = 0; i < mixing.labels.size(); ++i) maps.push_back({{"label", mixing.labels[i]}, {"rows", rows(mixing.matrices[static_cast<std::int64_t>(i)])}});
+    for (std::size_t i = 0; i < mixing.labels.size(); ++i)
+      maps.push_back({{"label", mixing.labels[i]}, {"rows", rows(mixing.matrices[static_cast<std::int64_t>(i)])}});
     const Json no_flops = {{"points", Json::array()}, {"below_softmax_from", nullptr}};
     return {{"mixer", name},
             {"variant", variant.is_null() ? Json(name) : variant.at("variant")},
@@ -309,31 +346,46 @@ Json atlas_entry(const std::string& name, std::int64_t n, std::int64_t seed, con
             {"cost", (variant.contains("cost") ? variant : config).value("cost", "")},
             {"options", options},
             {"kind", mixing.kind},
-            {"reach", {{"layers_tried", layers.layers}, {"all", layers.all == 0 ? Json() : Json(layers.all)}, {"cls", layers.cls == 0 ? Json() : Json(layers.cls)}}},
-            {"flops", variant.is_null() ? cost_json(name, resolved(name, config, Json::object(), Json::object())) : no_flops},
+            {"reach",
+             {{"layers_tried", layers.layers},
+              {"all", layers.all == 0 ? Json() : Json(layers.all)},
+              {"cls", layers.cls == 0 ? Json() : Json(layers.cls)}}},
+            {"flops",
+             variant.is_null() ? cost_json(name, resolved(name, config, Json::object(), Json::object())) : no_flops},
             {"maps", maps}};
   } catch (const c10::Error& error) {
     const std::string message = error.what_without_backtrace();
-    throw Error(fmt::format("{} cannot mix {} tokens with these options: {}", name, n, message.substr(0, message.find('\n'))));
+    throw Error(
+        fmt::format("{} cannot mix {} tokens with these options: {}", name, n, message.substr(0, message.find('\n'))));
   }
 }
 
 ExitCode atlas_command(const AtlasArguments& arguments) {
-  if (arguments.n < 2 || arguments.n > most_tokens) throw Error(fmt::format("--n: expected between 2 and {} tokens, found {}", most_tokens, arguments.n));
-  if (arguments.seed < 0) throw Error(fmt::format("--seed: expected a number that is not negative, found {}", arguments.seed));
+  if (arguments.n < 2 || arguments.n > most_tokens)
+    throw Error(fmt::format("--n: expected between 2 and {} tokens, found {}", most_tokens, arguments.n));
+  if (arguments.seed < 0)
+    throw Error(fmt::format("--seed: expected a number that is not negative, found {}", arguments.seed));
   const auto names = arguments.mixers.empty() ? mixer_registry().names() : arguments.mixers;
   for (const auto& name : names) mixer_registry().at(name);
   const Json overrides = parse_overrides(arguments.overrides);
   for (const auto& [key, value] : overrides.items()) {
-    if (key != "mixer_options") throw Error(fmt::format("{}: /{}: unknown key", command_line_origin, key), "only mixer_options.KEY=VALUE");
+    if (key != "mixer_options")
+      throw Error(fmt::format("{}: /{}: unknown key", command_line_origin, key), "only mixer_options.KEY=VALUE");
   }
-  const at::Tensor x = arguments.input.empty() ? normal({arguments.n, width}, mixed_seed(static_cast<std::uint64_t>(arguments.seed), 0)) : read_input(arguments.input, arguments.n);
+  const at::Tensor x = arguments.input.empty()
+                           ? normal({arguments.n, width}, mixed_seed(static_cast<std::uint64_t>(arguments.seed), 0))
+                           : read_input(arguments.input, arguments.n);
 
   const int threads = set_threads(1);  // the steps are small
-  Json atlas = {{"schema_version", report::atlas_schema_version}, {"n", arguments.n}, {"seed", arguments.seed}, {"d_model", width}, {"num_heads", heads},
+  Json atlas = {{"schema_version", report::atlas_schema_version},
+                {"n", arguments.n},
+                {"seed", arguments.seed},
+                {"d_model", width},
+                {"num_heads", heads},
                 {"threads", threads},
                 {"input", arguments.input.empty() ? "normal numbers" : arguments.input},
-                {"flops_model", {{"d_model", cost_width}, {"num_heads", cost_heads}}}, {"mixers", Json::array()}};
+                {"flops_model", {{"d_model", cost_width}, {"num_heads", cost_heads}}},
+                {"mixers", Json::array()}};
   for (const auto& name : names) {
     say(name + "\n");
     atlas["mixers"].push_back(atlas_entry(name, arguments.n, arguments.seed, x, overrides));
@@ -345,7 +397,8 @@ ExitCode atlas_command(const AtlasArguments& arguments) {
   }
   const std::filesystem::path out = arguments.out;
   write_file_atomically(out / "atlas.json", json_text(atlas) + "\n");
-  for (const std::string& missing : report::write_atlas(report::parse_atlas(atlas, out / "atlas.json"), out)) say("note: " + printable(missing) + "\n");
+  for (const std::string& missing : report::write_atlas(report::parse_atlas(atlas, out / "atlas.json"), out))
+    say("note: " + printable(missing) + "\n");
   fmt::print("{}\n", (out / "atlas.html").string());
   return exit_ok;
 }

@@ -49,19 +49,27 @@ void warn_of_threads(const std::vector<RunConfig>& runs) {
   const std::int64_t cores = usable_cores();
   for (const auto& run : runs) {
     if (run.train.threads <= cores) continue;
-    log().warn("warning: threads={} is more than the {} cores that this process may use: threads that wait for each other make it slow", run.train.threads, cores);
+    log().warn(
+        "warning: threads={} is more than the {} cores that this process may use: threads that wait for each other "
+        "make it slow",
+        run.train.threads, cores);
     return;
   }
 }
 
 void print_estimate(const RunConfig& run) {
   const Estimate e = estimate(run, example_sizes(run));
-  say(fmt::format("{} {} {}: {} parameters ({:+.1f} % against full attention), {:.4g} tokens and {:.4g} FLOPs per step,\n", run.kind, run.task.task,
-                  run.variant, e.parameters, 100.0 * static_cast<double>(e.parameters) / static_cast<double>(e.softmax_parameters) - 100,
-                  e.tokens_per_step, e.flops_per_step));
-  const auto steps = static_cast<double>(run.kind == "bench" ? run.measure.measure_warmup_steps + run.measure.measure_steps : run.train.train_steps);
-  say(fmt::format("  estimated roughly: {:.0f} MB of tensors, {:.3g} s per step, {:.3g} minutes for {:.0f} steps without evaluation\n", e.bytes / 1e6,
-                  e.seconds_per_step, e.seconds_per_step * steps / 60, steps));
+  say(fmt::format(
+      "{} {} {}: {} parameters ({:+.1f} % against full attention), {:.4g} tokens and {:.4g} FLOPs per step,\n",
+      run.kind, run.task.task, run.variant, e.parameters,
+      100.0 * static_cast<double>(e.parameters) / static_cast<double>(e.softmax_parameters) - 100, e.tokens_per_step,
+      e.flops_per_step));
+  const auto steps = static_cast<double>(
+      run.kind == "bench" ? run.measure.measure_warmup_steps + run.measure.measure_steps : run.train.train_steps);
+  say(
+      fmt::format("  estimated roughly: {:.0f} MB of tensors, {:.3g} s per step, {:.3g} minutes for {:.0f} steps "
+                  "without evaluation\n",
+                  e.bytes / 1e6, e.seconds_per_step, e.seconds_per_step * steps / 60, steps));
   if (const std::string excess = too_large(run, e); !excess.empty()) say(fmt::format("  {}\n", excess));
 }
 
@@ -87,7 +95,8 @@ ExitCode run_command(const RunArguments& arguments) {
   const bool suite_child = arguments.suite_process > 0;
   if (suite_child && !is_suite_child(arguments.suite_process)) return exit_interrupted;
   Json file = read_json(arguments.config);
-  if (file.is_object() && file.contains("schema_version") && file.contains("config")) file = config_of_record(file, fs::path(arguments.config).parent_path());
+  if (file.is_object() && file.contains("schema_version") && file.contains("config"))
+    file = config_of_record(file, fs::path(arguments.config).parent_path());
   const Json overrides = parse_overrides(arguments.overrides);
   Runs resolved;
   for_each_run(file, arguments.config, overrides, [&](const LayeredJson& layers) { resolved.add(layers); });
@@ -102,7 +111,9 @@ ExitCode run_command(const RunArguments& arguments) {
       if (runs.size() == 1) print_json(run.to_json());
     }
     if (runs.size() > 1) {
-      say(fmt::format("{} runs; for the resolved configuration of one, take one task, mixer and seed: mixers=NAME seeds=[0] ...\n", runs.size()));
+      say(fmt::format(
+          "{} runs; for the resolved configuration of one, take one task, mixer and seed: mixers=NAME seeds=[0] ...\n",
+          runs.size()));
     }
     return exit_ok;
   }
@@ -126,7 +137,8 @@ ExitCode run_command(const RunArguments& arguments) {
 ExitCode bench_command(const BenchArguments& arguments) {
   const bool paper = arguments.protocol == "paper";
   if (paper && (arguments.task != "bytes" || arguments.profile != "small")) {
-    throw Error("lra-run bench: --protocol paper sets the task and the profile itself", "leave out --task and --profile");
+    throw Error("lra-run bench: --protocol paper sets the task and the profile itself",
+                "leave out --task and --profile");
   }
   const std::string profile = paper ? "lra-config" : arguments.profile;
   const std::string origin = "lra-run bench";
@@ -140,13 +152,15 @@ ExitCode bench_command(const BenchArguments& arguments) {
   if (batches.empty() && !own_lengths) batches = {paper || !on_cpu ? 32 : 1};
   auto lengths = arguments.lengths;
   if (lengths.empty() && !own_lengths) lengths = {1024, 2048, 3072, 4096};
-  const double limit_gb = arguments.memory_limit_gb > 0 ? arguments.memory_limit_gb
-                                                        : 0.75 * static_cast<double>(usable_machine().memory_bytes) / 1e9;
+  const double limit_gb = arguments.memory_limit_gb > 0
+                              ? arguments.memory_limit_gb
+                              : 0.75 * static_cast<double>(usable_machine().memory_bytes) / 1e9;
 
   Runs resolved;
   for (const auto& mixer : arguments.mixers.empty() ? mixer_registry().names() : arguments.mixers) {
-    const Json run = {{"kind", "bench"}, {"task", arguments.task}, {"mixer", mixer}, {"profile", profile},
-                {"memory_limit_gb", limit_gb}, {"time_limit_minutes", arguments.time_limit_minutes}};
+    const Json run = {
+        {"kind", "bench"},    {"task", arguments.task},      {"mixer", mixer},
+        {"profile", profile}, {"memory_limit_gb", limit_gb}, {"time_limit_minutes", arguments.time_limit_minutes}};
     // Where none is given, the task's own length or batch size holds.
     for (std::size_t l = 0; l < std::max<std::size_t>(lengths.size(), 1); ++l) {
       for (std::size_t b = 0; b < std::max<std::size_t>(batches.size(), 1); ++b) {
@@ -164,7 +178,8 @@ ExitCode bench_command(const BenchArguments& arguments) {
   // loading x: how many times as fast as it trains one thread reads and packs the examples.
   std::size_t widest = 18;
   for (const auto& run : runs) widest = std::max(widest, run.variant.size());
-  fmt::print("{:<{}} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", "mixer", widest, "length", "batch", "steps/s", "examples/s", "spread %", "peak MB", "loading x", "status");
+  fmt::print("{:<{}} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", "mixer", widest, "length", "batch",
+             "steps/s", "examples/s", "spread %", "peak MB", "loading x", "status");
   for (const auto& run : runs) {
     const auto found = record_in(run_folder(arguments.out, run));
     if (!found) continue;
@@ -177,16 +192,19 @@ ExitCode bench_command(const BenchArguments& arguments) {
       const double trained = record["speed"]["train_examples_per_second"]["median"].get<double>();
       examples = fmt::format("{:.4g}", trained);
       if (record["speed"].contains("loading_examples_per_second")) {
-        loading = fmt::format("{:.3g}", record["speed"]["loading_examples_per_second"]["median"].get<double>() / trained);
+        loading =
+            fmt::format("{:.3g}", record["speed"]["loading_examples_per_second"]["median"].get<double>() / trained);
       }
     }
-    if (record["memory"].contains("peak_tensor_bytes")) peak = fmt::format("{:.1f}", record["memory"]["peak_tensor_bytes"].get<double>() / 1e6);
-    fmt::print("{:<{}} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", run.variant, widest, run.task.seq_len, run.train.batch_size, steps, examples, spread, peak, loading,
-               printable(record.value("status", "?")));
+    if (record["memory"].contains("peak_tensor_bytes"))
+      peak = fmt::format("{:.1f}", record["memory"]["peak_tensor_bytes"].get<double>() / 1e6);
+    fmt::print("{:<{}} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", run.variant, widest, run.task.seq_len,
+               run.train.batch_size, steps, examples, spread, peak, loading, printable(record.value("status", "?")));
   }
   for (const auto& run : runs) {
     const fs::path file = run_folder(arguments.out, run) / "profile.json";
-    if (run.measure.profile_steps > 0 && fs::exists(file)) fmt::print("\n{}, length {}: {}", run.variant, run.task.seq_len, profile_table(read_json(file)));
+    if (run.measure.profile_steps > 0 && fs::exists(file))
+      fmt::print("\n{}, length {}: {}", run.variant, run.task.seq_len, profile_table(read_json(file)));
   }
   fmt::print("records: {}\n", printable(fs::absolute(arguments.out).string()));
   return code;
@@ -200,7 +218,8 @@ ExitCode list_command(const std::string& kind) {
       const MixerEntry& entry = mixer_registry().at(name);
       text = config.contains("display_name") ? text_of(config, "display_name") : name;
       if (config.contains("family")) text += fmt::format(" ({})", text_of(config, "family"));
-      if (config.contains("paper") && config["paper"].contains("arxiv")) text += fmt::format(", arXiv {}", text_of(config["paper"], "arxiv"));
+      if (config.contains("paper") && config["paper"].contains("arxiv"))
+        text += fmt::format(", arXiv {}", text_of(config["paper"], "arxiv"));
       if (entry.traits(entry.resolve(LayeredJson(), "")).fixed_length) text += ", tied to the length";
     }
     fmt::print("{:<16} {}\n", printable(name), printable(text));

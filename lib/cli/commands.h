@@ -9,14 +9,15 @@
 
 namespace lra {
 
-/// On standard output. No byte of a file's name or text may move a terminal's cursor or end its line: all but ASCII is escaped.
+/// On standard output. No byte of a file's name or text may move a terminal's cursor or end its line: all but ASCII is
+/// escaped.
 void print_json(const Json& json);
 
 /// `lra-run --config FILE [--out DIR] [--dry-run] [key=value ...]`.
 struct RunArguments {
   std::string config;
   std::string out = "runs";
-  std::string folder;  ///< set in a suite's child: do this one run in exactly this folder
+  std::string folder;     ///< set in a suite's child: do this one run in exactly this folder
   int suite_process = 0;  ///< set in a suite's child: the suite
   int progress = -1;      ///< set in a suite's child: the descriptor for its ProgressPipe
   bool dry_run = false;
@@ -26,23 +27,24 @@ ExitCode run_command(const RunArguments& arguments);
 
 /// `lra-run bench`: mixers × lengths × batch sizes, each in a process of its own, then a table.
 struct BenchArguments {
-  std::vector<std::string> mixers;              ///< empty: all
-  std::vector<std::int64_t> lengths;            ///< empty: 1024, 2048, 3072, 4096 for `bytes`; the task's own examples otherwise
-  std::vector<std::int64_t> batch_sizes;        ///< empty: 1 on a CPU, 32 on a device
+  std::vector<std::string> mixers;    ///< empty: all
+  std::vector<std::int64_t> lengths;  ///< empty: 1024, 2048, 3072, 4096 for `bytes`; the task's own examples otherwise
+  std::vector<std::int64_t> batch_sizes;  ///< empty: 1 on a CPU, 32 on a device
   std::string task = "bytes";
   std::string profile = "small";
-  std::string protocol;                         ///< "paper": profile lra-config, batch 32, task bytes
+  std::string protocol;  ///< "paper": profile lra-config, batch 32, task bytes
   std::string out = "runs/bench";
-  double memory_limit_gb = 0;                   ///< 0: three quarters of the machine's memory
-  double time_limit_minutes = 10;               ///< per cell
+  double memory_limit_gb = 0;      ///< 0: three quarters of the machine's memory
+  double time_limit_minutes = 10;  ///< per cell
   std::vector<std::string> overrides;
 };
 ExitCode bench_command(const BenchArguments& arguments);
 
 /// `lra-run eval`: scores a file, or the test split, with the weights in a run's folder.
 struct EvalArguments {
-  std::string checkpoint;   ///< a run's folder
-  std::string data;         ///< all of this file; empty: the test split of the run's task, which must be the one it was trained beside
+  std::string checkpoint;  ///< a run's folder
+  std::string
+      data;  ///< all of this file; empty: the test split of the run's task, which must be the one it was trained beside
   std::string predictions;  ///< empty: none written
   std::vector<std::string> overrides;
 };

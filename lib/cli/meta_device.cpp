@@ -23,7 +23,9 @@ void call_on_meta(const c10::OperatorHandle& operation, torch::jit::Stack* stack
   operation.callBoxed(stack);
 }
 
-TORCH_LIBRARY_IMPL(_, DeferredInit, library) { library.fallback(torch::CppFunction::makeFromBoxedFunction<&call_on_meta>()); }
+TORCH_LIBRARY_IMPL(_, DeferredInit, library) {
+  library.fallback(torch::CppFunction::makeFromBoxedFunction<&call_on_meta>());
+}
 
 }  // namespace
 

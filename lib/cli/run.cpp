@@ -36,7 +36,8 @@ void complete(RunRecord& record, const RunConfig& config, const fs::path& folder
   record.host = host;
   // For whoever uses the run from another folder; the configuration keeps what the user wrote.
   std::error_code unknown;
-  if (config.task.task != "bytes") record.host["data_dir"] = fs::relative(config.task.data_dir, folder, unknown).string();
+  if (config.task.task != "bytes")
+    record.host["data_dir"] = fs::relative(config.task.data_dir, folder, unknown).string();
   record.config = config.to_json();
   record.build = build_facts();
   record.wall_seconds = seconds;
@@ -49,17 +50,24 @@ std::string summary_of(const Json& record) {
   std::string text = record.value("status", "?");
   if (record.contains("message")) text += ": " + record["message"].get<std::string>();
   const Json metrics = record.value("metrics", Json::object());
-  if (metrics.contains("test_accuracy")) text += fmt::format(", test accuracy {:.2f} %", 100 * metrics["test_accuracy"].get<double>());
+  if (metrics.contains("test_accuracy"))
+    text += fmt::format(", test accuracy {:.2f} %", 100 * metrics["test_accuracy"].get<double>());
   const Json speed = record.value("speed", Json::object()), memory = record.value("memory", Json::object());
-  if (speed.contains("train_examples_per_second")) text += fmt::format(", {:.4g} examples/s", speed["train_examples_per_second"]["median"].get<double>());
-  if (speed.contains("disturbed")) text += fmt::format(" (not to be trusted: {})", speed["disturbed"].get<std::string>());
-  if (memory.contains("peak_tensor_bytes")) text += fmt::format(", {:.1f} MB", memory["peak_tensor_bytes"].get<double>() / 1e6);
+  if (speed.contains("train_examples_per_second"))
+    text += fmt::format(", {:.4g} examples/s", speed["train_examples_per_second"]["median"].get<double>());
+  if (speed.contains("disturbed"))
+    text += fmt::format(" (not to be trusted: {})", speed["disturbed"].get<std::string>());
+  if (memory.contains("peak_tensor_bytes"))
+    text += fmt::format(", {:.1f} MB", memory["peak_tensor_bytes"].get<double>() / 1e6);
   return text;
 }
 
-bool finished(const std::string& status) { return status == "ok" || status == "oom" || status == "timeout" || status == "nan"; }
+bool finished(const std::string& status) {
+  return status == "ok" || status == "oom" || status == "timeout" || status == "nan";
+}
 
-void write_failure(const RunConfig& config, const fs::path& folder, const std::string& status, const std::string& message, double seconds) {
+void write_failure(const RunConfig& config, const fs::path& folder, const std::string& status,
+                   const std::string& message, double seconds) {
   RunRecord record;
   record.status = status;
   record.message = message;
@@ -82,8 +90,10 @@ std::optional<Json> record_in(const fs::path& folder) {
 Json config_of_record(const Json& record, const fs::path& folder) {
   Json config = record.value("config", Json());
   const Json host = record.value("host", Json::object());
-  if (!config.is_object() || !host.is_object() || !host.contains("data_dir") || !host["data_dir"].is_string()) return config;
-  const bool relative = config.contains("data_dir") && config["data_dir"].is_string() && fs::path(config["data_dir"].get<std::string>()).is_relative();
+  if (!config.is_object() || !host.is_object() || !host.contains("data_dir") || !host["data_dir"].is_string())
+    return config;
+  const bool relative = config.contains("data_dir") && config["data_dir"].is_string() &&
+                        fs::path(config["data_dir"].get<std::string>()).is_relative();
   std::error_code code;
   const fs::path there = folder / host["data_dir"].get<std::string>();
   if (relative && fs::is_directory(there, code)) config["data_dir"] = fs::proximate(there, code).string();
@@ -95,12 +105,14 @@ std::string recorded_status(const RunConfig& config, const fs::path& folder) {
   const auto existing = record_in(folder);
   if (!existing) return "";
   const Json& record = *existing;
-  if (!record.is_object() || !record.contains("config") || !record["config"].is_object() || !record.contains("status") || !record["status"].is_string()) {
+  if (!record.is_object() || !record.contains("config") || !record["config"].is_object() ||
+      !record.contains("status") || !record["status"].is_string()) {
     throw Error(fmt::format("{}: is no record of a run", file.string()), "choose another --out, or delete that file");
   }
   const Json& recorded = record["config"];
   if (const auto found = config_difference(recorded, config)) {
-    throw Error(fmt::format("{}: is the record of a run with {} = {}, not {}{}", file.string(), found->key, found->before, found->now, found->reason),
+    throw Error(fmt::format("{}: is the record of a run with {} = {}, not {}{}", file.string(), found->key,
+                            found->before, found->now, found->reason),
                 "choose another --out, or delete that folder");
   }
   const Json wanted = config.to_json();
@@ -109,19 +121,23 @@ std::string recorded_status(const RunConfig& config, const fs::path& folder) {
   const auto status = record["status"].get<std::string>();
   const Json hashes = finished(status) ? split_hashes(record.value("data", Json())) : Json::object();
   if (const std::string found = data_difference(hashes, hashes_in_data_dir(config.task)); !found.empty()) {
-    throw Error(fmt::format("{}: is the record of a run on other data than those in {}: {}", file.string(), config.task.data_dir, found),
+    throw Error(fmt::format("{}: is the record of a run on other data than those in {}: {}", file.string(),
+                            config.task.data_dir, found),
                 "put back the data, choose another --out, or delete that folder");
   }
-  if (config.kind == "train" && recorded.value("train_steps", config.train.train_steps) < config.train.train_steps) return "shorter";  // it goes on
+  if (config.kind == "train" && recorded.value("train_steps", config.train.train_steps) < config.train.train_steps)
+    return "shorter";  // it goes on
   const bool limited = status == "oom" || status == "timeout";
   return limited && (changed("memory_limit_gb") || changed("time_limit_minutes")) ? "failed" : status;
 }
 
-ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, const ExampleSizes& sizes, bool suite_child, ProgressSink& progress) {
+ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, const ExampleSizes& sizes, bool suite_child,
+                       ProgressSink& progress) {
   // A suite's child has inherited the lock.
   const auto lock = suite_child ? std::nullopt : FolderLock::try_lock(folder);
   if (!suite_child && !lock) {
-    throw Error(fmt::format("{}: another process is working on this run", folder.string()), "wait for it, or choose another --out");
+    throw Error(fmt::format("{}: another process is working on this run", folder.string()),
+                "wait for it, or choose another --out");
   }
   const HeldFolder held(folder);
   const std::string status = recorded_status(config, folder);
@@ -147,20 +163,23 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, const Ex
     complete(record, config, folder, seconds());
     record.cost = cost.to_json();
     if (static_cast<double>(cost.parameters) > 1.1 * static_cast<double>(cost.softmax_parameters)) {
-      record.notes.push_back(fmt::format("{} parameters, over 10 % more than the {} of full attention: not comparable by LRA's rules", cost.parameters,
-                                         cost.softmax_parameters));
+      record.notes.push_back(
+          fmt::format("{} parameters, over 10 % more than the {} of full attention: not comparable by LRA's rules",
+                      cost.parameters, cost.softmax_parameters));
     }
     if (record.test_accuracy && record.reference_levels.contains("majority")) {
       const double majority = record.reference_levels["majority"].get<double>();
       const double error = std::sqrt(majority * (1 - majority) / static_cast<double>(*record.test_examples));
-      if (*record.test_accuracy < majority + 2 * error) record.notes.push_back("no better than always guessing the most frequent class: nothing was learned");
+      if (*record.test_accuracy < majority + 2 * error)
+        record.notes.push_back("no better than always guessing the most frequent class: nothing was learned");
     }
     const Json json = record.to_json();
     held.check();
     if (!record.operator_profile.is_null()) write_json(folder / "profile.json", record.operator_profile);
     write_json(folder / "result.json", json);
     if (!suite_child) log().info(summary_of(json));
-    if (!record.disturbed.empty() && !suite_child) log().warn("warning: the speeds are not to be trusted ({}): {}", record.disturbed, disturbance_remedy);
+    if (!record.disturbed.empty() && !suite_child)
+      log().warn("warning: the speeds are not to be trusted ({}): {}", record.disturbed, disturbance_remedy);
     if (record.status == "interrupted") return exit_interrupted;
     return record.status == "ok" ? exit_ok : exit_not_all_ok;
   } catch (const std::exception& error) {

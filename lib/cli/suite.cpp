@@ -56,20 +56,29 @@ std::int64_t kernel_oom_kills() {
   return 0;
 }
 
-/// Starts a process for the run in `folder`, which holds the lock on it too. Stop signals wait until it is ready for them.
-/// The folder of the data is an argument too: config.json cannot hold a name that is not UTF-8.
+/// Starts a process for the run in `folder`, which holds the lock on it too. Stop signals wait until it is ready for
+/// them. The folder of the data is an argument too: config.json cannot hold a name that is not UTF-8.
 pid_t start_process(const RunConfig& run, const fs::path& folder, const FolderLock& lock, int progress) {
   const std::string program = "/proc/self/exe";  // also when the file was replaced by a new build
   const std::string config = (folder / "config.json").string();
-  std::vector<std::string> arguments = {program, "--config", config, "--folder", folder.string(), "--suite-process", std::to_string(::getpid()),
-                                        "--progress", std::to_string(progress), "data_dir=" + run.task.data_dir};
+  std::vector<std::string> arguments = {program,
+                                        "--config",
+                                        config,
+                                        "--folder",
+                                        folder.string(),
+                                        "--suite-process",
+                                        std::to_string(::getpid()),
+                                        "--progress",
+                                        std::to_string(progress),
+                                        "data_dir=" + run.task.data_dir};
   std::vector<char*> argv;
   for (auto& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   bound_spinning_of_children();
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  for (const int kept : {lock.descriptor(), progress}) posix_spawn_file_actions_adddup2(&actions, kept, kept);  // onto itself: it is not closed
+  for (const int kept : {lock.descriptor(), progress})
+    posix_spawn_file_actions_adddup2(&actions, kept, kept);  // onto itself: it is not closed
   pid_t process = -1;
   hold_stop_signals();
   const int failure = posix_spawn(&process, program.c_str(), &actions, nullptr, argv.data(), environ);
@@ -85,18 +94,24 @@ void warn_of_disturbed(const std::vector<const RunConfig*>& runs, const fs::path
   for (const RunConfig* run : runs) {
     const auto record = record_in(run_folder(out, *run));
     if (!record || !record->contains("speed") || !(*record)["speed"].contains("disturbed")) continue;
-    ++(run->kind == "bench" ? benches : (*record)["speed"]["disturbed"] == beside_another_run ? side_by_side : trainings);
+    ++(run->kind == "bench"                                    ? benches
+       : (*record)["speed"]["disturbed"] == beside_another_run ? side_by_side
+                                                               : trainings);
   }
-  if (benches > 0) log().warn("warning: the speeds of {} measured cells are not to be trusted: {}", benches, disturbance_remedy);
-  if (trainings > 0) log().info("{} runs were disturbed while they trained: their scores hold, their speeds do not", trainings);
-  if (side_by_side > 0) log().info("{} runs trained side by side: their scores hold, their speeds are not to be trusted", side_by_side);
+  if (benches > 0)
+    log().warn("warning: the speeds of {} measured cells are not to be trusted: {}", benches, disturbance_remedy);
+  if (trainings > 0)
+    log().info("{} runs were disturbed while they trained: their scores hold, their speeds do not", trainings);
+  if (side_by_side > 0)
+    log().info("{} runs trained side by side: their scores hold, their speeds are not to be trusted", side_by_side);
 }
 
 /// A pipe from a run's process, which tells through it how far the run is.
 class RunMessages {
  public:
   RunMessages() {
-    if (::pipe2(ends_.data(), O_CLOEXEC) != 0) throw Error(fmt::format("no pipe for a run's messages can be made ({})", std::strerror(errno)));
+    if (::pipe2(ends_.data(), O_CLOEXEC) != 0)
+      throw Error(fmt::format("no pipe for a run's messages can be made ({})", std::strerror(errno)));
     ::fcntl(ends_[0], F_SETFL, O_NONBLOCK);
   }
   ~RunMessages() {
@@ -104,7 +119,8 @@ class RunMessages {
       if (end >= 0) ::close(end);
     }
   }
-  RunMessages(RunMessages&& other) noexcept : ends_(std::exchange(other.ends_, {-1, -1})), text_(std::move(other.text_)) {}
+  RunMessages(RunMessages&& other) noexcept
+      : ends_(std::exchange(other.ends_, {-1, -1})), text_(std::move(other.text_)) {}
   RunMessages& operator=(RunMessages&&) = delete;
 
   int writing_end() const { return ends_[1]; }
@@ -112,9 +128,11 @@ class RunMessages {
   /// Gives `sink` what has come since the last call.
   void read(ProgressSink& sink) {
     std::array<char, 4096> part{};
-    for (ssize_t count = 0; (count = ::read(ends_[0], part.data(), part.size())) > 0;) text_.append(part.data(), static_cast<std::size_t>(count));
+    for (ssize_t count = 0; (count = ::read(ends_[0], part.data(), part.size())) > 0;)
+      text_.append(part.data(), static_cast<std::size_t>(count));
     std::size_t start = 0;
-    for (std::size_t end = 0; (end = text_.find('\n', start)) != std::string::npos; start = end + 1) pass_on(std::string_view(text_).substr(start, end - start), sink);
+    for (std::size_t end = 0; (end = text_.find('\n', start)) != std::string::npos; start = end + 1)
+      pass_on(std::string_view(text_).substr(start, end - start), sink);
     text_.erase(0, start);
   }
 
@@ -178,7 +196,8 @@ class Suite {
       if (stop_requested() && running_.empty() && !waiting_.empty()) cut_off_ = true;
       if (cut_off_ && running_.empty()) break;
       const bool others_only = running_.empty() && !waiting_.empty();
-      if (others_only && !said_busy) log().info("{} runs are being done by another process; waiting for them", waiting_.size());
+      if (others_only && !said_busy)
+        log().info("{} runs are being done by another process; waiting for them", waiting_.size());
       said_busy = others_only;
       std::this_thread::sleep_for(std::chrono::milliseconds(others_only ? 1000 : 20));
       look = running_.remove_if([this](Child& child) { return has_ended(child); }) > 0 || others_only;
@@ -192,12 +211,15 @@ class Suite {
   struct Waiting {
     const RunConfig* run;
     std::string first_status;  ///< when the suite began
-    bool seen_busy = false;  ///< another process worked on it since this suite began
+    bool seen_busy = false;    ///< another process worked on it since this suite began
   };
 
-  /// Bytes that a run will need that may work beside others: the rule for the threads gives it one. Nothing if it wants the machine for itself.
+  /// Bytes that a run will need that may work beside others: the rule for the threads gives it one. Nothing if it wants
+  /// the machine for itself.
   std::optional<double> bytes_of_small(const RunConfig& run) {
-    if (most_threads() == 1 || run.kind != "train" || run.train.threads != 0 || !select_device(run.train.device).is_cpu()) return {};
+    if (most_threads() == 1 || run.kind != "train" || run.train.threads != 0 ||
+        !select_device(run.train.device).is_cpu())
+      return {};
     const auto [sizes, is_new] = sizes_.try_emplace(to_json_object(run.task).dump());
     if (is_new) sizes->second = example_sizes(run);
     if (chosen_threads(run, sizes->second.mean_length) > 1) return {};
@@ -210,7 +232,8 @@ class Suite {
     double sum = bytes.value_or(0);
     for (const auto& child : running_) sum += child.bytes.value_or(0);
     const bool all_small = bytes && running_.front().bytes;  // who is not small is alone
-    return all_small && running_.size() < static_cast<std::size_t>(most_threads()) && sum < 0.75 * static_cast<double>(usable_machine().memory_bytes);
+    return all_small && running_.size() < static_cast<std::size_t>(most_threads()) &&
+           sum < 0.75 * static_cast<double>(usable_machine().memory_bytes);
   }
 
   /// Starts runs that are neither done nor being done by another process, in their order.
@@ -218,8 +241,8 @@ class Suite {
     for (auto place = waiting_.begin(); place != waiting_.end() && !stop_requested();) {
       const RunConfig& run = *place->run;
       const fs::path folder = run_folder(out_, run);
-      const std::string title = fmt::format("[{}/{}] {} {} {} n{} seed {}", &run - runs_.data() + 1, runs_.size(), run.kind, run.task.task, run.variant,
-                                            run.task.seq_len, run.train.seed);
+      const std::string title = fmt::format("[{}/{}] {} {} {} n{} seed {}", &run - runs_.data() + 1, runs_.size(),
+                                            run.kind, run.task.task, run.variant, run.task.seq_len, run.train.seed);
       std::string status = place->first_status;
       if (!finished(status)) status = recorded_status(run, folder);
       if (!finished(status)) {
@@ -251,12 +274,14 @@ class Suite {
     }
   }
 
-  /// Passes a stop on to the child, and kills it when it outlives its limit. If it has ended: true, and there is a record.
+  /// Passes a stop on to the child, and kills it when it outlives its limit. If it has ended: true, and there is a
+  /// record.
   bool has_ended(Child& child) {
     int wait_status = 0;
     const pid_t done = waitpid(child.process, &wait_status, WNOHANG);
     child.messages.read(*child.progress);
-    if (done < 0 && errno != EINTR) throw Error(fmt::format("lost sight of a run's process ({})", std::strerror(errno)));
+    if (done < 0 && errno != EINTR)
+      throw Error(fmt::format("lost sight of a run's process ({})", std::strerror(errno)));
     if (done == child.process) {
       child.process = 0;
       child.progress.reset();
@@ -281,15 +306,19 @@ class Suite {
   /// The status of a run whose process has ended; writes the record that the process could not write.
   std::string conclude(const Child& child, int wait_status) {
     if (!child.held.in_place()) {
-      log().error("{}: failed, and has no record: {} was moved, removed or replaced meanwhile", child.title, child.folder.string());
+      log().error("{}: failed, and has no record: {} was moved, removed or replaced meanwhile", child.title,
+                  child.folder.string());
       return "failed";
     }
     if (!fs::exists(child.folder / "result.json")) {
-      const auto write = [&](const char* status, const std::string& message) { write_failure(*child.run, child.folder, status, message, child.seconds()); };
+      const auto write = [&](const char* status, const std::string& message) {
+        write_failure(*child.run, child.folder, status, message, child.seconds());
+      };
       const bool killed = WIFSIGNALED(wait_status);
       const int number = killed ? WTERMSIG(wait_status) : 0;
-      const std::string end = killed ? fmt::format("its process was ended by signal {} ({})", number, strsignal(number))
-                                     : fmt::format("its process ended with exit code {} and without a record", WEXITSTATUS(wait_status));
+      const std::string end =
+          killed ? fmt::format("its process was ended by signal {} ({})", number, strsignal(number))
+                 : fmt::format("its process ended with exit code {} and without a record", WEXITSTATUS(wait_status));
       if (child.timed_out) {
         write("timeout", fmt::format("killed {} seconds after its time limit", grace_seconds));
       } else if (stop_requested()) {

@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 
 fs::path config_root() {
   if (const char* given = std::getenv("LRA_CONFIGS")) {
-    if (!fs::is_directory(fs::path(given) / "mixers")) throw Error(fmt::format("LRA_CONFIGS={}: expected a folder with mixers/ in it", given));
+    if (!fs::is_directory(fs::path(given) / "mixers"))
+      throw Error(fmt::format("LRA_CONFIGS={}: expected a folder with mixers/ in it", given));
     return given;
   }
   std::error_code code;
@@ -48,7 +49,8 @@ Json named_config(const std::string& kind, const std::string& name) {
   }
   const fs::path file = config_root() / kind / (name + ".json");
   Json config = read_json(file);
-  if (!config.is_object()) throw Error(fmt::format("{}: expected an object, found {}", file.string(), shortened(config)));
+  if (!config.is_object())
+    throw Error(fmt::format("{}: expected an object, found {}", file.string(), shortened(config)));
   return config;
 }
 
@@ -62,7 +64,9 @@ class TextKeys : public FieldVisitor {
   void boolean(const char*, bool&, const char*) override {}
   void text(const char* key, std::string&, const char*) override { keys.insert(key); }
   void integers(const char*, std::vector<std::int64_t>&, Range<std::int64_t>, const char*) override {}
-  void choice(const char* key, std::string&, const std::vector<std::string>&, const char*) override { keys.insert(key); }
+  void choice(const char* key, std::string&, const std::vector<std::string>&, const char*) override {
+    keys.insert(key);
+  }
 
   std::set<std::string> keys{"kind", "profile", "suite", "variant", "display_name", "mixer"};
 };
@@ -82,7 +86,8 @@ bool is_text_key(const std::string& key) {
 
 Json override_value(const std::string& key, const std::string& value) {
   const bool is_text = is_text_key(key);
-  if (!is_text && (value.starts_with('{') || value.starts_with('['))) return parse_json(value, fmt::format("{}: {}", command_line_origin, key));
+  if (!is_text && (value.starts_with('{') || value.starts_with('[')))
+    return parse_json(value, fmt::format("{}: {}", command_line_origin, key));
   if (is_text && !value.starts_with('"')) return value;
   Json parsed = Json::parse(value, nullptr, false);
   return parsed.is_discarded() || (is_text && !parsed.is_string()) ? Json(value) : parsed;
@@ -96,7 +101,8 @@ Json parse_overrides(const std::vector<std::string>& arguments) {
   for (const auto& argument : arguments) {
     const auto equals = argument.find('=');
     if (equals == std::string::npos || equals == 0) {
-      throw Error(fmt::format("{}: '{}': expected key=value", command_line_origin, argument), "lra-run --help shows the commands");
+      throw Error(fmt::format("{}: '{}': expected key=value", command_line_origin, argument),
+                  "lra-run --help shows the commands");
     }
     const std::string key = argument.substr(0, equals);
     if (!given.insert(key).second) throw Error(fmt::format("{}: the key {} is given twice", command_line_origin, key));
@@ -122,15 +128,20 @@ std::string required_name(const Json& run, const std::string& origin, const Json
   const Json& source = overridden ? overrides : run;
   const std::string place = overridden ? command_line_origin : origin;
   if (!source.contains(key)) {
-    throw Error(fmt::format("{}: the key \"{}\" is missing", place, key), fmt::format("known: {}", fmt::join(config_names(key + "s"), ", ")));
+    throw Error(fmt::format("{}: the key \"{}\" is missing", place, key),
+                fmt::format("known: {}", fmt::join(config_names(key + "s"), ", ")));
   }
-  if (!source[key].is_string()) throw Error(fmt::format("{}: /{}: expected a name, found {}", place, key, shortened(source[key])));
+  if (!source[key].is_string())
+    throw Error(fmt::format("{}: /{}: expected a name, found {}", place, key, shortened(source[key])));
   return source[key].get<std::string>();
 }
 
 /// Rejects keys of a config file outside `known`.
-void check_keys(const Json& object, const std::string& origin, const std::string& pointer, const std::vector<std::string>& known) {
-  if (!object.is_object()) throw Error(fmt::format("{}: {}: expected an object, found {}", origin, pointer.empty() ? "/" : pointer, shortened(object)));
+void check_keys(const Json& object, const std::string& origin, const std::string& pointer,
+                const std::vector<std::string>& known) {
+  if (!object.is_object())
+    throw Error(fmt::format("{}: {}: expected an object, found {}", origin, pointer.empty() ? "/" : pointer,
+                            shortened(object)));
   for (const auto& [key, value] : object.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
       throw Error(fmt::format("{}: {}/{}: unknown key", origin, pointer, key), suggestion(key, known));
@@ -142,7 +153,8 @@ void check_keys(const Json& object, const std::string& origin, const std::string
 Json section(const Json& object, const std::string& origin, const std::string& key) {
   const auto found = object.find(key);
   if (found == object.end()) return Json::object();
-  if (!found->is_object()) throw Error(fmt::format("{}: /{}: expected an object, found {}", origin, key, shortened(*found)));
+  if (!found->is_object())
+    throw Error(fmt::format("{}: /{}: expected an object, found {}", origin, key, shortened(*found)));
   return *found;
 }
 
@@ -153,7 +165,8 @@ class ConfigFiles {
 
   const Json& get(const std::string& kind, const std::string& name) {
     const auto found = read_.find({kind, name});
-    return found != read_.end() ? found->second : read_.emplace(std::pair(kind, name), named_config(kind, name)).first->second;
+    return found != read_.end() ? found->second
+                                : read_.emplace(std::pair(kind, name), named_config(kind, name)).first->second;
   }
 
  private:
@@ -162,7 +175,9 @@ class ConfigFiles {
 };
 
 LayeredJson layer_run(const Json& run, const std::string& origin, const Json& overrides, ConfigFiles& files) {
-  if (!run.is_object()) throw Error(fmt::format("{}: expected an object with \"task\", \"mixer\" and \"profile\", found {}", origin, shortened(run)));
+  if (!run.is_object())
+    throw Error(fmt::format("{}: expected an object with \"task\", \"mixer\" and \"profile\", found {}", origin,
+                            shortened(run)));
   const auto task = required_name(run, origin, overrides, "task");
   const auto mixer = required_name(run, origin, overrides, "mixer");
   const auto profile = required_name(run, origin, overrides, "profile");
@@ -172,8 +187,11 @@ LayeredJson layer_run(const Json& run, const std::string& origin, const Json& ov
   const auto task_file = files.path("tasks", task).string();
   const auto mixer_file = files.path("mixers", mixer).string();
   const auto profile_file = files.path("profiles", profile).string();
-  check_keys(task_config, task_file, "", {"task", "display_name", "stand_in_for", "summary", "paper", "official_examples", "defaults"});
-  check_keys(mixer_config, mixer_file, "", {"mixer", "display_name", "family", "paper", "formula", "cost", "growth", "official", "summary", "options", "atlas", "atlas_variants", "test"});
+  check_keys(task_config, task_file, "",
+             {"task", "display_name", "stand_in_for", "summary", "paper", "official_examples", "defaults"});
+  check_keys(mixer_config, mixer_file, "",
+             {"mixer", "display_name", "family", "paper", "formula", "cost", "growth", "official", "summary", "options",
+              "atlas", "atlas_variants", "test"});
   check_keys(profile_config, profile_file, "", {"profile", "summary", "source", "defaults", "tasks"});
   const Json tasks = section(profile_config, profile_file, "tasks");
   // A stand-in has the settings of its task, unless a profile says otherwise.
@@ -181,7 +199,9 @@ LayeredJson layer_run(const Json& run, const std::string& origin, const Json& ov
   if (!tasks.contains(settings)) {
     std::vector<std::string> known;
     for (const auto& [name, value] : tasks.items()) known.push_back(name);
-    throw Error(fmt::format("{}: /tasks: the profile '{}' has no settings for the task '{}'", profile_file, profile, task), suggestion(task, known));
+    throw Error(
+        fmt::format("{}: /tasks: the profile '{}' has no settings for the task '{}'", profile_file, profile, task),
+        suggestion(task, known));
   }
   Json profile_task = section(tasks, profile_file, settings);
   const Json profile_mixers = section(profile_task, profile_file, "mixers");
@@ -228,16 +248,20 @@ Json as_list(const Json& value, const std::string& origin, const char* key) {
 Json entry_object(const Json& entry, const std::string& origin, const std::string& key) {
   if (entry.is_string()) return {{key, entry}};
   if (entry.is_object() && entry.contains(key)) return entry;
-  throw Error(fmt::format("{}: /{}s: expected a name or an object with \"{}\", found {}", origin, key, key, shortened(entry)));
+  throw Error(
+      fmt::format("{}: /{}s: expected a name or an object with \"{}\", found {}", origin, key, key, shortened(entry)));
 }
 
-/// The command line's tasks or mixers: a name that the suite has entries of (by name or variant) stands for these, with their settings.
+/// The command line's tasks or mixers: a name that the suite has entries of (by name or variant) stands for these, with
+/// their settings.
 Json chosen_entries(const Json& chosen, const Json& own, const std::string& key) {
   Json entries = Json::array();
   for (const auto& entry : as_list(chosen, command_line_origin, (key + "s").c_str())) {
     const std::size_t before = entries.size();
     for (const auto& known : own) {
-      if (known == entry || (known.is_object() && (known.value(key, Json()) == entry || known.value("variant", Json()) == entry))) entries.push_back(known);
+      if (known == entry ||
+          (known.is_object() && (known.value(key, Json()) == entry || known.value("variant", Json()) == entry)))
+        entries.push_back(known);
     }
     if (entries.size() == before) entries.push_back(entry);
   }
@@ -251,7 +275,8 @@ LayeredJson layer_run(const Json& run, const std::string& origin, const Json& ov
   return layer_run(run, origin, overrides, files);
 }
 
-void for_each_run(const Json& config, const std::string& origin, const Json& overrides, const std::function<void(const LayeredJson&)>& visit) {
+void for_each_run(const Json& config, const std::string& origin, const Json& overrides,
+                  const std::function<void(const LayeredJson&)>& visit) {
   if (!config.is_object()) throw Error(fmt::format("{}: expected an object, found {}", origin, shortened(config)));
   const bool resolved_run = config.contains("task") && config.contains("mixer");
   if (!config.contains("suite") || resolved_run) return visit(layer_run(config, origin, overrides));
@@ -269,16 +294,20 @@ void for_each_run(const Json& config, const std::string& origin, const Json& ove
     }
     if (key != "suite") run_overrides.erase(key);
   }
-  const auto origin_of = [&](const char* key) { return overrides.contains(key) ? std::string(command_line_origin) : origin; };
+  const auto origin_of = [&](const char* key) {
+    return overrides.contains(key) ? std::string(command_line_origin) : origin;
+  };
   if (!suite.contains("mixers")) throw Error(fmt::format("{}: the key \"mixers\" is missing in the suite", origin));
-  if (!suite.contains("tasks") && !suite.contains("bench")) throw Error(fmt::format("{}: the suite has neither \"tasks\" nor \"bench\"", origin));
+  if (!suite.contains("tasks") && !suite.contains("bench"))
+    throw Error(fmt::format("{}: the suite has neither \"tasks\" nor \"bench\"", origin));
   Json common = suite;
   for (const auto& key : suite_keys) common.erase(key);
   common["suite"] = suite["suite"];
 
   ConfigFiles files;
   const Json seeds = as_list(suite.value("seeds", Json::array({0})), origin_of("seeds"), "seeds");
-  for (const auto& entry : suite.contains("tasks") ? as_list(suite["tasks"], origin_of("tasks"), "tasks") : Json::array()) {
+  for (const auto& entry :
+       suite.contains("tasks") ? as_list(suite["tasks"], origin_of("tasks"), "tasks") : Json::array()) {
     Json task = entry_object(entry, origin_of("tasks"), "task");
     // A task of the suite may have a list of mixers for itself; one from the command line holds for all.
     const bool own = task.contains("mixers") && !overrides.contains("mixers");
@@ -300,14 +329,18 @@ void for_each_run(const Json& config, const std::string& origin, const Json& ove
     check_keys(bench, origin_of("bench"), "/bench", {"lengths", "batch_sizes"});
     Json bench_overrides = run_overrides;
     for (const char* key : {"task", "kind", "seq_len", "batch_size", "seed"}) bench_overrides.erase(key);
-    for (const auto& length : as_list(bench.value("lengths", Json::array({1024, 2048, 3072, 4096})), origin_of("bench"), "bench/lengths")) {
-      for (const auto& batch : as_list(bench.value("batch_sizes", Json::array({1})), origin_of("bench"), "bench/batch_sizes")) {
+    for (const auto& length :
+         as_list(bench.value("lengths", Json::array({1024, 2048, 3072, 4096})), origin_of("bench"), "bench/lengths")) {
+      for (const auto& batch :
+           as_list(bench.value("batch_sizes", Json::array({1})), origin_of("bench"), "bench/batch_sizes")) {
         for (const auto& mixer : as_list(suite["mixers"], origin_of("mixers"), "mixers")) {
           Json run = common;
           run.merge_patch(entry_object(mixer, origin_of("mixers"), "mixer"));
-          run.merge_patch({{"kind", "bench"}, {"task", "bytes"}, {"seq_len", length}, {"batch_size", batch}, {"seed", 0}});
+          run.merge_patch(
+              {{"kind", "bench"}, {"task", "bytes"}, {"seq_len", length}, {"batch_size", batch}, {"seed", 0}});
           LayeredJson layers = layer_run(run, origin, bench_overrides, files);
-          if (overrides.contains("bench")) layers.merge({{"seq_len", length}, {"batch_size", batch}}, command_line_origin);
+          if (overrides.contains("bench"))
+            layers.merge({{"seq_len", length}, {"batch_size", batch}}, command_line_origin);
           visit(layers);
         }
       }

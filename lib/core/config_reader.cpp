@@ -54,11 +54,13 @@ std::string interval(Range<T> range) {
 
 }  // namespace
 
-ConfigReader::ConfigReader(const LayeredJson& source, std::string pointer) : source_(source), pointer_(std::move(pointer)) {
+ConfigReader::ConfigReader(const LayeredJson& source, std::string pointer)
+    : source_(source), pointer_(std::move(pointer)) {
   const Json::json_pointer place(pointer_);
   object_ = source.json().contains(place) ? source.json().at(place) : Json::object();
   if (!object_.is_object()) {
-    throw Error(fmt::format("{}: {}: expected an object, found {}", source_.origin(pointer_), pointer_, shortened(object_)));
+    throw Error(
+        fmt::format("{}: {}: expected an object, found {}", source_.origin(pointer_), pointer_, shortened(object_)));
   }
 }
 
@@ -116,10 +118,13 @@ void ConfigReader::text(const char* key, std::string& value, const char*) {
   value = found->get<std::string>();
 }
 
-void ConfigReader::integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range, const char*) {
+void ConfigReader::integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range,
+                            const char*) {
   const Json* found = find(key);
   if (found == nullptr) return;
-  const auto good = [&](const Json& item) { return item.is_number_integer() && item >= range.low && item <= range.high; };
+  const auto good = [&](const Json& item) {
+    return item.is_number_integer() && item >= range.low && item <= range.high;
+  };
   const Json list = canonical(*found);
   if (!list.is_array() || !std::all_of(list.begin(), list.end(), good)) {
     fail(key, fmt::format("expected a list of integers{}, found {}", interval(range), shortened(*found)));
@@ -127,11 +132,13 @@ void ConfigReader::integers(const char* key, std::vector<std::int64_t>& values, 
   values = list.get<std::vector<std::int64_t>>();
 }
 
-void ConfigReader::choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) {
+void ConfigReader::choice(const char* key, std::string& value, const std::vector<std::string>& allowed,
+                          const char* doc) {
   std::string chosen = value;
   text(key, chosen, doc);
   if (std::find(allowed.begin(), allowed.end(), chosen) == allowed.end()) {
-    fail(key, fmt::format("expected one of {}, found \"{}\"", fmt::join(allowed, ", "), chosen), suggestion(chosen, allowed));
+    fail(key, fmt::format("expected one of {}, found \"{}\"", fmt::join(allowed, ", "), chosen),
+         suggestion(chosen, allowed));
   }
   value = chosen;
 }
@@ -166,13 +173,15 @@ void SchemaWriter::boolean(const char* key, bool& value, const char* doc) {
 void SchemaWriter::text(const char* key, std::string& value, const char* doc) {
   properties_[key] = {{"type", "string"}, {"description", doc}, {"default", value}};
 }
-void SchemaWriter::integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range, const char* doc) {
+void SchemaWriter::integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range,
+                            const char* doc) {
   Json items = bounded("integer", std::int64_t{0}, range, doc);
   items.erase("default");
   items.erase("description");
   properties_[key] = {{"type", "array"}, {"items", items}, {"description", doc}, {"default", values}};
 }
-void SchemaWriter::choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) {
+void SchemaWriter::choice(const char* key, std::string& value, const std::vector<std::string>& allowed,
+                          const char* doc) {
   properties_[key] = {{"enum", allowed}, {"description", doc}, {"default", value}};
 }
 

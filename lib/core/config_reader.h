@@ -30,8 +30,8 @@ class LayeredJson {
   std::map<std::string, std::string> origins_;
 };
 
-/// Reads the members of an options struct from JSON, with types and ranges checked, and remembers which keys were asked for.
-/// Every error names the origin, the JSON pointer, what was expected and what was found.
+/// Reads the members of an options struct from JSON, with types and ranges checked, and remembers which keys were asked
+/// for. Every error names the origin, the JSON pointer, what was expected and what was found.
 class ConfigReader : public FieldVisitor {
  public:
   /// Reads the object at `pointer` ("" for the whole).
@@ -41,7 +41,8 @@ class ConfigReader : public FieldVisitor {
   void number(const char* key, double& value, Range<double> range, const char* doc) override;
   void boolean(const char* key, bool& value, const char* doc) override;
   void text(const char* key, std::string& value, const char* doc) override;
-  void integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range, const char* doc) override;
+  void integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range,
+                const char* doc) override;
   void choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) override;
 
   /// The raw value of a key (null if absent), counted as read.
@@ -66,12 +67,18 @@ class ConfigReader : public FieldVisitor {
 class ConfigWriter : public FieldVisitor {
  public:
   explicit ConfigWriter(Json& object) : object_(object) {}
-  void integer(const char* key, std::int64_t& value, Range<std::int64_t>, const char*) override { object_[key] = value; }
+  void integer(const char* key, std::int64_t& value, Range<std::int64_t>, const char*) override {
+    object_[key] = value;
+  }
   void number(const char* key, double& value, Range<double>, const char*) override { object_[key] = value; }
   void boolean(const char* key, bool& value, const char*) override { object_[key] = value; }
   void text(const char* key, std::string& value, const char*) override { object_[key] = valid_utf8(value); }
-  void integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t>, const char*) override { object_[key] = values; }
-  void choice(const char* key, std::string& value, const std::vector<std::string>&, const char*) override { object_[key] = value; }
+  void integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t>, const char*) override {
+    object_[key] = values;
+  }
+  void choice(const char* key, std::string& value, const std::vector<std::string>&, const char*) override {
+    object_[key] = value;
+  }
 
  private:
   Json& object_;
@@ -85,7 +92,8 @@ class SchemaWriter : public FieldVisitor {
   void number(const char* key, double& value, Range<double> range, const char* doc) override;
   void boolean(const char* key, bool& value, const char* doc) override;
   void text(const char* key, std::string& value, const char* doc) override;
-  void integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range, const char* doc) override;
+  void integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range,
+                const char* doc) override;
   void choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) override;
 
  private:
@@ -113,7 +121,8 @@ Options from_json_object(const Json& json, const std::string& origin) {
   return options;
 }
 
-/// Options with every default filled in, from the object at `pointer`; unknown keys and values out of range are Errors that name their origin.
+/// Options with every default filled in, from the object at `pointer`; unknown keys and values out of range are Errors
+/// that name their origin.
 template <class Options>
 Json resolve_options(const LayeredJson& source, const std::string& pointer) {
   ConfigReader reader(source, pointer);

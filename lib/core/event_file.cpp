@@ -33,7 +33,8 @@ std::string fixed(std::uint64_t value, int count) {
   return bytes;
 }
 
-// Protocol buffers: a field is a key (its number << 3 | its wire type) and a value. All numbers here are below 16, so a key is one byte.
+// Protocol buffers: a field is a key (its number << 3 | its wire type) and a value. All numbers here are below 16, so a
+// key is one byte.
 std::string key(int number, int wire_type) { return {static_cast<char>(number << 3 | wire_type)}; }
 
 std::string varint(std::uint64_t value) {
@@ -42,10 +43,18 @@ std::string varint(std::uint64_t value) {
   return bytes + static_cast<char>(value);
 }
 
-std::string int64_field(int number, std::int64_t value) { return key(number, 0) + varint(static_cast<std::uint64_t>(value)); }
-std::string double_field(int number, double value) { return key(number, 1) + fixed(std::bit_cast<std::uint64_t>(value), 8); }
-std::string float_field(int number, float value) { return key(number, 5) + fixed(std::bit_cast<std::uint32_t>(value), 4); }
-std::string bytes_field(int number, std::string_view bytes) { return key(number, 2) + varint(bytes.size()).append(bytes); }
+std::string int64_field(int number, std::int64_t value) {
+  return key(number, 0) + varint(static_cast<std::uint64_t>(value));
+}
+std::string double_field(int number, double value) {
+  return key(number, 1) + fixed(std::bit_cast<std::uint64_t>(value), 8);
+}
+std::string float_field(int number, float value) {
+  return key(number, 5) + fixed(std::bit_cast<std::uint32_t>(value), 4);
+}
+std::string bytes_field(int number, std::string_view bytes) {
+  return key(number, 2) + varint(bytes.size()).append(bytes);
+}
 
 // Field numbers of tensorflow/core/util/event.proto and tensorflow/core/framework/summary.proto.
 std::string wall_time() {
@@ -107,7 +116,8 @@ EventFile::EventFile(const fs::path& file, std::string_view lines) : file_(file)
   std::error_code code;
   if (fs::exists(file)) fs::resize_file(file, kept, code);
   out_.open(file, std::ios::app | std::ios::binary);
-  if (code || !out_) throw Error(fmt::format("{}: cannot be written ({})", file.string(), code ? code.message() : std::strerror(errno)));
+  if (code || !out_)
+    throw Error(fmt::format("{}: cannot be written ({})", file.string(), code ? code.message() : std::strerror(errno)));
   if (kept == 0) write(version_event());
   while (!lines.empty()) add(parse_json(take_line(lines), (file.parent_path() / "metrics.jsonl").string()));
 }
@@ -116,7 +126,9 @@ void EventFile::add(const Json& line) { write(event_of(line)); }
 
 void EventFile::write(std::string_view event) {
   out_ << record(event) << std::flush;
-  if (!out_) throw Error(fmt::format("{}: writing failed ({})", file_.string(), std::strerror(errno)), "check the free space there");
+  if (!out_)
+    throw Error(fmt::format("{}: writing failed ({})", file_.string(), std::strerror(errno)),
+                "check the free space there");
 }
 
 }  // namespace lra

@@ -30,8 +30,10 @@ class FieldVisitor {
   virtual void number(const char* key, double& value, Range<double> range, const char* doc) = 0;
   virtual void boolean(const char* key, bool& value, const char* doc) = 0;
   virtual void text(const char* key, std::string& value, const char* doc) = 0;
-  virtual void integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range, const char* doc) = 0;
-  virtual void choice(const char* key, std::string& value, const std::vector<std::string>& allowed, const char* doc) = 0;
+  virtual void integers(const char* key, std::vector<std::int64_t>& values, Range<std::int64_t> range,
+                        const char* doc) = 0;
+  virtual void choice(const char* key, std::string& value, const std::vector<std::string>& allowed,
+                      const char* doc) = 0;
 };
 
 }  // namespace lra

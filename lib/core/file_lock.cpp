@@ -16,7 +16,8 @@ std::optional<FolderLock> FolderLock::try_lock(const std::filesystem::path& fold
   std::error_code code;
   std::filesystem::create_directories(folder, code);
   const auto fail = [&](int number) {
-    throw Error(fmt::format("{}: cannot be written ({})", folder.string(), std::strerror(number)), "choose another folder with --out");
+    throw Error(fmt::format("{}: cannot be written ({})", folder.string(), std::strerror(number)),
+                "choose another folder with --out");
   };
   if (code) fail(code.value());
   const int descriptor = ::open((folder / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);

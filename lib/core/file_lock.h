@@ -5,7 +5,8 @@
 
 namespace lra {
 
-/// An exclusive lock on a folder among processes (flock on `<folder>/.lock`), released when this object or the process ends.
+/// An exclusive lock on a folder among processes (flock on `<folder>/.lock`), released when this object or the process
+/// ends.
 class FolderLock {
  public:
   /// Nothing if another process holds it. Makes the folder. Throws Error when the folder cannot be written.

@@ -17,18 +17,21 @@ HeldFolder::HeldFolder(std::filesystem::path path) : path_(std::move(path)), des
   std::error_code code;
   std::filesystem::create_directories(path_, code);
   descriptor_ = ::open(path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor_ < 0) throw Error(fmt::format("{}: is no folder that can be opened ({})", path_.string(), std::strerror(errno)));
+  if (descriptor_ < 0)
+    throw Error(fmt::format("{}: is no folder that can be opened ({})", path_.string(), std::strerror(errno)));
 }
 
-HeldFolder::HeldFolder(HeldFolder&& other) noexcept : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+HeldFolder::HeldFolder(HeldFolder&& other) noexcept
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
 
 HeldFolder::~HeldFolder() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 bool HeldFolder::in_place() const {
-  struct stat held {}, found {};
-  return ::fstat(descriptor_, &held) == 0 && ::stat(path_.c_str(), &found) == 0 && held.st_dev == found.st_dev && held.st_ino == found.st_ino;
+  struct stat held{}, found{};
+  return ::fstat(descriptor_, &held) == 0 && ::stat(path_.c_str(), &found) == 0 && held.st_dev == found.st_dev &&
+         held.st_ino == found.st_ino;
 }
 
 void HeldFolder::check() const {

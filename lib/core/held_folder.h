@@ -4,7 +4,8 @@
 
 namespace lra {
 
-/// A folder that a process works in for a while. Its path may come to lead elsewhere: the folder was moved, removed or replaced.
+/// A folder that a process works in for a while. Its path may come to lead elsewhere: the folder was moved, removed or
+/// replaced.
 class HeldFolder {
  public:
   /// Makes the folder. Throws Error when that fails.

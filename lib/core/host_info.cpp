@@ -41,9 +41,12 @@ double number_in(const fs::path& file) {
   return in >> number ? number : no_limit;
 }
 
-bool is_listed(const std::string& name, const std::string& list) { return ("," + list + ",").find("," + name + ",") != std::string::npos; }
+bool is_listed(const std::string& name, const std::string& list) {
+  return ("," + list + ",").find("," + name + ",") != std::string::npos;
+}
 
-/// A mounted hierarchy of control groups: `/proc/self/mountinfo` has "36 25 0:31 ROOT MOUNTED ... - TYPE SOURCE OPTIONS".
+/// A mounted hierarchy of control groups: `/proc/self/mountinfo` has "36 25 0:31 ROOT MOUNTED ... - TYPE SOURCE
+/// OPTIONS".
 struct Hierarchy {
   std::string root, mounted, type, controllers;
 };
@@ -65,7 +68,8 @@ std::vector<Hierarchy> hierarchies(const fs::path& root) {
   return found;
 }
 
-/// The folders of this process's group in a hierarchy and of the groups above it, as far as they are mounted. `path` as /proc/self/cgroup has it.
+/// The folders of this process's group in a hierarchy and of the groups above it, as far as they are mounted. `path` as
+/// /proc/self/cgroup has it.
 std::vector<fs::path> group_folders(const fs::path& root, const Hierarchy& hierarchy, const std::string& path) {
   const fs::path top = root / fs::path(hierarchy.mounted).relative_path();
   // A container sees its own group as the root, but may read its path from outside.
@@ -82,7 +86,8 @@ std::vector<fs::path> group_folders(const fs::path& root, const Hierarchy& hiera
 /// The limit that `ulimit` sets, infinite if none.
 double process_limit(int resource) {
   rlimit limit{};
-  return getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? static_cast<double>(limit.rlim_cur) : no_limit;
+  return getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? static_cast<double>(limit.rlim_cur)
+                                                                             : no_limit;
 }
 
 }  // namespace
@@ -95,13 +100,17 @@ GroupLimits group_limits(const fs::path& root) {
     const auto first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
     const std::string controllers = line.substr(first + 1, second - first - 1), path = line.substr(second + 1);
-    const bool version_2 = controllers.empty(), memory = is_listed("memory", controllers), cpu = is_listed("cpu", controllers);
+    const bool version_2 = controllers.empty(), memory = is_listed("memory", controllers),
+               cpu = is_listed("cpu", controllers);
     for (const Hierarchy& hierarchy : mounted) {
       if (version_2 ? hierarchy.type != "cgroup2" : hierarchy.type != "cgroup") continue;
-      if (!version_2 && !(memory && is_listed("memory", hierarchy.controllers)) && !(cpu && is_listed("cpu", hierarchy.controllers))) continue;
+      if (!version_2 && !(memory && is_listed("memory", hierarchy.controllers)) &&
+          !(cpu && is_listed("cpu", hierarchy.controllers)))
+        continue;
       for (const fs::path& folder : group_folders(root, hierarchy, path)) {
         if (version_2 || memory) {
-          limits.memory_bytes = std::min(limits.memory_bytes, number_in(folder / (version_2 ? "memory.max" : "memory.limit_in_bytes")));
+          limits.memory_bytes =
+              std::min(limits.memory_bytes, number_in(folder / (version_2 ? "memory.max" : "memory.limit_in_bytes")));
         }
         if (!version_2 && !cpu) continue;
         double quota = 0, period = 0;  // "max" is no number, and -1 is no quota in version 1
@@ -111,7 +120,8 @@ GroupLimits group_limits(const fs::path& root) {
           quota = number_in(folder / "cpu.cfs_quota_us");
           period = number_in(folder / "cpu.cfs_period_us");
         }
-        if (quota > 0 && quota < no_limit && period > 0 && period < no_limit) limits.cores = std::min(limits.cores, quota / period);
+        if (quota > 0 && quota < no_limit && period > 0 && period < no_limit)
+          limits.cores = std::min(limits.cores, quota / period);
       }
     }
   }
@@ -122,10 +132,12 @@ MachineLimits usable_machine(const fs::path& root) {
   const GroupLimits group = group_limits(root);
   cpu_set_t set;
   // More processors than the set has bits: the call fails.
-  const double cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<double>(sysconf(_SC_NPROCESSORS_ONLN));
+  const double cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                                   : static_cast<double>(sysconf(_SC_NPROCESSORS_ONLN));
   const double memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   return {.cores = std::max<std::int64_t>(static_cast<std::int64_t>(std::ceil(std::min(cores, group.cores))), 1),
-          .memory_bytes = static_cast<std::int64_t>(std::min({memory, group.memory_bytes, process_limit(RLIMIT_AS), process_limit(RLIMIT_DATA)}))};
+          .memory_bytes = static_cast<std::int64_t>(
+              std::min({memory, group.memory_bytes, process_limit(RLIMIT_AS), process_limit(RLIMIT_DATA)}))};
 }
 
 std::int64_t usable_cores() { return usable_machine().cores; }

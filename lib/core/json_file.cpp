@@ -39,7 +39,8 @@ std::string_view word_at(std::string_view text, std::size_t place) {
 /// What to do about JSON that breaks at `place`.
 std::string hint_for(std::string_view text, std::size_t place) {
   const auto is_space = [](char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; };
-  if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff") || text.substr(0, 2).find('\0') != std::string_view::npos) {
+  if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff") ||
+      text.substr(0, 2).find('\0') != std::string_view::npos) {
     return "the text is UTF-16; save it as UTF-8";
   }
   if (std::all_of(text.begin(), text.end(), is_space)) return "there is nothing in it";
@@ -73,7 +74,8 @@ Json parse_json(std::string_view text, const std::string& origin) {
   constexpr int deepest = 100;  // copying and writing recurse, and would end in a stack overflow
   std::vector<std::set<std::string>> keys_of_open_objects;
   const auto reject_bad_parts = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > deepest) throw Error(fmt::format("{}: objects and lists are nested more than {} deep", origin, deepest));
+    if (depth > deepest)
+      throw Error(fmt::format("{}: objects and lists are nested more than {} deep", origin, deepest));
     if (event == Json::parse_event_t::object_start) keys_of_open_objects.emplace_back();
     if (event == Json::parse_event_t::object_end) keys_of_open_objects.pop_back();
     if (event == Json::parse_event_t::key && !keys_of_open_objects.back().insert(parsed.get<std::string>()).second) {
@@ -88,7 +90,8 @@ Json parse_json(std::string_view text, const std::string& origin) {
     const auto line = 1 + std::count(before.begin(), before.end(), '\n');
     const auto last_newline = before.rfind('\n');
     const auto column = before.size() - (last_newline == std::string_view::npos ? 0 : last_newline + 1) + 1;
-    throw Error(fmt::format("{}:{}:{}: broken JSON{}", origin, line, column, what_was_found(error)), hint_for(text, before.size()));
+    throw Error(fmt::format("{}:{}:{}: broken JSON{}", origin, line, column, what_was_found(error)),
+                hint_for(text, before.size()));
   } catch (const Json::exception&) {
     throw Error(fmt::format("{}: a number in it is too large", origin));
   }
@@ -110,7 +113,9 @@ Json canonical(const Json& json) {
     const double value = json.get<double>();
     if (value == std::floor(value) && std::abs(value) <= exact) return static_cast<std::int64_t>(value);
   }
-  if (json.is_number_unsigned() && json.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return json.get<std::int64_t>();
+  if (json.is_number_unsigned() &&
+      json.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
+    return json.get<std::int64_t>();
   return json;
 }
 
@@ -130,12 +135,15 @@ std::string read_file(const fs::path& file) {
 
 Json read_json(const fs::path& file) { return parse_json(read_file(file), file.string()); }
 
-std::string json_text(const Json& json, int indent) { return json.dump(indent, ' ', false, Json::error_handler_t::replace); }
+std::string json_text(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
 
 namespace {
 
 [[noreturn]] void fail(const fs::path& file, const char* what, int number) {
-  throw Error(fmt::format("{}: {} ({})", file.string(), what, std::strerror(number)), "check the permissions and the free space there");
+  throw Error(fmt::format("{}: {} ({})", file.string(), what, std::strerror(number)),
+              "check the permissions and the free space there");
 }
 
 /// N of /dev/fd/N and /proc/self/fd/N; -1 for other names.
@@ -200,7 +208,7 @@ struct Found {
   explicit Found(const fs::path& file) : exists(::stat(file.c_str(), &status) == 0) {}
   bool is_no_file() const { return exists && !S_ISREG(status.st_mode); }
 
-  struct stat status {};
+  struct stat status{};
   bool exists;
 };
 
@@ -208,7 +216,7 @@ struct Found {
 
 void sync_folder(const fs::path& folder) {
   const int descriptor = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;  // a folder that may be written but not read
+  if (descriptor < 0) return;                                    // a folder that may be written but not read
   const bool failed = ::fsync(descriptor) != 0 && errno == EIO;  // some file systems cannot
   ::close(descriptor);
   if (failed) fail(folder, "writing failed", EIO);
@@ -220,7 +228,9 @@ void write_file_atomically(const fs::path& file, std::string_view text) {
   if (own_descriptor(target) >= 0 || found.is_no_file()) return write_through(target, text);
   const fs::path temporary = temporary_name(target);
   const int descriptor = open_temporary(target, temporary);
-  const bool good = write_all(descriptor, text) && (!found.exists || ::fchmod(descriptor, found.status.st_mode & 0777) == 0) && ::fsync(descriptor) == 0;
+  const bool good = write_all(descriptor, text) &&
+                    (!found.exists || ::fchmod(descriptor, found.status.st_mode & 0777) == 0) &&
+                    ::fsync(descriptor) == 0;
   int number = errno;
   ::close(descriptor);
   const bool renamed = good && ::rename(temporary.c_str(), target.c_str()) == 0;

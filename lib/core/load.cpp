@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cctype>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -32,7 +32,9 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 double used_by(int who) {
   rusage usage{};
   getrusage(who, &usage);
-  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec); };
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
@@ -126,9 +128,11 @@ std::string disturbance(const Load& load, const Measured& speed) {
   std::string text;
   const double cores = load.during.value_or(load.before.value_or(0));
   if (cores > disturbing_cores) text = fmt::format("other programs used {:.1f} cores", cores);
-  if (load.suite.value_or(0) > disturbing_cores) text += fmt::format("{}{}", text.empty() ? "" : ", ", beside_another_run);
+  if (load.suite.value_or(0) > disturbing_cores)
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", beside_another_run);
   if (speed.spread > tolerated_spread * speed.median) {
-    text += fmt::format("{}spread is {:.0f} % of the median", text.empty() ? "" : ", ", 100 * speed.spread / speed.median);
+    text +=
+        fmt::format("{}spread is {:.0f} % of the median", text.empty() ? "" : ", ", 100 * speed.spread / speed.median);
   }
   return text;
 }

@@ -6,7 +6,8 @@
 
 namespace lra {
 
-/// Lines about the course of long work: on standard error, with the time of day. What would drive a terminal is escaped (see printable).
+/// Lines about the course of long work: on standard error, with the time of day. What would drive a terminal is escaped
+/// (see printable).
 spdlog::logger& log();
 
 /// Writes `text` on standard error as it is. Work goes on if that fails.

@@ -25,7 +25,8 @@ namespace {
 
 constexpr int exit_of_fault = 1, exit_of_user = 2;
 
-/// Standard output becomes readable only: who closed it and asks for output is told, and who asks for none is not disturbed.
+/// Standard output becomes readable only: who closed it and asks for output is told, and who asks for none is not
+/// disturbed.
 void open_standard_descriptors() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(descriptor, F_GETFD) >= 0 || errno != EBADF) continue;
@@ -46,7 +47,9 @@ int failed(const std::exception& error, const std::string& message, int exit_cod
   return exit_code;
 }
 
-std::string not_printed(int number) { return fmt::format("standard output: writing failed ({})", std::strerror(number)); }
+std::string not_printed(int number) {
+  return fmt::format("standard output: writing failed ({})", std::strerror(number));
+}
 
 int run_body(const char* name, int argc, char** argv, int (*body)(int, char**)) {
   try {
@@ -54,12 +57,16 @@ int run_body(const char* name, int argc, char** argv, int (*body)(int, char**)) 
   } catch (const Error& error) {
     return failed(error, error.what(), exit_of_user);
   } catch (const Json::exception& error) {
-    return failed(error, fmt::format("a JSON file of the configuration or a record has a value of the wrong kind: {}", error.what()), exit_of_user);
+    return failed(
+        error,
+        fmt::format("a JSON file of the configuration or a record has a value of the wrong kind: {}", error.what()),
+        exit_of_user);
   } catch (const std::system_error& error) {
     const bool printing = std::ferror(stdout) != 0;
     return failed(error, printing ? not_printed(error.code().value()) : message_of(error), exit_of_user);
   } catch (const std::exception& error) {
-    return failed(error, fmt::format("this is a fault of {}, please report it: {}", name, message_of(error)), exit_of_fault);
+    return failed(error, fmt::format("this is a fault of {}, please report it: {}", name, message_of(error)),
+                  exit_of_fault);
   }
 }
 
@@ -69,7 +76,8 @@ std::string message_of(const std::exception& error) {
   const auto* files = dynamic_cast<const std::filesystem::filesystem_error*>(&error);
   if (files == nullptr) return first_line(error.what());
   const std::string second = files->path2().empty() ? "" : fmt::format(" and {}", files->path2().string());
-  return fmt::format("{}{}: cannot be used ({})", files->path1().string(), second, std::strerror(files->code().value()));
+  return fmt::format("{}{}: cannot be used ({})", files->path1().string(), second,
+                     std::strerror(files->code().value()));
 }
 
 int run_program(const char* name, int argc, char** argv, int (*body)(int, char**)) {
@@ -95,7 +103,9 @@ bool parse(const std::string& text, T& value) {
 
 std::string not_negative_number_problem(const std::string& text) {
   double value = 0;
-  return parse(text, value) && std::isfinite(value) && value >= 0 ? "" : fmt::format("expected a number of at least 0, found '{}'", text);
+  return parse(text, value) && std::isfinite(value) && value >= 0
+             ? ""
+             : fmt::format("expected a number of at least 0, found '{}'", text);
 }
 
 std::string integer_problem(const std::string& text) {

@@ -15,7 +15,8 @@ void put(Json& json, const char* key, const std::optional<T>& value) {
 
 void put(Json& json, const char* key, const std::optional<Measured>& value) {
   if (!value) return;
-  json[key] = {{"median", value->median}, {"spread", value->spread}, {"count", value->count}, {"samples", value->samples}};
+  json[key] = {
+      {"median", value->median}, {"spread", value->spread}, {"count", value->count}, {"samples", value->samples}};
 }
 
 }  // namespace

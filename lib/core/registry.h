@@ -10,8 +10,8 @@
 
 namespace lra {
 
-/// Name → entry (a struct with the factory and what is known before anything is made). Entries register themselves from a
-/// namespace-scope constant at the end of their own file; names are sorted.
+/// Name → entry (a struct with the factory and what is known before anything is made). Entries register themselves from
+/// a namespace-scope constant at the end of their own file; names are sorted.
 template <class Entry>
 class Registry {
  public:
@@ -19,7 +19,8 @@ class Registry {
   explicit Registry(std::string kind) : kind_(std::move(kind)) {}
 
   bool add(const std::string& name, Entry entry) {
-    if (!entries_.emplace(name, std::move(entry)).second) throw Error("the " + kind_ + " '" + name + "' is registered twice");
+    if (!entries_.emplace(name, std::move(entry)).second)
+      throw Error("the " + kind_ + " '" + name + "' is registered twice");
     return true;
   }
 

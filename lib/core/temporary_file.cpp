@@ -48,7 +48,8 @@ void remove_temporary_files(const fs::path& folder) {
     const std::string_view digits = std::string_view(name).substr(place + mark().size());
     pid_t process = 0;
     const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), process);
-    if (failure == std::errc() && end == digits.data() + digits.size() && process > 0 && is_dead(process)) fs::remove(entry.path(), code);
+    if (failure == std::errc() && end == digits.data() + digits.size() && process > 0 && is_dead(process))
+      fs::remove(entry.path(), code);
   }
 }
 

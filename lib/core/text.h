@@ -5,8 +5,9 @@
 
 namespace lra {
 
-/// `text` for a terminal: what would move its cursor, change its colours or begin a new line is written as \n, \t or \xNN; so are bytes that
-/// are not UTF-8. Text from files and from the command line passes through here before it is shown.
+/// `text` for a terminal: what would move its cursor, change its colours or begin a new line is written as \n, \t or
+/// \xNN; so are bytes that are not UTF-8. Text from files and from the command line passes through here before it is
+/// shown.
 std::string printable(std::string_view text);
 
 /// `text` with bytes that are not UTF-8 written as \xNN, for JSON, which can hold nothing else.

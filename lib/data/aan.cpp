@@ -23,7 +23,8 @@ std::int32_t parse_label(std::string_view text, const LineReader& reader) {
   double value = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || (value != 0 && value != 1)) {
-    reader.fail(fmt::format("expected the label 0 or 1 in the first column, found '{}'", printable(text.substr(0, 20))));
+    reader.fail(
+        fmt::format("expected the label 0 or 1 in the first column, found '{}'", printable(text.substr(0, 20))));
   }
   return value == 1;
 }
@@ -31,8 +32,9 @@ std::int32_t parse_label(std::string_view text, const LineReader& reader) {
 }  // namespace
 
 fs::path find_aan(const fs::path& from) {
-  return find_folder(from, {"new_aan_pairs.train.tsv", "new_aan_pairs.eval.tsv", "new_aan_pairs.test.tsv"},
-                     "they are in the folder tsv_data of https://storage.googleapis.com/long-range-arena/lra_release.gz");
+  return find_folder(
+      from, {"new_aan_pairs.train.tsv", "new_aan_pairs.eval.tsv", "new_aan_pairs.test.tsv"},
+      "they are in the folder tsv_data of https://storage.googleapis.com/long-range-arena/lra_release.gz");
 }
 
 void read_aan(const fs::path& file, const ExampleSink& sink) {
@@ -49,7 +51,8 @@ void read_aan(const fs::path& file, const ExampleSink& sink) {
       if (tab == std::string_view::npos) break;
       rest.remove_prefix(tab + 1);
     }
-    if (found != num_columns) reader.fail(fmt::format("expected 5 tab-separated columns (label, id1, id2, text1, text2), found {}", found));
+    if (found != num_columns)
+      reader.fail(fmt::format("expected 5 tab-separated columns (label, id1, id2, text1, text2), found {}", found));
     sink(parse_label(columns[0], reader), columns[3].substr(0, longest_text), columns[4].substr(0, longest_text));
     any = true;
   }

@@ -51,8 +51,9 @@ bool begins_like_zip(const fs::path& file) {
   return in.get() == 'P' && in.get() == 'K';
 }
 
-/// What unpacking may write: no more than the disk has free, and no more than compression can have saved (deflate: a factor of 1,032), so that an archive
-/// of 1 kB that claims 8 GB, a sparse file say, is refused before anything of that size is made.
+/// What unpacking may write: no more than the disk has free, and no more than compression can have saved (deflate: a
+/// factor of 1,032), so that an archive of 1 kB that claims 8 GB, a sparse file say, is refused before anything of that
+/// size is made.
 class Budget {
  public:
   Budget(const fs::path& archive, const fs::path& into) : archive_(printable(archive.string())) {
@@ -71,7 +72,8 @@ class Budget {
   /// Throws Error if `bytes` more are too many.
   void spend(std::uintmax_t bytes, const std::string& member) {
     if (bytes > most_ - spent_) {
-      throw Error(fmt::format("{}: refused, because unpacking its member {} would take {} bytes: {}", archive_, printable(member), spent_ + bytes, why_));
+      throw Error(fmt::format("{}: refused, because unpacking its member {} would take {} bytes: {}", archive_,
+                              printable(member), spent_ + bytes, why_));
     }
     spent_ += bytes;
   }
@@ -82,10 +84,13 @@ class Budget {
   std::uintmax_t most_ = std::numeric_limits<std::uintmax_t>::max(), spent_ = 0;
 };
 
-/// libarchive drops names that the locale cannot show, and in the locale C that is all but ASCII: this thread's is one that can show them.
+/// libarchive drops names that the locale cannot show, and in the locale C that is all but ASCII: this thread's is one
+/// that can show them.
 class Utf8Names {
  public:
-  Utf8Names() : made_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)), before_(made_ == nullptr ? nullptr : ::uselocale(made_)) {}
+  Utf8Names()
+      : made_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)),
+        before_(made_ == nullptr ? nullptr : ::uselocale(made_)) {}
   ~Utf8Names() {
     if (made_ == nullptr) return;
     ::uselocale(before_);
@@ -98,14 +103,21 @@ class Utf8Names {
   locale_t made_, before_;
 };
 
-/// The first of the two texts of libarchive that is there: one in the bytes of the archive, one in UTF-8, where a name is not of the locale's characters.
-std::string text_of(const char* plain, const char* utf8) { return plain != nullptr ? plain : utf8 != nullptr ? utf8 : ""; }
+/// The first of the two texts of libarchive that is there: one in the bytes of the archive, one in UTF-8, where a name
+/// is not of the locale's characters.
+std::string text_of(const char* plain, const char* utf8) {
+  return plain != nullptr ? plain : utf8 != nullptr ? utf8 : "";
+}
 
 class Extraction {
  public:
   using Choice = std::function<bool(const std::string&)>;
   Extraction(const fs::path& archive_file, const fs::path& into, const Choice& wanted, const Choice& companion)
-      : archive_file_(archive_file), into_(into), wanted_(wanted), companion_(companion), source_{.file = GzipFile(archive_file), .buffer = std::vector<char>(buffer_size), .error = {}},
+      : archive_file_(archive_file),
+        into_(into),
+        wanted_(wanted),
+        companion_(companion),
+        source_{.file = GzipFile(archive_file), .buffer = std::vector<char>(buffer_size), .error = {}},
         budget_(archive_file, into) {}
 
   Extracted run() {
@@ -134,8 +146,8 @@ class Extraction {
   [[noreturn]] void fail() const {
     if (source_.error) throw *source_.error;
     const char* reason = archive_error_string(handle_.get());
-    throw Error(fmt::format("{}: is damaged, cut short or no .tar.gz, .tar or .zip archive ({})", archive_file_.string(),
-                            printable(reason == nullptr ? "no reason known" : reason)),
+    throw Error(fmt::format("{}: is damaged, cut short or no .tar.gz, .tar or .zip archive ({})",
+                            archive_file_.string(), printable(reason == nullptr ? "no reason known" : reason)),
                 "fetch it again");
   }
 
@@ -151,16 +163,21 @@ class Extraction {
     const bool link = !hard.empty() || type == AE_IFLNK;
     if (!link && type != AE_IFREG) return result_.unreadable.add(name + " (a device or another special file)");
     if (leads_out(path)) {
-      throw Error(fmt::format("{}: refused, because its file {} would be written outside the folder it is unpacked into", archive_file_.string(), printable(name)));
+      throw Error(
+          fmt::format("{}: refused, because its file {} would be written outside the folder it is unpacked into",
+                      archive_file_.string(), printable(name)));
     }
     if (!wanted_(path.generic_string())) {
       if (!companion_ || !companion_(path.generic_string())) result_.unwanted.add(name);
       return;
     }
-    if (!names_.insert(path.generic_string()).second) result_.unreadable.add(name + " (twice in the archive; the later one counts)");
+    if (!names_.insert(path.generic_string()).second)
+      result_.unreadable.add(name + " (twice in the archive; the later one counts)");
     if (link) {
       const fs::path target = text_of(archive_entry_symlink(entry), archive_entry_symlink_utf8(entry));
-      links_.emplace_back(path, hard.empty() ? (target.is_absolute() ? target : (path.parent_path() / target).lexically_normal()) : fs::path(hard).lexically_normal());
+      links_.emplace_back(path, hard.empty()
+                                    ? (target.is_absolute() ? target : (path.parent_path() / target).lexically_normal())
+                                    : fs::path(hard).lexically_normal());
       return;
     }
     write(entry, into_ / path, name);
@@ -182,7 +199,8 @@ class Extraction {
     if (count < 0) fail();
     out.close();
     if (!out) {
-      throw Error(fmt::format("{}: cannot be written ({})", printable(file.string()), std::strerror(errno)), "check the permissions and the free space there");
+      throw Error(fmt::format("{}: cannot be written ({})", printable(file.string()), std::strerror(errno)),
+                  "check the permissions and the free space there");
     }
   }
 
@@ -206,7 +224,9 @@ class Extraction {
       }
     }
     for (const auto& [path, target] : links_) {
-      if (!path.empty()) result_.unreadable.add(fmt::format("{} (a link to {}, which was not unpacked)", path.generic_string(), target.generic_string()));
+      if (!path.empty())
+        result_.unreadable.add(
+            fmt::format("{} (a link to {}, which was not unpacked)", path.generic_string(), target.generic_string()));
     }
   }
 
@@ -230,10 +250,12 @@ bool is_archive(const fs::path& path) {
   return fs::is_regular_file(path, unknown);
 }
 
-Extracted extract_archive(const fs::path& archive_file, const fs::path& into, const std::function<bool(const std::string& entry_path)>& wanted,
+Extracted extract_archive(const fs::path& archive_file, const fs::path& into,
+                          const std::function<bool(const std::string& entry_path)>& wanted,
                           const std::function<bool(const std::string& entry_path)>& companion) {
   if (!is_archive(archive_file)) {
-    throw Error(fmt::format("{}: expected an archive (.tar.gz, .tar or .zip), found no such file", archive_file.string()));
+    throw Error(
+        fmt::format("{}: expected an archive (.tar.gz, .tar or .zip), found no such file", archive_file.string()));
   }
   return Extraction(archive_file, into, wanted, companion).run();
 }

@@ -17,7 +17,9 @@ class BytesDataset : public Dataset {
   BytesDataset(std::uint64_t seed, std::size_t size, std::int64_t length) : seed_(seed), size_(size), length_(length) {}
   std::size_t size() const override { return size_; }
   std::int64_t length(std::size_t) const override { return length_; }
-  std::int32_t label(std::size_t index) const override { return static_cast<std::int32_t>(Random(seed_, index).below(2)); }
+  std::int32_t label(std::size_t index) const override {
+    return static_cast<std::int32_t>(Random(seed_, index).below(2));
+  }
   Example get(std::size_t index) const override {
     Random random(seed_, index);
     Example example;
@@ -34,7 +36,8 @@ class BytesDataset : public Dataset {
 };
 
 [[noreturn]] void nothing_to_prepare() {
-  throw Error("the task 'bytes' is made in memory for timing: it has no files to prepare, read or verify", "open it with `lra-run bench`");
+  throw Error("the task 'bytes' is made in memory for timing: it has no files to prepare, read or verify",
+              "open it with `lra-run bench`");
 }
 
 class BytesTask : public Task {
@@ -45,13 +48,17 @@ class BytesTask : public Task {
     const auto size = config.limit > 0 ? std::min(examples, static_cast<std::size_t>(config.limit)) : examples;
     return std::make_unique<BytesDataset>(static_cast<std::uint64_t>(split), size, config.seq_len);
   }
-  std::unique_ptr<Dataset> open_file(const std::filesystem::path&, const TaskConfig&) const override { nothing_to_prepare(); }
+  std::unique_ptr<Dataset> open_file(const std::filesystem::path&, const TaskConfig&) const override {
+    nothing_to_prepare();
+  }
   Json reference_levels(const TaskConfig&, const Dataset&, const Dataset&) const override { return {{"chance", 0.5}}; }
   Json prepare(const PrepareOptions&) const override { nothing_to_prepare(); }
   Json verify(const std::filesystem::path&) const override { nothing_to_prepare(); }
   Json data_info(const TaskConfig&) const override { return {{"generator", "random bytes"}}; }
   std::string how_to_prepare() const override { return "nothing to prepare: made in memory for timing"; }
-  std::string show(const Example& example, bool) const override { return fmt::format("label {}: {} random bytes\n", example.label, example.tokens.size()); }
+  std::string show(const Example& example, bool) const override {
+    return fmt::format("label {}: {} random bytes\n", example.label, example.tokens.size());
+  }
 };
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace lra {
 struct Example {
   std::vector<std::int32_t> tokens;  ///< of a pair: of both sequences, one after the other
   std::int32_t label = 0;
-  std::int64_t second = 0;           ///< of a pair: where its second sequence begins; 0: there is one sequence
+  std::int64_t second = 0;  ///< of a pair: where its second sequence begins; 0: there is one sequence
 };
 
 /// A split held ready for random access. Implementations are safe to read from several threads.
@@ -32,7 +32,8 @@ class Dataset {
 /// Some examples of another split.
 class Subset : public Dataset {
  public:
-  Subset(std::shared_ptr<const Dataset> whole, std::vector<std::size_t> indices) : whole_(std::move(whole)), indices_(std::move(indices)) {}
+  Subset(std::shared_ptr<const Dataset> whole, std::vector<std::size_t> indices)
+      : whole_(std::move(whole)), indices_(std::move(indices)) {}
   std::size_t size() const override { return indices_.size(); }
   Example get(std::size_t index) const override { return whole_->get(indices_[index]); }
   std::int64_t length(std::size_t index) const override { return whole_->length(indices_[index]); }

@@ -26,15 +26,21 @@ std::int64_t nanoseconds(const timespec& time) { return time.tv_sec * second + t
 
 /// What tells one content of a file from another without reading it. No program can set the time of change (ctime).
 Json identity_of(const fs::path& file) {
-  struct stat facts {};
-  if (::stat(file.c_str(), &facts) != 0) throw Error(fmt::format("{}: cannot be read ({})", printable(file.string()), std::strerror(errno)));
-  return {{"bytes", facts.st_size}, {"inode", facts.st_ino}, {"modified", nanoseconds(facts.st_mtim)}, {"changed", nanoseconds(facts.st_ctim)}};
+  struct stat facts{};
+  if (::stat(file.c_str(), &facts) != 0)
+    throw Error(fmt::format("{}: cannot be read ({})", printable(file.string()), std::strerror(errno)));
+  return {{"bytes", facts.st_size},
+          {"inode", facts.st_ino},
+          {"modified", nanoseconds(facts.st_mtim)},
+          {"changed", nanoseconds(facts.st_ctim)}};
 }
 
 bool settled(const Json& identity) {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  return nanoseconds(now) - std::max(identity.at("modified").get<std::int64_t>(), identity.at("changed").get<std::int64_t>()) > 2 * second;
+  return nanoseconds(now) -
+             std::max(identity.at("modified").get<std::int64_t>(), identity.at("changed").get<std::int64_t>()) >
+         2 * second;
 }
 
 /// {"bytes", ..., "sha256"} with a checksum, so that a damaged memory is none.
@@ -83,11 +89,14 @@ std::string known_sha256(const fs::path& file) {
   const Json identity = identity_of(file);
   const auto remembered = [&](const Json& entry) {
     return entry.is_object() && entry.contains("sha256") && entry["sha256"].is_string() && sealed(entry) == entry &&
-           std::all_of(identity.items().begin(), identity.items().end(), [&](const auto& item) { return entry.contains(item.key()) && entry[item.key()] == item.value(); });
+           std::all_of(identity.items().begin(), identity.items().end(), [&](const auto& item) {
+             return entry.contains(item.key()) && entry[item.key()] == item.value();
+           });
   };
   {
     const std::lock_guard guard(mutex);
-    if (const auto here = known_here.find(fs::absolute(file)); here != known_here.end() && remembered(here->second)) return here->second.at("sha256").get<std::string>();
+    if (const auto here = known_here.find(fs::absolute(file)); here != known_here.end() && remembered(here->second))
+      return here->second.at("sha256").get<std::string>();
   }
   const Json memory = read_memory(file);
   const auto there = memory.find(file.filename().string());

@@ -26,8 +26,9 @@ struct Search {
   std::set<std::pair<dev_t, ino_t>> visited = {};
 
   void look_into(const fs::path& folder, int depth) {
-    struct stat facts {};
-    if (depth > deepest || ::stat(folder.c_str(), &facts) != 0 || !visited.emplace(facts.st_dev, facts.st_ino).second) return;
+    struct stat facts{};
+    if (depth > deepest || ::stat(folder.c_str(), &facts) != 0 || !visited.emplace(facts.st_dev, facts.st_ino).second)
+      return;
     std::vector<std::string> missing;
     std::error_code code;
     for (const std::string& name : needed) {
@@ -40,7 +41,8 @@ struct Search {
     }
     std::vector<fs::path> below;
     const auto cannot = [&](const fs::path& path) {
-      if (unreadable.empty()) unreadable = fmt::format("{} cannot be read ({})", printable(path.string()), code.message());
+      if (unreadable.empty())
+        unreadable = fmt::format("{} cannot be read ({})", printable(path.string()), code.message());
     };
     fs::directory_iterator entry(folder, code), end;
     if (code) return cannot(folder);
@@ -48,7 +50,8 @@ struct Search {
       if (code) return cannot(folder);
       const bool is_folder = entry->is_directory(code);
       if (code && code != std::errc::no_such_file_or_directory) cannot(entry->path());
-      if (is_folder && entry->path().filename() != "imgs") below.push_back(entry->path());  // Pathfinder's, with a million files
+      if (is_folder && entry->path().filename() != "imgs")
+        below.push_back(entry->path());  // Pathfinder's, with a million files
     }
     std::sort(below.begin(), below.end());
     for (const fs::path& inner : below) look_into(inner, depth + 1);
@@ -85,7 +88,8 @@ fs::path find_folder(const fs::path& from, const std::vector<std::string>& neede
     for (const fs::path& folder : search.complete) {
       if (copies(folder).first != copies(*inner).first) {
         if (search.complete.front() == from) continue;  // the one that was named
-        throw Error(fmt::format("--from {}: the files of this task are in {} and in {}", name, printable(inner->string()), printable(folder.string())),
+        throw Error(fmt::format("--from {}: the files of this task are in {} and in {}", name,
+                                printable(inner->string()), printable(folder.string())),
                     "name the one that you mean with --from");
       }
       if (copies(folder).second > copies(*inner).second) inner = &folder;
@@ -94,14 +98,19 @@ fs::path find_folder(const fs::path& from, const std::vector<std::string>& neede
   }
   const std::string also = search.unreadable.empty() ? "" : "; " + search.unreadable;
   const std::string expected = fmt::format("expected {} in it", fmt::join(needed, ", "));
-  if (search.nearest.empty()) throw Error(fmt::format("{}: {} or in a folder below, found none of them{}", name, expected, also), hint);
-  throw Error(fmt::format("{}: {}, {} missing{}", printable(search.nearest.string()), expected, fmt::join(search.missing_there, ", "), also), hint);
+  if (search.nearest.empty())
+    throw Error(fmt::format("{}: {} or in a folder below, found none of them{}", name, expected, also), hint);
+  throw Error(fmt::format("{}: {}, {} missing{}", printable(search.nearest.string()), expected,
+                          fmt::join(search.missing_there, ", "), also),
+              hint);
 }
 
 bool of_another_release_task(const std::string& path, const std::string& own) {
-  static const std::set<std::string> folders = {"listops-1000", "tsv_data", "pathfinder32", "pathfinder64", "pathfinder128", "pathfinder256"};
+  static const std::set<std::string> folders = {"listops-1000", "tsv_data",      "pathfinder32",
+                                                "pathfinder64", "pathfinder128", "pathfinder256"};
   const fs::path parts(path);
-  return std::any_of(parts.begin(), parts.end(), [&](const fs::path& part) { return part != own && folders.count(part.string()) != 0; });
+  return std::any_of(parts.begin(), parts.end(),
+                     [&](const fs::path& part) { return part != own && folders.count(part.string()) != 0; });
 }
 
 }  // namespace lra

@@ -33,7 +33,9 @@ void GzipFile::fail() const {
   int code = Z_OK;
   ::gzerror(handle_, &code);
   if (code == Z_ERRNO) throw Error(fmt::format("{}: cannot be read ({})", file_.string(), std::strerror(system_error)));
-  throw Error(fmt::format("{}: the compressed data {}", file_.string(), code == Z_BUF_ERROR ? "ends too early" : "is damaged"), "fetch it again");
+  throw Error(
+      fmt::format("{}: the compressed data {}", file_.string(), code == Z_BUF_ERROR ? "ends too early" : "is damaged"),
+      "fetch it again");
 }
 
 }  // namespace lra

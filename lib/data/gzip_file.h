@@ -7,7 +7,8 @@ struct gzFile_s;
 
 namespace lra {
 
-/// Reads a file from its start to its end, decompressed if it is gzip'ed (several members in a row too), as it is if not.
+/// Reads a file from its start to its end, decompressed if it is gzip'ed (several members in a row too), as it is if
+/// not.
 class GzipFile {
  public:
   /// Throws Error.
@@ -16,8 +17,8 @@ class GzipFile {
   GzipFile(const GzipFile&) = delete;
   GzipFile& operator=(const GzipFile&) = delete;
 
-  /// Reads up to `size` bytes (at most 1 GiB) and returns their number, less than `size` only at the end. Throws Error "FILE: ..." for
-  /// data that is damaged, also if only its checksum tells, or that ends too early.
+  /// Reads up to `size` bytes (at most 1 GiB) and returns their number, less than `size` only at the end. Throws Error
+  /// "FILE: ..." for data that is damaged, also if only its checksum tells, or that ends too early.
   std::size_t read(char* to, std::size_t size);
 
  private:

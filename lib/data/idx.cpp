@@ -24,7 +24,8 @@ class IdxFile {
 
   void read(char* to, std::size_t size, const char* what) {
     const std::size_t found = content_.read(to, size);
-    if (found < size) fail(position_, fmt::format("expected {}, found the end of the file after {} of {} bytes", what, found, size));
+    if (found < size)
+      fail(position_, fmt::format("expected {}, found the end of the file after {} of {} bytes", what, found, size));
     position_ += size;
   }
 
@@ -63,7 +64,8 @@ class IdxFile {
 
 fs::path find_fashion_mnist(const fs::path& from) {
   const fs::path folder = from.empty() ? "/usr/share/datasets/fashion-mnist" : from;
-  const std::vector<std::string> names{"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"};
+  const std::vector<std::string> names{"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
+                                       "t10k-labels-idx1-ubyte"};
   for (const char* ending : {"", ".gz"}) {
     std::vector<std::string> files;
     for (const auto& name : names) files.push_back(name + ending);
@@ -94,7 +96,8 @@ void read_idx(const fs::path& images_file, const fs::path& labels_file, const Ex
   images.expect_integer(side, "the number of columns");
   labels.expect_integer(labels_magic, "the magic number");
   if (const std::uint32_t found = labels.read_integer("the number of labels"); found != count) {
-    labels.fail(4, fmt::format("expected {} labels, as many as {} has pictures, found {}", count, images_file.string(), found));
+    labels.fail(
+        4, fmt::format("expected {} labels, as many as {} has pictures, found {}", count, images_file.string(), found));
   }
   std::array<char, side * side> picture{};
   std::array<char, padded_side * padded_side> padded{};
@@ -103,9 +106,11 @@ void read_idx(const fs::path& images_file, const fs::path& labels_file, const Ex
     char label = 0;
     labels.read(&label, 1, "a label");
     if (static_cast<std::uint8_t>(label) > 9) {
-      labels.fail(labels.position() - 1, fmt::format("expected a label from 0 to 9, found {}", static_cast<std::uint8_t>(label)));
+      labels.fail(labels.position() - 1,
+                  fmt::format("expected a label from 0 to 9, found {}", static_cast<std::uint8_t>(label)));
     }
-    for (std::size_t row = 0; row < side; ++row) std::memcpy(&padded[(row + margin) * padded_side + margin], &picture[row * side], side);
+    for (std::size_t row = 0; row < side; ++row)
+      std::memcpy(&padded[(row + margin) * padded_side + margin], &picture[row * side], side);
     sink(label, {padded.data(), padded.size()}, {});
   }
   images.expect_end();

@@ -19,7 +19,8 @@ std::vector<fs::path> reviews_in(const fs::path& folder) {
   std::error_code code;
   for (auto entry = fs::directory_iterator(folder, code); !code && entry != fs::end(entry); entry.increment(code)) {
     const std::string name = entry->path().filename().string();
-    if (name.ends_with(".txt") && !name.starts_with('.')) files.push_back(entry->path());  // macOS adds ._NAME.txt to copies
+    if (name.ends_with(".txt") && !name.starts_with('.'))
+      files.push_back(entry->path());  // macOS adds ._NAME.txt to copies
   }
   if (code) throw Error(fmt::format("{}: cannot be read ({})", folder.string(), code.message()));
   if (files.empty()) throw Error(fmt::format("{}: expected reviews (*.txt), found none", folder.string()));
@@ -45,7 +46,8 @@ void read_imdb(const fs::path& folder_of_split, const ExampleSink& sink) {
   for (const std::int32_t label : {0, 1}) {
     for (const fs::path& file : reviews_in(folder_of_split / (label == 0 ? "neg" : "pos"))) {
       const std::string review = read_source_file(file);
-      if (review.empty()) throw Error(fmt::format("{}: expected a review, found an empty file", printable(file.string())));
+      if (review.empty())
+        throw Error(fmt::format("{}: expected a review, found an empty file", printable(file.string())));
       sink(label, review, {});
     }
   }

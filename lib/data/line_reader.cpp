@@ -15,7 +15,7 @@ namespace lra {
 
 LineReader::LineReader(const std::filesystem::path& file, std::size_t longest_line)
     : file_(file), longest_line_(longest_line), descriptor_(::open(file.c_str(), O_RDONLY | O_CLOEXEC)) {
-  struct stat facts {};
+  struct stat facts{};
   if (descriptor_ < 0 || ::fstat(descriptor_, &facts) != 0) fail_to_read();
   file_size_ = static_cast<std::size_t>(facts.st_size);
   buffer_.resize(std::clamp<std::size_t>(file_size_ + 2, 1 << 16, 4 << 20));
@@ -45,7 +45,9 @@ bool LineReader::next(std::string_view& line) {
   return true;
 }
 
-void LineReader::fail(const std::string& message) const { throw Error(fmt::format("{}:{}: {}", file_.string(), line_number_, message)); }
+void LineReader::fail(const std::string& message) const {
+  throw Error(fmt::format("{}:{}: {}", file_.string(), line_number_, message));
+}
 
 const char* LineReader::find_newline(std::size_t from) const {
   return from == end_ ? nullptr : static_cast<const char*>(std::memchr(&buffer_[from], '\n', end_ - from));
@@ -68,6 +70,8 @@ void LineReader::check_length(std::size_t length, std::size_t longest) const {
   if (length > longest) fail(fmt::format("expected a line of at most {} bytes, found a longer one", longest_line_));
 }
 
-void LineReader::fail_to_read() const { throw Error(fmt::format("{}: cannot be read ({})", file_.string(), std::strerror(errno))); }
+void LineReader::fail_to_read() const {
+  throw Error(fmt::format("{}: cannot be read ({})", file_.string(), std::strerror(errno)));
+}
 
 }  // namespace lra

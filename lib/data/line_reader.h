@@ -19,11 +19,12 @@ class LineReader {
 
   std::size_t file_size() const { return file_size_; }
 
-  /// The next line, valid until the next call; *(line.end()) may be read and is '\n' or '\r'. False at the end of the file. Throws Error
-  /// "FILE:LINE: ..." for a line that is too long, without holding the whole of it.
+  /// The next line, valid until the next call; *(line.end()) may be read and is '\n' or '\r'. False at the end of the
+  /// file. Throws Error "FILE:LINE: ..." for a line that is too long, without holding the whole of it.
   bool next(std::string_view& line);
 
-  /// Throws Error "FILE:LINE: message" about the line that the last call of next() gave or looked for; the first is line 1.
+  /// Throws Error "FILE:LINE: message" about the line that the last call of next() gave or looked for; the first is
+  /// line 1.
   [[noreturn]] void fail(const std::string& message) const;
 
  private:

@@ -18,7 +18,8 @@ namespace {
 bool is_digit(char token) { return token < token_min; }
 
 void check_range(const char* option, std::int64_t value, std::int64_t low, std::int64_t high) {
-  if (value < low || value > high) throw Error(fmt::format("{}: expected a number from {} to {}, found {}", option, low, high, value));
+  if (value < low || value > high)
+    throw Error(fmt::format("{}: expected a number from {} to {}, found {}", option, low, high, value));
 }
 
 void check_options(const ListopsGenerator& options, std::int64_t threads) {
@@ -33,13 +34,13 @@ void check_options(const ListopsGenerator& options, std::int64_t threads) {
   check_range("--threads", threads, 0, 1024);
 }
 
-/// Draws one tree in prefix order into `tokens`; `open` is scratch. Returns whether its length is allowed. The original draws an
-/// operator after its arguments and the whole tree before it looks at the length; the draws are independent, so drawing the operator
-/// first changes nothing. Nor does giving up at once when the tree cannot be shorter than max_length any more: it would be rejected
-/// anyway, and the draws left unused belong to this candidate alone.
+/// Draws one tree in prefix order into `tokens`; `open` is scratch. Returns whether its length is allowed. The original
+/// draws an operator after its arguments and the whole tree before it looks at the length; the draws are independent,
+/// so drawing the operator first changes nothing. Nor does giving up at once when the tree cannot be shorter than
+/// max_length any more: it would be rejected anyway, and the draws left unused belong to this candidate alone.
 bool draw_tree(Random& random, const ListopsGenerator& options, std::string& tokens, std::vector<std::uint32_t>& open) {
   tokens.clear();
-  open.clear();                  // for each operator above the next node: how many of its arguments are still to be drawn
+  open.clear();  // for each operator above the next node: how many of its arguments are still to be drawn
   std::int64_t least_length = 1;  // if every node still to be drawn is a digit
   do {
     const bool may_branch = static_cast<std::int64_t>(open.size()) + 1 < options.max_depth;
@@ -124,11 +125,12 @@ int evaluate_listops(std::string_view tokens) {
       if (open.empty()) throw Error("a closing bracket without an operator");
       const auto& [operation, arguments, count] = open.back();
       if (arguments == 0) throw Error("an operator without arguments");
-      const auto at_rank = [&, &counts = count](std::int64_t rank) {  // the value at this place, from 0, of the sorted arguments
-        int v = 0;
-        for (std::int64_t below = counts[0]; below <= rank; below += counts[static_cast<std::size_t>(v)]) ++v;
-        return v;
-      };
+      const auto at_rank =
+          [&, &counts = count](std::int64_t rank) {  // the value at this place, from 0, of the sorted arguments
+            int v = 0;
+            for (std::int64_t below = counts[0]; below <= rank; below += counts[static_cast<std::size_t>(v)]) ++v;
+            return v;
+          };
       if (operation == token_min) {
         value = at_rank(0);
       } else if (operation == token_max) {
@@ -205,9 +207,11 @@ void ListopsGenerator::describe(FieldVisitor& fields) {
 
 ListopsSample generate_listops(const ListopsGenerator& options, std::int64_t thread_count) {
   check_options(options, thread_count);
-  const unsigned threads = thread_count > 0 ? static_cast<unsigned>(thread_count) : static_cast<unsigned>(usable_cores());
+  const unsigned threads =
+      thread_count > 0 ? static_cast<unsigned>(thread_count) : static_cast<unsigned>(usable_cores());
   const auto wanted = static_cast<std::size_t>(options.train + options.valid + options.test);
-  // In tokens drawn. Official options need about 2,500 for a tree; far beyond that, the options are taken for a mistake.
+  // In tokens drawn. Official options need about 2,500 for a tree; far beyond that, the options are taken for a
+  // mistake.
   constexpr std::int64_t patience = 100'000'000, patience_per_tree = 2'500'000;
 
   ListopsSample sample;
@@ -228,16 +232,19 @@ ListopsSample generate_listops(const ListopsGenerator& options, std::int64_t thr
       first += block_size;
       tokens_drawn += block.tokens_drawn;
     }
-    if (trees.size() < wanted && (tokens_drawn - tokens_at_last_tree > patience ||
-                                  tokens_drawn > patience + patience_per_tree * static_cast<std::int64_t>(trees.size()))) {
-      throw Error(fmt::format("these options give too few distinct expressions: {} found among {} candidates, {} wanted", trees.size(), first, wanted),
-                  "allow more lengths (--min-length, --max-length), more depth (--max-depth) or ask for fewer examples");
+    if (trees.size() < wanted &&
+        (tokens_drawn - tokens_at_last_tree > patience ||
+         tokens_drawn > patience + patience_per_tree * static_cast<std::int64_t>(trees.size()))) {
+      throw Error(
+          fmt::format("these options give too few distinct expressions: {} found among {} candidates, {} wanted",
+                      trees.size(), first, wanted),
+          "allow more lengths (--min-length, --max-length), more depth (--max-depth) or ask for fewer examples");
     }
   }
   seen.clear();
 
-  // Trees come in the order of their candidates, which is random already, but where duplicates are frequent (short expressions) the
-  // likely trees come first; the original's set order has no such trend.
+  // Trees come in the order of their candidates, which is random already, but where duplicates are frequent (short
+  // expressions) the likely trees come first; the original's set order has no such trend.
   std::vector<std::uint32_t> order(wanted);
   std::iota(order.begin(), order.end(), 0u);
   Random random(static_cast<std::uint64_t>(options.seed), ~std::uint64_t{0});

@@ -24,13 +24,18 @@ constexpr std::size_t no_limit = 0, whole_sequence = std::numeric_limits<std::si
 
 fs::path folder_of(const fs::path& data_dir) { return data_dir / "listops"; }
 
-std::string file_name(Split split) { return split == Split::valid ? "basic_val.tsv" : fmt::format("basic_{}.tsv", split_name(split)); }
+std::string file_name(Split split) {
+  return split == Split::valid ? "basic_val.tsv" : fmt::format("basic_{}.tsv", split_name(split));
+}
 
 void check_config(const TaskConfig& config) {
   if (config.vocab_size <= token_close) {
-    throw Error(fmt::format("vocab_size: ListOps has token ids up to 15, expected at least 16 (17 in the original), found {}", config.vocab_size));
+    throw Error(
+        fmt::format("vocab_size: ListOps has token ids up to 15, expected at least 16 (17 in the original), found {}",
+                    config.vocab_size));
   }
-  if (config.num_classes < 10) throw Error(fmt::format("num_classes: ListOps has 10 classes, expected at least 10, found {}", config.num_classes));
+  if (config.num_classes < 10)
+    throw Error(fmt::format("num_classes: ListOps has 10 classes, expected at least 10, found {}", config.num_classes));
 }
 
 /// `data` without closing brackets, each sequence cut to `seq_len` after that.
@@ -54,7 +59,8 @@ std::unique_ptr<Dataset> with_options(const TaskConfig& config, const Read& read
   return without_brackets(*read(whole_sequence), seq_len);
 }
 
-std::unique_ptr<ListopsDataset> read_split(const fs::path& data_dir, Split split, std::size_t seq_len, std::size_t limit) {
+std::unique_ptr<ListopsDataset> read_split(const fs::path& data_dir, Split split, std::size_t seq_len,
+                                           std::size_t limit) {
   const fs::path file = folder_of(data_dir) / file_name(split);
   std::error_code unknown;
   if (fs::status(file, unknown).type() == fs::file_type::not_found) {
@@ -66,7 +72,9 @@ std::unique_ptr<ListopsDataset> read_split(const fs::path& data_dir, Split split
 
 using Counts = std::array<std::int64_t, 10>;
 
-std::size_t most_frequent(const Counts& counts) { return static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin()); }
+std::size_t most_frequent(const Counts& counts) {
+  return static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
+}
 
 /// Accuracy on `test` of the label that is most frequent in `train` after the same root.
 double root_operator_level(const Dataset& train, const Dataset& test) {
@@ -100,12 +108,17 @@ Json statistics(const ListopsSample& sample) {
     }
     splits[split_name(all_splits[s])] = split_statistics(split, 10, official_seq_len);
   }
-  const auto root_frequency = [&](ListopsToken token) { return static_cast<double>(roots[static_cast<std::size_t>(token - token_min)]) / static_cast<double>(total); };
+  const auto root_frequency = [&](ListopsToken token) {
+    return static_cast<double>(roots[static_cast<std::size_t>(token - token_min)]) / static_cast<double>(total);
+  };
   Json result = {{"candidates", sample.candidates},
                  {"acceptance_rate", static_cast<double>(sample.accepted) / static_cast<double>(sample.candidates)},
                  {"duplicates_removed", sample.accepted - total},
                  {"root_operators",
-                  {{"MIN", root_frequency(token_min)}, {"MAX", root_frequency(token_max)}, {"MED", root_frequency(token_med)}, {"SM", root_frequency(token_sum_mod)}}}};
+                  {{"MIN", root_frequency(token_min)},
+                   {"MAX", root_frequency(token_max)},
+                   {"MED", root_frequency(token_med)},
+                   {"SM", root_frequency(token_sum_mod)}}}};
   result.update(splits);
   return result;
 }
@@ -122,30 +135,35 @@ std::string readable(const std::vector<std::int32_t>& tokens) {
     }
     if (!first) text += ", ";
     first = token >= token_min;
-    text += first ? fmt::format("{}(", names.at(static_cast<std::size_t>(token - token_min))) : std::to_string(token - token_digit_0);
+    text += first ? fmt::format("{}(", names.at(static_cast<std::size_t>(token - token_min)))
+                  : std::to_string(token - token_digit_0);
   }
   return text;
 }
 
 /// The folder at or below `from` with the three files.
 fs::path find_listops(const fs::path& from) {
-  return find_folder(from, {file_name(Split::train), file_name(Split::valid), file_name(Split::test)}, "give LRA's lra_release folder or its listops-1000");
+  return find_folder(from, {file_name(Split::train), file_name(Split::valid), file_name(Split::test)},
+                     "give LRA's lra_release folder or its listops-1000");
 }
 
-/// How the data differ from the official ones: in their numbers, and in what the generator was told. Empty where they do not.
+/// How the data differ from the official ones: in their numbers, and in what the generator was told. Empty where they
+/// do not.
 std::string difference(const Json& files, const Json& generator) {
   std::string text = difference_from_official(files, "listops");
   const Json official = to_json_object(ListopsGenerator());
   for (const char* key : {"min_length", "max_length", "max_depth", "max_args"}) {
     if (!generator.is_object() || !generator.contains(key) || generator[key] == official[key]) continue;
-    text += fmt::format("{}{} is {}, the official task has {}", text.empty() ? "" : "; ", key, generator[key].dump(), with_commas(official[key].get<std::int64_t>()));
+    text += fmt::format("{}{} is {}, the official task has {}", text.empty() ? "" : "; ", key, generator[key].dump(),
+                        with_commas(official[key].get<std::int64_t>()));
   }
   return text.empty() || !generator.is_object() ? text : "generated so: " + text;
 }
 
 std::string to_tsv(const ListopsDataset& split) {
   std::string text = std::string(listops_header) + "\r\n";
-  for (std::size_t i = 0; i < split.size(); ++i) text += listops_source(split.tokens(i)) + '\t' + static_cast<char>('0' + split.label(i)) + "\r\n";
+  for (std::size_t i = 0; i < split.size(); ++i)
+    text += listops_source(split.tokens(i)) + '\t' + static_cast<char>('0' + split.label(i)) + "\r\n";
   return text;
 }
 
@@ -153,12 +171,16 @@ class ListopsTask : public Task {
  public:
   std::unique_ptr<Dataset> open(Split split, const TaskConfig& config) const override {
     check_split(folder_of(config.data_dir), read_manifest(folder_of(config.data_dir)), split);
-    return with_options(config, [&](std::size_t seq_len) { return read_split(config.data_dir, split, seq_len, static_cast<std::size_t>(config.limit)); });
+    return with_options(config, [&](std::size_t seq_len) {
+      return read_split(config.data_dir, split, seq_len, static_cast<std::size_t>(config.limit));
+    });
   }
 
   std::unique_ptr<Dataset> open_file(const fs::path& file, const TaskConfig& config) const override {
     check_against_manifest(file);
-    return with_options(config, [&](std::size_t seq_len) { return read_listops(file, seq_len, no_limit); });  // a file is asked for by its name: all of it
+    return with_options(config, [&](std::size_t seq_len) {
+      return read_listops(file, seq_len, no_limit);
+    });  // a file is asked for by its name: all of it
   }
 
   Json reference_levels(const TaskConfig& config, const Dataset& train, const Dataset& test) const override {
@@ -168,18 +190,25 @@ class ListopsTask : public Task {
     return remembered_levels(folder_of(config.data_dir), key, [&] { return listops_levels(train, test); });
   }
 
-  std::string incomplete(const Json& manifest) const override { return difference(manifest.at("files"), manifest.value("generator", Json())); }
+  std::string incomplete(const Json& manifest) const override {
+    return difference(manifest.at("files"), manifest.value("generator", Json()));
+  }
 
   std::string how_to_prepare() const override { return "lra-run data prepare listops"; }
 
-  std::string show(const Example& example, bool) const override { return fmt::format("{} = {}\n", readable(example.tokens), example.label); }
+  std::string show(const Example& example, bool) const override {
+    return fmt::format("{} = {}\n", readable(example.tokens), example.label);
+  }
 
-  Json prepare(const PrepareOptions& options) const override { return options.from.empty() ? generate(options) : import(options); }
+  Json prepare(const PrepareOptions& options) const override {
+    return options.from.empty() ? generate(options) : import(options);
+  }
 
   Json verify(const fs::path& data_dir) const override {
     const fs::path folder = folder_of(data_dir);
     const Json manifest = read_manifest(folder);
-    Json summary = {{"folder", folder.string()}, {"manifest", manifest.is_null() ? "none: hashes and counts not checked" : "agrees"}};
+    Json summary = {{"folder", folder.string()},
+                    {"manifest", manifest.is_null() ? "none: hashes and counts not checked" : "agrees"}};
     std::array<std::unique_ptr<ListopsDataset>, 3> splits;
     std::unordered_map<std::string_view, std::pair<Split, std::size_t>> seen;
     for (const Split split : all_splits) {
@@ -189,14 +218,16 @@ class ListopsTask : public Task {
       for (std::size_t i = 0; i < data->size(); ++i) {
         const auto& before = seen.emplace(data->tokens(i), std::pair(split, i)).first->second;
         if (before.first != split) {
-          throw Error(fmt::format("{}:{}: the same expression as {}:{}: it leaks from one split into another", file.string(), i + 2, file_name(before.first), before.second + 2));
+          throw Error(fmt::format("{}:{}: the same expression as {}:{}: it leaks from one split into another",
+                                  file.string(), i + 2, file_name(before.first), before.second + 2));
         }
       }
       if (!manifest.is_null()) {
         const Json& entry = manifest.at("files").at(split_name(split));
         check_file(folder, entry);
         if (entry.at("examples") != data->size()) {
-          throw Error(fmt::format("{}: has {} examples, the manifest says {}", file.string(), data->size(), entry.at("examples").dump()));
+          throw Error(fmt::format("{}: has {} examples, the manifest says {}", file.string(), data->size(),
+                                  entry.at("examples").dump()));
         }
       }
       summary["examples"][split_name(split)] = data->size();
@@ -218,7 +249,10 @@ class ListopsTask : public Task {
         info[split_name(split)] = manifest.at("files").at(split_name(split));
       } else {
         const auto data = read_split(config.data_dir, split, whole_sequence, no_limit);
-        info[split_name(split)] = {{"file", file_name(split)}, {"bytes", fs::file_size(file)}, {"sha256", known_sha256(file)}, {"examples", data->size()}};
+        info[split_name(split)] = {{"file", file_name(split)},
+                                   {"bytes", fs::file_size(file)},
+                                   {"sha256", known_sha256(file)},
+                                   {"examples", data->size()}};
       }
     }
     const Json generator = manifest.is_object() ? manifest.value("generator", Json()) : Json();
@@ -264,11 +298,13 @@ class ListopsTask : public Task {
     manifest = {{"task", "listops"}, {"generator", generator}};
     for (std::size_t i = 0; i < 3; ++i) {
       texts[i] = to_tsv(sample.splits[i]);
-      manifest["files"][split_name(all_splits[i])] = file_entry(file_name(all_splits[i]), texts[i], sample.splits[i].size());
+      manifest["files"][split_name(all_splits[i])] =
+          file_entry(file_name(all_splits[i]), texts[i], sample.splits[i].size());
     }
     manifest["statistics"] = statistics(sample);
     if (const std::string text = difference(manifest["files"], generator); !text.empty()) manifest["incomplete"] = text;
-    // The manifest goes first: after a crash between the files it tells the next call that those already there are ours.
+    // The manifest goes first: after a crash between the files it tells the next call that those already there are
+    // ours.
     write_json(folder / "manifest.json", manifest);
     for (std::size_t i = 0; i < 3; ++i) write_file_atomically(folder / file_name(all_splits[i]), texts[i]);
     manifest["prepared"] = "written";
@@ -277,16 +313,25 @@ class ListopsTask : public Task {
 
   /// Official files, checked line by line and copied.
   static Json import(const PrepareOptions& options) {
-    if (!options.generator.empty()) throw Error(fmt::format("--{} has no effect on files that are there already", options.generator.begin().key()), "leave it out");
+    if (!options.generator.empty())
+      throw Error(fmt::format("--{} has no effect on files that are there already", options.generator.begin().key()),
+                  "leave it out");
     const fs::path folder = folder_of(options.data_dir);
     const FolderLock lock = lock_data_folder(folder);
     const auto wanted = [](const std::string& entry) {
-      return std::any_of(all_splits.begin(), all_splits.end(), [&](Split split) { return fs::path(entry).filename() == file_name(split); });
+      return std::any_of(all_splits.begin(), all_splits.end(),
+                         [&](Split split) { return fs::path(entry).filename() == file_name(split); });
     };
-    const UnpackedSource source(options.from, folder / "unpacked", wanted, [](const std::string& entry) { return of_another_release_task(entry, "listops-1000"); });
+    const UnpackedSource source(options.from, folder / "unpacked", wanted, [](const std::string& entry) {
+      return of_another_release_task(entry, "listops-1000");
+    });
     const fs::path official = find_listops(source.folder());
     Json description = source.description();
-    say_left_out(official.string(), files_beside({official / file_name(Split::train), official / file_name(Split::valid), official / file_name(Split::test)}, official), false, description);
+    say_left_out(official.string(),
+                 files_beside({official / file_name(Split::train), official / file_name(Split::valid),
+                               official / file_name(Split::test)},
+                              official),
+                 false, description);
     Json manifest = {{"task", "listops"}, {"source", description}};
     std::array<std::string, 3> texts;
     for (std::size_t i = 0; i < 3; ++i) {
@@ -299,7 +344,8 @@ class ListopsTask : public Task {
     if (const std::string text = difference(manifest["files"], {}); !text.empty()) manifest["incomplete"] = text;
     Json there = read_manifest(folder);
     const bool same = there.is_object() && there.at("files") == manifest.at("files");
-    if (same && std::all_of(all_splits.begin(), all_splits.end(), [&](Split split) { return size_agrees(folder, there["files"][split_name(split)]); })) {
+    if (same && std::all_of(all_splits.begin(), all_splits.end(),
+                            [&](Split split) { return size_agrees(folder, there["files"][split_name(split)]); })) {
       there["prepared"] = "already there";
       return there;
     }
@@ -319,7 +365,8 @@ class ListopsTask : public Task {
 }  // namespace
 
 void ListopsOptions::describe(FieldVisitor& fields) {
-  fields.choice("brackets", brackets, {"keep", "drop"}, "drop: no token closes a list, as in LRA's code before March 2021: the structure is lost");
+  fields.choice("brackets", brackets, {"keep", "drop"},
+                "drop: no token closes a list, as in LRA's code before March 2021: the structure is lost");
 }
 
 Json listops_levels(const Dataset& train, const Dataset& test) {

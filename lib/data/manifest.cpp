@@ -10,8 +10,8 @@
 #include "core/config_files.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "core/temporary_file.h"
 #include "core/sha256.h"
+#include "core/temporary_file.h"
 #include "core/text.h"
 #include "core/thousands.h"
 #include "data/file_hash.h"
@@ -34,13 +34,20 @@ namespace {
 
 void check_file_by(const fs::path& folder, const Json& entry, std::string (*hash_of)(const fs::path&)) {
   const fs::path file = folder / entry.at("file").get<std::string>();
-  const std::string hint = fmt::format("delete {} and prepare the data again; if you put your own files there, delete its manifest.json", folder.string());
-  if (!fs::is_regular_file(file)) throw Error(fmt::format("{}: the manifest names this file but it is not there", file.string()), hint);
+  const std::string hint =
+      fmt::format("delete {} and prepare the data again; if you put your own files there, delete its manifest.json",
+                  folder.string());
+  if (!fs::is_regular_file(file))
+    throw Error(fmt::format("{}: the manifest names this file but it is not there", file.string()), hint);
   if (!size_agrees(folder, entry)) {
-    throw Error(fmt::format("{}: has {} bytes, the manifest says {}", file.string(), fs::file_size(file), entry.at("bytes").dump()), hint);
+    throw Error(fmt::format("{}: has {} bytes, the manifest says {}", file.string(), fs::file_size(file),
+                            entry.at("bytes").dump()),
+                hint);
   }
   if (const std::string hash = hash_of(file); hash != entry.at("sha256").get<std::string>()) {
-    throw Error(fmt::format("{}: its SHA-256 is {}, the manifest says {}", file.string(), hash, entry.at("sha256").get<std::string>()), hint);
+    throw Error(fmt::format("{}: its SHA-256 is {}, the manifest says {}", file.string(), hash,
+                            entry.at("sha256").get<std::string>()),
+                hint);
   }
 }
 
@@ -52,7 +59,8 @@ void check_file_at_use(const fs::path& folder, const Json& entry) { check_file_b
 
 void check_against_manifest(const fs::path& file) {
   std::error_code code;
-  for (const fs::path& place : {file, fs::canonical(file, code)}) {  // a link's own folder, then that of what it leads to
+  for (const fs::path& place :
+       {file, fs::canonical(file, code)}) {  // a link's own folder, then that of what it leads to
     const fs::path manifest_file = place.parent_path() / "manifest.json";
     if (place.empty() || !fs::exists(manifest_file, code)) continue;
     const Json any = read_json(manifest_file);  // other programs have files of this name too
@@ -62,7 +70,8 @@ void check_against_manifest(const fs::path& file) {
       if (entry.at("file") == place.filename().string()) return check_file_at_use(place.parent_path(), entry);
     }
   }
-  log().warn("{}: no manifest beside it names this file, so nothing tells whether it is undamaged", printable(file.string()));
+  log().warn("{}: no manifest beside it names this file, so nothing tells whether it is undamaged",
+             printable(file.string()));
 }
 
 std::string difference_from_official(const Json& files, const std::string& task) {
@@ -73,7 +82,8 @@ std::string difference_from_official(const Json& files, const std::string& task)
     const auto entry = files.find(split_name(split));
     const std::int64_t found = entry == files.end() ? 0 : entry->at("examples").get<std::int64_t>();
     if (expected == 0 || found == expected) continue;
-    text += fmt::format("{}{} has {} examples, the official task has {}", text.empty() ? "" : "; ", split_name(split), with_commas(found), with_commas(expected));
+    text += fmt::format("{}{} has {} examples, the official task has {}", text.empty() ? "" : "; ", split_name(split),
+                        with_commas(found), with_commas(expected));
   }
   return text;
 }
@@ -84,11 +94,17 @@ Json read_manifest(const fs::path& folder) {
   if (!fs::exists(file, unknown)) return {};
   Json manifest = read_json(file);
   const auto files = manifest.is_object() ? manifest.find("files") : manifest.end();
-  const bool good = manifest.is_object() && files != manifest.end() && files->is_object() && std::all_of(files->begin(), files->end(), [](const Json& entry) {
-    return entry.is_object() && entry.contains("examples") && entry.contains("bytes") && entry["bytes"].is_number_integer() && entry["examples"].is_number_integer() && entry.contains("file") &&
-           entry["file"].is_string() && entry.contains("sha256") && entry["sha256"].is_string();
-  });
-  if (!good) throw Error(fmt::format("{}: expected a manifest whose \"files\" have file, bytes, sha256 and examples", file.string()), "delete the folder and prepare the data again");
+  const bool good = manifest.is_object() && files != manifest.end() && files->is_object() &&
+                    std::all_of(files->begin(), files->end(), [](const Json& entry) {
+                      return entry.is_object() && entry.contains("examples") && entry.contains("bytes") &&
+                             entry["bytes"].is_number_integer() && entry["examples"].is_number_integer() &&
+                             entry.contains("file") && entry["file"].is_string() && entry.contains("sha256") &&
+                             entry["sha256"].is_string();
+                    });
+  if (!good)
+    throw Error(
+        fmt::format("{}: expected a manifest whose \"files\" have file, bytes, sha256 and examples", file.string()),
+        "delete the folder and prepare the data again");
   return manifest;
 }
 

@@ -22,17 +22,19 @@ void check_file(const std::filesystem::path& folder, const Json& entry);
 /// The same where the data are used: a file is hashed once for as long as it does not change (file_hash.h).
 void check_file_at_use(const std::filesystem::path& folder, const Json& entry);
 
-/// Does check_file_at_use() if a manifest beside `file` names it. Says on the console if none does: nothing tells then whether the file is whole.
+/// Does check_file_at_use() if a manifest beside `file` names it. Says on the console if none does: nothing tells then
+/// whether the file is whole.
 void check_against_manifest(const std::filesystem::path& file);
 
 /// folder / "manifest.json", or null where there is none. Throws Error if it is no manifest.
 Json read_manifest(const std::filesystem::path& folder);
 
-/// Where the numbers of examples in a manifest's `files` differ from the task's "official_examples" (configs/tasks): "train has 8 examples, the official
-/// task has 25,000; ...". Empty where they agree, and for a task that has none.
+/// Where the numbers of examples in a manifest's `files` differ from the task's "official_examples" (configs/tasks):
+/// "train has 8 examples, the official task has 25,000; ...". Empty where they agree, and for a task that has none.
 std::string difference_from_official(const Json& files, const std::string& task);
 
-/// Holds the folder against other processes that prepare data in it; waits while one does, and says so. Makes the folder. Throws Error.
+/// Holds the folder against other processes that prepare data in it; waits while one does, and says so. Makes the
+/// folder. Throws Error.
 FolderLock lock_data_folder(const std::filesystem::path& folder);
 
 }  // namespace lra

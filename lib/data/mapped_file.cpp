@@ -27,10 +27,11 @@ struct MappedFile::Watched {
 
   /// A run maps three files; a mapping above this number is not watched.
   static std::array<Watched, 64> all;
-  static inline struct sigaction before {};
+  static inline struct sigaction before{};
   static inline std::uintptr_t page = 0;
 
-  /// Puts zeros where the file has no bytes any more, and says so. Only calls that are safe in a signal handler (mmap is a plain system call).
+  /// Puts zeros where the file has no bytes any more, and says so. Only calls that are safe in a signal handler (mmap
+  /// is a plain system call).
   static void on_bus_error(int signal, siginfo_t* info, void*) {
     const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
     for (Watched& file : all) {
@@ -38,7 +39,8 @@ struct MappedFile::Watched {
       if (begin == 0 || address < begin || address >= begin + file.size) continue;
       const std::uintptr_t hole = address & ~(page - 1);
       void* const at = reinterpret_cast<void*>(hole);
-      if (::mmap(at, begin + file.size - hole, PROT_READ, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED) break;
+      if (::mmap(at, begin + file.size - hole, PROT_READ, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+        break;
       file.lost = true;
       return;
     }
@@ -50,7 +52,7 @@ struct MappedFile::Watched {
     static std::once_flag once;
     std::call_once(once, [] {
       page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-      struct sigaction action {};
+      struct sigaction action{};
       action.sa_sigaction = on_bus_error;
       action.sa_flags = SA_SIGINFO;
       ::sigemptyset(&action.sa_mask);
@@ -81,12 +83,13 @@ std::int64_t nanoseconds(const timespec& time) { return std::int64_t{time.tv_sec
 
 }  // namespace
 
-MappedFile::MappedFile(fs::path file) : file_(std::move(file)), descriptor_(::open(file_.c_str(), O_RDONLY | O_CLOEXEC)) {
+MappedFile::MappedFile(fs::path file)
+    : file_(std::move(file)), descriptor_(::open(file_.c_str(), O_RDONLY | O_CLOEXEC)) {
   const auto fail = [&](int number) {
     if (descriptor_ >= 0) ::close(descriptor_);
     throw Error(fmt::format("{}: cannot be read ({})", printable(file_.string()), std::strerror(number)));
   };
-  struct stat facts {};
+  struct stat facts{};
   if (descriptor_ < 0 || ::fstat(descriptor_, &facts) != 0) fail(errno);
   if (S_ISDIR(facts.st_mode)) fail(EISDIR);
   size_ = static_cast<std::size_t>(facts.st_size);
@@ -105,10 +108,12 @@ MappedFile::~MappedFile() {
 }
 
 void MappedFile::check() const {
-  struct stat now {};
-  const bool same = ::fstat(descriptor_, &now) == 0 && static_cast<std::size_t>(now.st_size) == size_ && nanoseconds(now.st_mtim) == modified_;
+  struct stat now{};
+  const bool same = ::fstat(descriptor_, &now) == 0 && static_cast<std::size_t>(now.st_size) == size_ &&
+                    nanoseconds(now.st_mtim) == modified_;
   if (same && (watched_ == nullptr || !watched_->lost)) return;
-  throw DataLost(fmt::format("{}: was changed while it was read (it had {} bytes, now it has {})", printable(file_.string()), size_, now.st_size),
+  throw DataLost(fmt::format("{}: was changed while it was read (it had {} bytes, now it has {})",
+                             printable(file_.string()), size_, now.st_size),
                  "prepare the data again, and leave them alone while a run uses them");
 }
 

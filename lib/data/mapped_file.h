@@ -8,13 +8,15 @@
 
 namespace lra {
 
-/// A data file changed or was cut short while it was read. A run ends with the status `failed`: its user did nothing wrong.
+/// A data file changed or was cut short while it was read. A run ends with the status `failed`: its user did nothing
+/// wrong.
 class DataLost : public Error {
  public:
   using Error::Error;
 };
 
-/// A file mapped into memory for reading. If it is cut short, the missing part reads as zeros, not as a SIGBUS that ends the process; check() tells.
+/// A file mapped into memory for reading. If it is cut short, the missing part reads as zeros, not as a SIGBUS that
+/// ends the process; check() tells.
 class MappedFile {
  public:
   /// Throws Error.
@@ -26,7 +28,8 @@ class MappedFile {
   /// Empty for an empty file.
   std::string_view bytes() const { return {data_, size_}; }
 
-  /// Throws DataLost if the file's content changed since it was opened: what was read before this call may be wrong. Thread-safe.
+  /// Throws DataLost if the file's content changed since it was opened: what was read before this call may be wrong.
+  /// Thread-safe.
   void check() const;
 
  private:

@@ -35,7 +35,8 @@ PackedWriter::PackedWriter(fs::path file, std::size_t sequences) : file_(std::mo
   std::error_code code;
   fs::create_directories(file_.parent_path(), code);
   out_.open(temporary_name(file_), std::ios::binary | std::ios::trunc);
-  if (!out_) throw Error(fmt::format("{}: cannot be written ({})", temporary_name(file_).string(), std::strerror(errno)));
+  if (!out_)
+    throw Error(fmt::format("{}: cannot be written ({})", temporary_name(file_).string(), std::strerror(errno)));
   write(magic.data(), magic.size());
 }
 
@@ -51,7 +52,8 @@ void PackedWriter::write(const void* data, std::size_t bytes) {
   const std::string_view view(static_cast<const char*>(data), bytes);
   hash_.update(view);
   if (!out_.write(view.data(), static_cast<std::streamsize>(bytes))) {
-    throw Error(fmt::format("{}: writing failed ({})", temporary_name(file_).string(), std::strerror(errno)), "is the disk full?");
+    throw Error(fmt::format("{}: writing failed ({})", temporary_name(file_).string(), std::strerror(errno)),
+                "is the disk full?");
   }
   written_ += bytes;
 }
@@ -80,16 +82,20 @@ Json PackedWriter::finish(std::uint64_t seed) {
   write(places.data(), places.size() * sizeof(Place));
   write(labels.data(), labels.size() * sizeof(std::int32_t));
   write(&zero, round_up(written_) - written_);
-  for (const std::uint64_t number : {std::uint64_t{labels.size()}, std::uint64_t{sequences_}, bytes}) write(&number, sizeof number);
+  for (const std::uint64_t number : {std::uint64_t{labels.size()}, std::uint64_t{sequences_}, bytes})
+    write(&number, sizeof number);
   write(magic.data(), magic.size());
   out_.close();
   const int descriptor = ::open(temporary_name(file_).c_str(), O_RDONLY | O_CLOEXEC);
   const bool synced = out_ && descriptor >= 0 && ::fsync(descriptor) == 0;
   if (descriptor >= 0) ::close(descriptor);
-  if (!synced) throw Error(fmt::format("{}: writing failed ({})", temporary_name(file_).string(), std::strerror(errno)), "is the disk full?");
+  if (!synced)
+    throw Error(fmt::format("{}: writing failed ({})", temporary_name(file_).string(), std::strerror(errno)),
+                "is the disk full?");
   fs::rename(temporary_name(file_), file_);
   sync_folder(file_.parent_path());
-  return {{"file", file_.filename().string()}, {"bytes", written_}, {"sha256", hash_.hex()}, {"examples", labels.size()}};
+  return {
+      {"file", file_.filename().string()}, {"bytes", written_}, {"sha256", hash_.hex()}, {"examples", labels.size()}};
 }
 
 PackedDataset::PackedDataset(const fs::path& file, const PackedView& view)
@@ -97,9 +103,12 @@ PackedDataset::PackedDataset(const fs::path& file, const PackedView& view)
       first_id_(view.first_id),
       longest_(view.seq_len == 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(view.seq_len)),
       data_(file_.bytes().data()) {
-  const auto damaged = [&](const std::string& what) { throw Error(fmt::format("{}: {}", printable(file.string()), what), prepare_again); };
+  const auto damaged = [&](const std::string& what) {
+    throw Error(fmt::format("{}: {}", printable(file.string()), what), prepare_again);
+  };
   const std::string_view whole = file_.bytes();
-  if (whole.size() < magic.size() + footer_bytes) damaged(fmt::format("expected a packed data set, found {} bytes that are none", whole.size()));
+  if (whole.size() < magic.size() + footer_bytes)
+    damaged(fmt::format("expected a packed data set, found {} bytes that are none", whole.size()));
   std::array<std::uint64_t, 3> numbers{};
   std::memcpy(numbers.data(), data_ + whole.size() - footer_bytes, sizeof numbers);
   const auto [examples, sequences, bytes] = numbers;
@@ -109,7 +118,9 @@ PackedDataset::PackedDataset(const fs::path& file, const PackedView& view)
   const std::uint64_t most = whole.size();  // keeps the products below in range
   if ((sequences != 1 && sequences != 2) || examples > most || bytes > most || bytes < magic.size() ||
       round_up(round_up(bytes) + examples * (sequences * 16 + 4)) + footer_bytes != most) {
-    damaged(fmt::format("its last bytes name {} examples of {} sequences in {} bytes, which does not fit the file's {} bytes", examples, sequences, bytes, most));
+    damaged(fmt::format(
+        "its last bytes name {} examples of {} sequences in {} bytes, which does not fit the file's {} bytes", examples,
+        sequences, bytes, most));
   }
   sequences_ = sequences;
   const auto* const places = reinterpret_cast<const std::uint64_t*>(data_ + round_up(bytes));

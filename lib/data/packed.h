@@ -12,10 +12,11 @@
 #include "data/dataset.h"
 #include "data/mapped_file.h"
 
-/// The cache that `lra-run data prepare` writes: all examples of a split in one file, read by mapping it into memory, so that a split may be
-/// larger than that. Little-endian. "LRAPACK1", the bytes of all sequences, zeros up to a multiple of 8, then for each sequence where it begins
-/// (uint64) and its length (uint64), for each example its label (int32), zeros up to a multiple of 8, and at the end the number of examples, of
-/// sequences of an example (1 or 2) and of bytes (uint64 each) and "LRAPACK1" again.
+/// The cache that `lra-run data prepare` writes: all examples of a split in one file, read by mapping it into memory,
+/// so that a split may be larger than that. Little-endian. "LRAPACK1", the bytes of all sequences, zeros up to a
+/// multiple of 8, then for each sequence where it begins (uint64) and its length (uint64), for each example its label
+/// (int32), zeros up to a multiple of 8, and at the end the number of examples, of sequences of an example (1 or 2) and
+/// of bytes (uint64 each) and "LRAPACK1" again.
 namespace lra {
 
 class PackedWriter {
@@ -30,7 +31,8 @@ class PackedWriter {
   void add(std::int32_t label, std::string_view first, std::string_view second = {});
   std::size_t size() const { return labels_.size(); }
 
-  /// Shuffles the examples by `seed` (so that the first n are a fair sample), syncs the file and gives it its name. Returns the manifest's entry
+  /// Shuffles the examples by `seed` (so that the first n are a fair sample), syncs the file and gives it its name.
+  /// Returns the manifest's entry
   /// {"file", "bytes", "sha256", "examples"}. Throws Error.
   Json finish(std::uint64_t seed);
 
@@ -63,7 +65,8 @@ class PackedDataset : public Dataset {
   /// Throws Error for a file that is not there, is damaged, or has a label that is no class.
   PackedDataset(const std::filesystem::path& file, const PackedView& view);
   std::size_t size() const override { return size_; }
-  /// An empty sequence becomes the one token 0: a batch has no place for none. Throws DataLost if the file was changed since it was opened.
+  /// An empty sequence becomes the one token 0: a batch has no place for none. Throws DataLost if the file was changed
+  /// since it was opened.
   Example get(std::size_t index) const override;
   std::int64_t length(std::size_t index) const override;
   std::int32_t label(std::size_t index) const override;
@@ -76,7 +79,9 @@ class PackedDataset : public Dataset {
   std::string_view bytes(std::size_t index, std::size_t sequence) const;
 
  private:
-  std::string_view cut(std::size_t index, std::size_t sequence) const { return bytes(index, sequence).substr(0, longest_); }
+  std::string_view cut(std::size_t index, std::size_t sequence) const {
+    return bytes(index, sequence).substr(0, longest_);
+  }
 
   MappedFile file_;
   std::int32_t first_id_;

@@ -19,7 +19,8 @@ namespace {
 
 std::string file_name(Split split) { return fmt::format("{}.packed", split_name(split)); }
 
-/// For a terminal: two pixels in one character, the upper one its ink, the lower one its background. Else one letter for two.
+/// For a terminal: two pixels in one character, the upper one its ink, the lower one its background. Else one letter
+/// for two.
 std::string draw(const std::vector<std::int32_t>& pixels, std::int64_t side, bool colour) {
   constexpr std::string_view inks = " .:-=+*#%@";
   std::string text;
@@ -44,7 +45,8 @@ std::string draw(const std::vector<std::int32_t>& pixels, std::int64_t side, boo
 /// Throws Error if a file does not have the number of examples that the manifest says.
 void check_count(const fs::path& folder, const Json& entry, std::size_t found) {
   if (entry.at("examples") == found) return;
-  throw Error(fmt::format("{}: has {} examples, the manifest says {}", (folder / entry.at("file").get<std::string>()).string(), found, entry.at("examples").dump()));
+  throw Error(fmt::format("{}: has {} examples, the manifest says {}",
+                          (folder / entry.at("file").get<std::string>()).string(), found, entry.at("examples").dump()));
 }
 
 /// An example by its split and its place in it.
@@ -60,18 +62,22 @@ void GeneratorOptions::describe(FieldVisitor& fields) {
   fields.integer("train", examples[0], {1, 10'000'000}, "training examples");
   fields.integer("valid", examples[1], {1, 10'000'000}, "validation examples");
   fields.integer("test", examples[2], {1, 10'000'000}, "test examples");
-  if (contour_length) fields.integer("contour_length", *contour_length, {3, 14}, "paddles of a long curve: 6 is the release's easy, 9 its intermediate, 14 its hard version");
+  if (contour_length)
+    fields.integer("contour_length", *contour_length, {3, 14},
+                   "paddles of a long curve: 6 is the release's easy, 9 its intermediate, 14 its hard version");
 }
 
 Json PackedTask::manifest_of(const fs::path& data_dir) const {
   const fs::path folder = folder_of(data_dir);
   Json manifest = read_manifest(folder);
   if (manifest.is_null()) {
-    throw Error(fmt::format("{}: the data of the task '{}' are not there", (folder / "manifest.json").string(), spec_.name),
-                fmt::format("{}, with --data-dir {}", spec_.how_to_prepare, data_dir.string()));
+    throw Error(
+        fmt::format("{}: the data of the task '{}' are not there", (folder / "manifest.json").string(), spec_.name),
+        fmt::format("{}, with --data-dir {}", spec_.how_to_prepare, data_dir.string()));
   }
   if (manifest.value("task", "") != spec_.name) {
-    throw Error(fmt::format("{}: expected the data of the task '{}', found those of '{}'", folder.string(), spec_.name, manifest.value("task", "")));
+    throw Error(fmt::format("{}: expected the data of the task '{}', found those of '{}'", folder.string(), spec_.name,
+                            manifest.value("task", "")));
   }
   return manifest;
 }
@@ -80,22 +86,27 @@ PackedView PackedTask::view_of(const TaskConfig& config) const {
   const auto ids = spec_.first_id + 256;
   const auto classes = static_cast<std::int64_t>(spec_.classes.size());
   if (config.vocab_size < ids) {
-    throw Error(fmt::format("vocab_size: the task '{}' has token ids up to {}, expected at least {}, found {}", spec_.name, ids - 1, ids, config.vocab_size));
+    throw Error(fmt::format("vocab_size: the task '{}' has token ids up to {}, expected at least {}, found {}",
+                            spec_.name, ids - 1, ids, config.vocab_size));
   }
   if (config.num_classes < classes) {
-    throw Error(fmt::format("num_classes: the task '{}' has {} classes, expected at least that, found {}", spec_.name, classes, config.num_classes));
+    throw Error(fmt::format("num_classes: the task '{}' has {} classes, expected at least that, found {}", spec_.name,
+                            classes, config.num_classes));
   }
   return {.seq_len = config.seq_len, .first_id = spec_.first_id, .num_classes = classes, .limit = config.limit};
 }
 
-bool PackedTask::has(Split split, const TaskConfig& config) const { return manifest_of(config.data_dir).at("files").contains(split_name(split)); }
+bool PackedTask::has(Split split, const TaskConfig& config) const {
+  return manifest_of(config.data_dir).at("files").contains(split_name(split));
+}
 
 std::unique_ptr<Dataset> PackedTask::open(Split split, const TaskConfig& config) const {
   const PackedView view = view_of(config);
   const fs::path folder = folder_of(config.data_dir);
   const Json manifest = manifest_of(config.data_dir);
   const auto entry = manifest.at("files").find(split_name(split));
-  if (entry == manifest.at("files").end()) throw Error(fmt::format("{}: names no {} split", (folder / "manifest.json").string(), split_name(split)));
+  if (entry == manifest.at("files").end())
+    throw Error(fmt::format("{}: names no {} split", (folder / "manifest.json").string(), split_name(split)));
   check_file_at_use(folder, *entry);
   auto data = open_packed(folder / entry->at("file").get<std::string>(), view);
   check_count(folder, *entry, data->examples_in_file());
@@ -112,12 +123,14 @@ std::unique_ptr<Dataset> PackedTask::open_file(const fs::path& file, const TaskC
 std::unique_ptr<PackedDataset> PackedTask::open_packed(const fs::path& file, const PackedView& view) const {
   auto data = std::make_unique<PackedDataset>(file, view);
   if (data->sequences() != spec_.sequences) {
-    throw Error(fmt::format("{}: has {} sequence(s) an example, the task '{}' has {}", file.string(), data->sequences(), spec_.name, spec_.sequences));
+    throw Error(fmt::format("{}: has {} sequence(s) an example, the task '{}' has {}", file.string(), data->sequences(),
+                            spec_.name, spec_.sequences));
   }
   const auto pixels = static_cast<std::size_t>(spec_.picture_side * spec_.picture_side);
   for (std::size_t i = 0; pixels > 0 && i < data->size(); ++i) {
     if (const auto size = data->bytes(i, 0).size(); size != pixels) {
-      throw Error(fmt::format("{}: example {} has {} bytes, a picture of the task '{}' has {}", file.string(), i, size, spec_.name, pixels));
+      throw Error(fmt::format("{}: example {} has {} bytes, a picture of the task '{}' has {}", file.string(), i, size,
+                              spec_.name, pixels));
     }
   }
   return data;
@@ -126,8 +139,9 @@ std::unique_ptr<PackedDataset> PackedTask::open_packed(const fs::path& file, con
 Json PackedTask::reference_levels(const TaskConfig& config, const Dataset& train, const Dataset& test) const {
   Json key = {{"seq_len", config.seq_len}, {"limit", config.limit}, {"task_options", config.task_options}};
   for (const auto& [split, entry] : manifest_of(config.data_dir).at("files").items()) key[split] = entry.at("sha256");
-  return remembered_levels(folder_of(config.data_dir), key,
-                           [&] { return lra::reference_levels(train, test, static_cast<std::int64_t>(spec_.classes.size()), spec_.first_id + 256); });
+  return remembered_levels(folder_of(config.data_dir), key, [&] {
+    return lra::reference_levels(train, test, static_cast<std::int64_t>(spec_.classes.size()), spec_.first_id + 256);
+  });
 }
 
 std::string PackedTask::incomplete(const Json& manifest) const {
@@ -145,7 +159,9 @@ Json PackedTask::verify(const fs::path& data_dir) const {
     const auto entry = manifest.at("files").find(split_name(split));
     if (entry == manifest.at("files").end()) continue;
     check_file(folder, *entry);
-    const auto data = open_packed(folder / file_name(split), {.seq_len = 0, .first_id = 0, .num_classes = static_cast<std::int64_t>(spec_.classes.size()), .limit = 0});
+    const auto data = open_packed(
+        folder / file_name(split),
+        {.seq_len = 0, .first_id = 0, .num_classes = static_cast<std::int64_t>(spec_.classes.size()), .limit = 0});
     check_count(folder, *entry, data->size());
     summary["examples"][split_name(split)] = data->size();
     for (std::size_t i = 0; i < data->size(); ++i) {
@@ -157,9 +173,11 @@ Json PackedTask::verify(const fs::path& data_dir) const {
       const auto [before, fresh] = seen.emplace(hash.hex(), Place{split, i});
       if (fresh) continue;
       const Place& other = before->second;
-      ++twice[other.split == split ? split_name(split) : fmt::format("{} and {}", split_name(other.split), split_name(split))];
+      ++twice[other.split == split ? split_name(split)
+                                   : fmt::format("{} and {}", split_name(other.split), split_name(split))];
       if (other.split != split && first_leak.empty()) {
-        first_leak = fmt::format("example {} of {} is example {} of {}", i, split_name(split), other.index, split_name(other.split));
+        first_leak = fmt::format("example {} of {} is example {} of {}", i, split_name(split), other.index,
+                                 split_name(other.split));
       }
     }
   }
@@ -171,8 +189,10 @@ Json PackedTask::verify(const fs::path& data_dir) const {
     summary["note"] = "the official data have these examples in two splits: published scores have them too";
     return summary;
   }
-  throw Error(fmt::format("{}: the same example is in two splits: {}; in all {}", folder.string(), first_leak, summary["examples_twice"].dump()),
-              "scores would be too good: look at these examples with `lra-run data show`, and mend the files that the data were prepared from");
+  throw Error(fmt::format("{}: the same example is in two splits: {}; in all {}", folder.string(), first_leak,
+                          summary["examples_twice"].dump()),
+              "scores would be too good: look at these examples with `lra-run data show`, and mend the files that the "
+              "data were prepared from");
 }
 
 Json PackedTask::data_info(const TaskConfig& config) const {
@@ -190,12 +210,14 @@ Json PackedTask::data_info(const TaskConfig& config) const {
 }
 
 std::string PackedTask::show(const Example& example, bool colour) const {
-  std::string text = fmt::format("label {}: {}\n", example.label, spec_.classes.at(static_cast<std::size_t>(example.label)));
+  std::string text =
+      fmt::format("label {}: {}\n", example.label, spec_.classes.at(static_cast<std::size_t>(example.label)));
   if (spec_.picture_side > 0) return text + draw(example.tokens, spec_.picture_side, colour);
   std::array<std::string, 2> bytes;
   for (std::size_t i = 0; i < example.tokens.size(); ++i) {
     const bool second = example.second > 0 && i >= static_cast<std::size_t>(example.second);
-    if (const auto token = example.tokens[i]; token >= spec_.first_id) bytes[second] += static_cast<char>(token - spec_.first_id);  // not the padding of an empty one
+    if (const auto token = example.tokens[i]; token >= spec_.first_id)
+      bytes[second] += static_cast<char>(token - spec_.first_id);  // not the padding of an empty one
   }
   if (example.second == 0) return text + printable(bytes[0]) + "\n";
   return text + "first: " + printable(bytes[0]) + "\nsecond: " + printable(bytes[1]) + "\n";

@@ -20,9 +20,9 @@
 #include "data/png.h"
 #include "data/random.h"
 
-// Same pixels everywhere: doubles go through + - * / and sqrt only, which IEEE 754 rounds alike on every processor (this file is compiled
-// without fused multiply-add), sine and cosine are made of these, and all results are rounded to integers before anything is drawn by lot.
-// std::floor and std::lround are exact.
+// Same pixels everywhere: doubles go through + - * / and sqrt only, which IEEE 754 rounds alike on every processor
+// (this file is compiled without fused multiply-add), sine and cosine are made of these, and all results are rounded to
+// integers before anything is drawn by lot. std::floor and std::lround are exact.
 
 namespace lra {
 namespace fs = std::filesystem;
@@ -32,15 +32,16 @@ constexpr int generator_version = 1;  // raise it when the same arguments begin 
 constexpr std::uint64_t pictures_per_batch = 1000;
 constexpr const char* unfinished = "metadata.unfinished";  // its folder until all batches are there
 constexpr int paddle_retrials = 2, distractor_retrials = 4;
-constexpr int scale = 2;             // lines and discs are drawn this much larger, then reduced
-constexpr int touching = 459;        // two masks overlap where their sum reaches 1.8 x 255
-constexpr int occupied = 77;         // a pixel is taken where the mask exceeds 0.3 x 255
-constexpr int faint = 26;            // borders of a mask with less than 0.1 x 255 are cut off: the filter's echoes, which keep nobody away
+constexpr int scale = 2;       // lines and discs are drawn this much larger, then reduced
+constexpr int touching = 459;  // two masks overlap where their sum reaches 1.8 x 255
+constexpr int occupied = 77;   // a pixel is taken where the mask exceeds 0.3 x 255
+constexpr int faint =
+    26;  // borders of a mask with less than 0.1 x 255 are cut off: the filter's echoes, which keep nobody away
 constexpr int whole_degrees = 360;
 constexpr double pi = 3.14159265358979323846;
 
-/// The settings of one picture size. Contrasts in percent of a disc's; those of the paddles of long snakes are the product of the
-/// original's snake contrast and paddle contrast, those of short snakes the snake contrast alone.
+/// The settings of one picture size. Contrasts in percent of a disc's; those of the paddles of long snakes are the
+/// product of the original's snake contrast and paddle contrast, those of short snakes the snake contrast alone.
 struct Style {
   int size, padding, seed_distance, paddle_length;
   double thickness, marker_radius, continuity;
@@ -89,8 +90,8 @@ struct Stamp {
   int height = 0, width = 0;
   std::vector<std::uint8_t> bytes;
 
-  /// Calls act(index of the pixel, byte) for each byte that falls into a picture of size x size; stops when act returns true and returns
-  /// whether it did.
+  /// Calls act(index of the pixel, byte) for each byte that falls into a picture of size x size; stops when act returns
+  /// true and returns whether it did.
   template <class Act>
   bool any(Place at, int size, Act act) const {
     const Place first = at + corner;
@@ -105,8 +106,8 @@ struct Stamp {
   }
 };
 
-/// Reduces a square picture, `large` x `large` places which are white or black by `inside`, to 2 radius + 1 places a side with the Lanczos
-/// filter of three lobes, and cuts off the borders with nothing from `least` up on them.
+/// Reduces a square picture, `large` x `large` places which are white or black by `inside`, to 2 radius + 1 places a
+/// side with the Lanczos filter of three lobes, and cuts off the borders with nothing from `least` up on them.
 template <class Inside>
 Stamp reduce(int large, int radius, int least, Inside inside) {
   const int side = 2 * radius + 1;
@@ -145,7 +146,8 @@ Stamp reduce(int large, int radius, int least, Inside inside) {
     }
   }
   Stamp stamp{{top - radius, left - radius}, bottom - top + 1, right - left + 1, {}};
-  for (int i = top; i <= bottom; ++i) stamp.bytes.insert(stamp.bytes.end(), &bytes[at(i, side, left)], &bytes[at(i, side, left)] + stamp.width);
+  for (int i = top; i <= bottom; ++i)
+    stamp.bytes.insert(stamp.bytes.end(), &bytes[at(i, side, left)], &bytes[at(i, side, left)] + stamp.width);
   return stamp;
 }
 
@@ -161,9 +163,14 @@ Paddle draw_paddle(const Style& style, int margin, Vector direction) {
   const double length = style.paddle_length * scale, width = style.thickness * scale;
   // A line of width 1 has one place in each row or column that it crosses, as a line drawn by Bresenham's rule.
   const double half_width = width == 1 ? std::max(std::abs(direction.y), std::abs(direction.x)) / 2 : width / 2;
-  const auto along = [&](int y, int x) { return (y - radius * scale) * direction.y + (x - radius * scale) * direction.x; };
-  const auto across = [&](int y, int x) { return (y - radius * scale) * direction.x - (x - radius * scale) * direction.y; };
-  // Of two points on opposite edges one belongs to the line, so that it is as thick as it should be; the tolerance decides whatever the rounding.
+  const auto along = [&](int y, int x) {
+    return (y - radius * scale) * direction.y + (x - radius * scale) * direction.x;
+  };
+  const auto across = [&](int y, int x) {
+    return (y - radius * scale) * direction.x - (x - radius * scale) * direction.y;
+  };
+  // Of two points on opposite edges one belongs to the line, so that it is as thick as it should be; the tolerance
+  // decides whatever the rounding.
   constexpr double tolerance = 1e-9;
   Paddle paddle;
   paddle.line = reduce(large, radius, 1, [&](int y, int x) {
@@ -171,12 +178,14 @@ Paddle draw_paddle(const Style& style, int margin, Vector direction) {
     return a > -0.5 - tolerance && a < length + 0.5 + tolerance && aside >= -half_width && aside < half_width;
   });
   paddle.mask = reduce(large, radius, faint, [&](int y, int x) {
-    const double a = along(y, x), beyond = a - std::clamp(a, 0.0, length), aside = across(y, x), reach = half_width + margin * scale + tolerance;
+    const double a = along(y, x), beyond = a - std::clamp(a, 0.0, length), aside = across(y, x),
+                 reach = half_width + margin * scale + tolerance;
     return beyond * beyond + aside * aside < reach * reach;
   });
   for (int y = 0; y < paddle.mask.height; ++y) {
     for (int x = 0; x < paddle.mask.width; ++x) {
-      if (paddle.mask.bytes[static_cast<std::size_t>(y * paddle.mask.width + x)] == 255) paddle.core.push_back(paddle.mask.corner + Place{y, x});
+      if (paddle.mask.bytes[static_cast<std::size_t>(y * paddle.mask.width + x)] == 255)
+        paddle.core.push_back(paddle.mask.corner + Place{y, x});
     }
   }
   return paddle;
@@ -191,16 +200,17 @@ Stamp draw_disc(const Style& style) {
   });
 }
 
-/// All that can be drawn at one size with one margin. A direction is a number: 0 .. 359 are whole degrees (first paddles), the others those
-/// from a pivot to the pixels of the ring around it where the next paddle may end.
+/// All that can be drawn at one size with one margin. A direction is a number: 0 .. 359 are whole degrees (first
+/// paddles), the others those from a pivot to the pixels of the ring around it where the next paddle may end.
 struct Brushes {
   std::vector<Paddle> from_tail;  // for each whole degree
   std::vector<Place> ring;
-  std::vector<Paddle> from_head;                    // for each place of the ring: the paddle that ends there
-  std::vector<Place> forth;                         // for each direction: from one pivot to the next
-  std::vector<Place> back;                          // for each direction: from the tail of a paddle to its pivot
-  std::vector<std::vector<std::uint32_t>> weights;  // for each direction: of the places of the ring, for their continuity
-  std::vector<Place> disc_of_margin;                // the pixels no further away than the margin
+  std::vector<Paddle> from_head;  // for each place of the ring: the paddle that ends there
+  std::vector<Place> forth;       // for each direction: from one pivot to the next
+  std::vector<Place> back;        // for each direction: from the tail of a paddle to its pivot
+  std::vector<std::vector<std::uint32_t>>
+      weights;                        // for each direction: of the places of the ring, for their continuity
+  std::vector<Place> disc_of_margin;  // the pixels no further away than the margin
 
   Brushes(const Style& style, int margin) {
     const int reach = style.paddle_length + margin;
@@ -213,7 +223,8 @@ struct Brushes {
     for (int y = -reach; y <= reach; ++y) {
       for (int x = -reach; x <= reach; ++x) {
         const int four_squares = 4 * (y * y + x * x);
-        if (four_squares <= (2 * reach - 1) * (2 * reach - 1) || four_squares >= (2 * reach + 1) * (2 * reach + 1)) continue;
+        if (four_squares <= (2 * reach - 1) * (2 * reach - 1) || four_squares >= (2 * reach + 1) * (2 * reach + 1))
+          continue;
         const double length = std::sqrt(y * y + x * x);
         ring.push_back({y, x});
         directions.push_back({y / length, x / length});
@@ -260,11 +271,24 @@ struct Tools {
 
 const Tools& tools_for(int size) {
   switch (size) {
-    case 32: { static const Tools tools(styles[0]); return tools; }
-    case 64: { static const Tools tools(styles[1]); return tools; }
-    case 128: { static const Tools tools(styles[2]); return tools; }
-    case 256: { static const Tools tools(styles[3]); return tools; }
-    default: throw Error(fmt::format("Pathfinder: expected a picture size of 32, 64, 128 or 256, found {}", size));
+    case 32: {
+      static const Tools tools(styles[0]);
+      return tools;
+    }
+    case 64: {
+      static const Tools tools(styles[1]);
+      return tools;
+    }
+    case 128: {
+      static const Tools tools(styles[2]);
+      return tools;
+    }
+    case 256: {
+      static const Tools tools(styles[3]);
+      return tools;
+    }
+    default:
+      throw Error(fmt::format("Pathfinder: expected a picture size of 32, 64, 128 or 256, found {}", size));
   }
 }
 
@@ -294,7 +318,11 @@ struct Snake {
 class Artist {
  public:
   Artist(const Tools& tools, int contour_length, Random& random)
-      : tools_(tools), style_(tools.style), contour_length_(contour_length), random_(random), brushes_(tools.brushes[random.below(static_cast<std::uint32_t>(tools.brushes.size()))]) {}
+      : tools_(tools),
+        style_(tools.style),
+        contour_length_(contour_length),
+        random_(random),
+        brushes_(tools.brushes[random.below(static_cast<std::uint32_t>(tools.brushes.size()))]) {}
 
   int margin() const { return style_.margins[static_cast<std::size_t>(&brushes_ - tools_.brushes.data())]; }
 
@@ -308,7 +336,8 @@ class Artist {
     block(masks[1], pair[0].paddles.back());
 
     const Vector away = degree(random_.below(whole_degrees));
-    const Place start = pair[0].start + Place{static_cast<int>(std::lround(style_.seed_distance * away.y)), static_cast<int>(std::lround(style_.seed_distance * away.x))};
+    const Place start = pair[0].start + Place{static_cast<int>(std::lround(style_.seed_distance * away.y)),
+                                              static_cast<int>(std::lround(style_.seed_distance * away.x))};
     begin(pair[1], random_.below(whole_degrees), start);
     if (touches(masks[1], pair[1].paddles.back())) return false;
     block(masks[0], pair[1].paddles.back());
@@ -321,7 +350,8 @@ class Artist {
         block(masks[1 - s], pair[s].paddles.back());
       }
     }
-    // Unlike the original, no two discs may run into each other; asked of all four choices of discs, so that the label plays no part.
+    // Unlike the original, no two discs may run into each other; asked of all four choices of discs, so that the label
+    // plays no part.
     for (const Snake& a : pair) {
       for (const Snake& b : pair) {
         const Place d{a.start.y - b.end.y, a.start.x - b.end.x};
@@ -370,7 +400,8 @@ class Artist {
   Mask padding() const {
     const int size = style_.size, inner = size - style_.padding;
     Mask mask(static_cast<std::size_t>(size * size), 255);
-    for (int y = style_.padding; y < inner; ++y) std::fill_n(&mask[static_cast<std::size_t>(y * size + style_.padding)], inner - style_.padding, std::uint8_t{0});
+    for (int y = style_.padding; y < inner; ++y)
+      std::fill_n(&mask[static_cast<std::size_t>(y * size + style_.padding)], inner - style_.padding, std::uint8_t{0});
     return mask;
   }
 
@@ -382,7 +413,8 @@ class Artist {
   }
 
   bool touches(const Mask& mask, const Drawn& drawn) const {
-    return drawn.paddle->mask.any(drawn.at, style_.size, [&](std::size_t i, std::uint8_t byte) { return mask[i] + byte >= touching; });
+    return drawn.paddle->mask.any(drawn.at, style_.size,
+                                  [&](std::size_t i, std::uint8_t byte) { return mask[i] + byte >= touching; });
   }
 
   void begin(Snake& snake, std::uint32_t direction, Place start) const {
@@ -393,17 +425,20 @@ class Artist {
     snake.direction = direction;
   }
 
-  /// A first paddle in a random direction at a random place where it is clear of the mask and of a border so many pixels wide.
+  /// A first paddle in a random direction at a random place where it is clear of the mask and of a border so many
+  /// pixels wide.
   bool place_first(const Mask& mask, int border, Snake& snake) {
     const auto direction = random_.below(whole_degrees);
     const auto& core = brushes_.from_tail[direction].core;
     const int size = style_.size;
     const auto span = static_cast<std::uint32_t>(size - 2 * border);
-    for (int trial = 0; trial < 16 * size; ++trial) {  // all free places are alike: the first that is hit is one of them at random
+    for (int trial = 0; trial < 16 * size;
+         ++trial) {  // all free places are alike: the first that is hit is one of them at random
       const Place start{border + static_cast<int>(random_.below(span)), border + static_cast<int>(random_.below(span))};
       const bool clear = std::all_of(core.begin(), core.end(), [&](Place offset) {
         const Place p = start + offset;
-        return p.y >= border && p.y < size - border && p.x >= border && p.x < size - border && mask[static_cast<std::size_t>(p.y * size + p.x)] < occupied;
+        return p.y >= border && p.y < size - border && p.x >= border && p.x < size - border &&
+               mask[static_cast<std::size_t>(p.y * size + p.x)] < occupied;
       });
       if (!clear) continue;
       begin(snake, direction, start);
@@ -424,7 +459,8 @@ class Artist {
       const Place head = pivot + brushes_.ring[k];
       if (continuity[k] == 0 || !inside(head.y) || !inside(head.x)) continue;
       std::uint8_t taken = 0;
-      for (const Place offset : brushes_.disc_of_margin) taken = std::max(taken, mask[static_cast<std::size_t>((head.y + offset.y) * size + head.x + offset.x)]);
+      for (const Place offset : brushes_.disc_of_margin)
+        taken = std::max(taken, mask[static_cast<std::size_t>((head.y + offset.y) * size + head.x + offset.x)]);
       total += weights_[k] = continuity[k] * (255u - taken);
     }
     if (total == 0) return false;
@@ -452,11 +488,14 @@ class Artist {
 };
 
 [[noreturn]] void fail(const fs::path& path, const char* what, int code) {
-  throw Error(fmt::format("{}: {} ({})", path.string(), what, std::strerror(code)), "check the permissions and the free space there");
+  throw Error(fmt::format("{}: {} ({})", path.string(), what, std::strerror(code)),
+              "check the permissions and the free space there");
 }
 
-void write_batch(const fs::path& folder, int size, std::uint64_t seed, std::uint64_t count, int contour_length, std::uint64_t batch) {
-  const fs::path list = folder / unfinished / fmt::format("{}.npy", batch), images = folder / "imgs" / std::to_string(batch);
+void write_batch(const fs::path& folder, int size, std::uint64_t seed, std::uint64_t count, int contour_length,
+                 std::uint64_t batch) {
+  const fs::path list = folder / unfinished / fmt::format("{}.npy", batch),
+                 images = folder / "imgs" / std::to_string(batch);
   std::error_code code;
   if (fs::exists(list, code)) return;
   fs::create_directories(images, code);
@@ -471,8 +510,9 @@ void write_batch(const fs::path& folder, int size, std::uint64_t seed, std::uint
     out << png_grey(picture.pixels.data(), size, size);
     out.close();
     if (!out) fail(file, "cannot be written", errno);
-    lines += fmt::format("imgs/{} sample_{}.png {} {} {:.1f} {} {} {} {:.1f} {} 1\n", batch, number, number, picture.label, style.continuity, contour_length,
-                         distractor_length(contour_length), style.paddle_length, style.thickness, picture.margin);
+    lines += fmt::format("imgs/{} sample_{}.png {} {} {:.1f} {} {} {} {:.1f} {} 1\n", batch, number, number,
+                         picture.label, style.continuity, contour_length, distractor_length(contour_length),
+                         style.paddle_length, style.thickness, picture.margin);
   }
   // One sync for all pictures of the batch, before its list says that they are there.
   const int descriptor = ::open(images.c_str(), O_RDONLY | O_CLOEXEC);
@@ -494,7 +534,8 @@ PathfinderPicture draw_pathfinder(int size, std::uint64_t seed, std::uint64_t in
   PathfinderPicture picture;
   picture.margin = artist.margin();
   std::array<Snake, 2> pair;
-  for (; !artist.draw_pair(pair); ++picture.restarts) {}
+  for (; !artist.draw_pair(pair); ++picture.restarts) {
+  }
   const std::vector<Snake> distractors = artist.draw_distractors(pair);
   picture.label = static_cast<std::int32_t>(random.below(2));
   const std::size_t first = random.below(2), last = picture.label == 1 ? first : 1 - first;
@@ -520,19 +561,28 @@ PathfinderPicture draw_pathfinder(int size, std::uint64_t seed, std::uint64_t in
 
   const int brightest = *std::max_element(light.begin(), light.end());
   picture.pixels.reserve(light.size());
-  for (const int value : light) picture.pixels.push_back(static_cast<std::uint8_t>((2 * 255 * value + brightest) / (2 * brightest)));
+  for (const int value : light)
+    picture.pixels.push_back(static_cast<std::uint8_t>((2 * 255 * value + brightest) / (2 * brightest)));
   return picture;
 }
 
-void write_pathfinder(const fs::path& folder, int size, std::uint64_t seed, std::uint64_t count, unsigned threads, int contour_length) {
+void write_pathfinder(const fs::path& folder, int size, std::uint64_t seed, std::uint64_t count, unsigned threads,
+                      int contour_length) {
   tools_for(size);  // throws for a size that there is not
   check(contour_length);
   if (count == 0) throw Error("Pathfinder: expected at least 1 picture to write, found 0");
-  const Json arguments = {{"generator", "pathfinder"}, {"version", generator_version}, {"size", size}, {"seed", seed}, {"count", count}, {"contour_length", contour_length}};
+  const Json arguments = {{"generator", "pathfinder"},
+                          {"version", generator_version},
+                          {"size", size},
+                          {"seed", seed},
+                          {"count", count},
+                          {"contour_length", contour_length}};
   const fs::path note = folder / "generator.json", metadata = folder / "metadata";
   std::error_code code;
-  if (fs::exists(note, code) ? read_json(note) != arguments : fs::exists(metadata, code) || fs::exists(folder / "imgs", code)) {
-    throw Error(fmt::format("{}: holds pictures that were not made with these options", folder.string()), "choose another folder or delete this one");
+  if (fs::exists(note, code) ? read_json(note) != arguments
+                             : fs::exists(metadata, code) || fs::exists(folder / "imgs", code)) {
+    throw Error(fmt::format("{}: holds pictures that were not made with these options", folder.string()),
+                "choose another folder or delete this one");
   }
   if (fs::exists(metadata, code)) return;
   write_json(note, arguments);

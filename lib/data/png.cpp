@@ -14,8 +14,8 @@
 namespace lra {
 namespace {
 
-// libpng reports an error by longjmp. The functions that it may leave so (decode, encode) have no local variables: all they need is in
-// these structs, which live in their callers and clean up there.
+// libpng reports an error by longjmp. The functions that it may leave so (decode, encode) have no local variables: all
+// they need is in these structs, which live in their callers and clean up there.
 
 struct Problem {
   std::array<char, 160> text{};
@@ -84,8 +84,10 @@ bool encode(Encoder& e) {
   if (setjmp(png_jmpbuf(e.png)) != 0) return false;
   png_set_write_fn(e.png, &e, give, nullptr);
   png_set_compression_level(e.png, 1);
-  png_set_filter(e.png, PNG_FILTER_TYPE_BASE, PNG_FILTER_NONE);  // these pictures are mostly zeros: filters make them larger
-  png_set_IHDR(e.png, e.info, e.width, e.height, 8, PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_set_filter(e.png, PNG_FILTER_TYPE_BASE,
+                 PNG_FILTER_NONE);  // these pictures are mostly zeros: filters make them larger
+  png_set_IHDR(e.png, e.info, e.width, e.height, 8, PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,
+               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
   png_write_info(e.png, e.info);
   for (; e.row < e.height; ++e.row) png_write_row(e.png, e.pixels + std::size_t{e.row} * e.width);
   png_write_end(e.png, nullptr);
@@ -94,11 +96,16 @@ bool encode(Encoder& e) {
 
 const char* colour_name(int colour) {
   switch (colour) {
-    case PNG_COLOR_TYPE_GRAY: return "grey";
-    case PNG_COLOR_TYPE_GRAY_ALPHA: return "grey with alpha";
-    case PNG_COLOR_TYPE_PALETTE: return "palette";
-    case PNG_COLOR_TYPE_RGB: return "colour";
-    default: return "colour with alpha";
+    case PNG_COLOR_TYPE_GRAY:
+      return "grey";
+    case PNG_COLOR_TYPE_GRAY_ALPHA:
+      return "grey with alpha";
+    case PNG_COLOR_TYPE_PALETTE:
+      return "palette";
+    case PNG_COLOR_TYPE_RGB:
+      return "colour";
+    default:
+      return "colour with alpha";
   }
 }
 
@@ -114,9 +121,10 @@ std::vector<std::uint8_t> read_png_grey(std::string_view file_bytes, const std::
   decoder.height = static_cast<std::uint32_t>(height);
   if (!decode(decoder)) throw Error(fmt::format("{}: not a sound PNG file ({})", name, decoder.problem.text.data()));
   if (!decoder.fits) {
-    throw Error(fmt::format("{}: expected a PNG of {} x {} pixels, 8-bit grey, not interlaced, found {} x {} pixels, {}-bit {}, {}", name, width,
-                            height, decoder.found_width, decoder.found_height, decoder.depth, colour_name(decoder.colour),
-                            decoder.interlacing == PNG_INTERLACE_NONE ? "not interlaced" : "interlaced"));
+    throw Error(fmt::format(
+        "{}: expected a PNG of {} x {} pixels, 8-bit grey, not interlaced, found {} x {} pixels, {}-bit {}, {}", name,
+        width, height, decoder.found_width, decoder.found_height, decoder.depth, colour_name(decoder.colour),
+        decoder.interlacing == PNG_INTERLACE_NONE ? "not interlaced" : "interlaced"));
   }
   return pixels;
 }
@@ -127,7 +135,8 @@ std::string png_grey(const std::uint8_t* pixels, int width, int height) {
   encoder.pixels = pixels;
   encoder.width = static_cast<std::uint32_t>(width);
   encoder.height = static_cast<std::uint32_t>(height);
-  if (!encode(encoder)) throw Error(fmt::format("a PNG of {} x {} pixels cannot be made ({})", width, height, encoder.problem.text.data()));
+  if (!encode(encoder))
+    throw Error(fmt::format("a PNG of {} x {} pixels cannot be made ({})", width, height, encoder.problem.text.data()));
   return std::move(encoder.file);
 }
 

@@ -9,8 +9,8 @@
 
 namespace lra {
 
-/// xoshiro256** (Blackman, Vigna 2018), its state filled by splitmix64 from a seed and the number of an independent stream. Integers
-/// only and no library distribution, so that the same seed makes the same data on every platform.
+/// xoshiro256** (Blackman, Vigna 2018), its state filled by splitmix64 from a seed and the number of an independent
+/// stream. Integers only and no library distribution, so that the same seed makes the same data on every platform.
 class Random {
  public:
   Random(std::uint64_t seed, std::uint64_t stream) {
@@ -31,7 +31,8 @@ class Random {
     return result;
   }
 
-  /// Exactly uniform in 0 .. bound-1, bound > 0 (Lemire 2019: multiply, reject the few draws that would favour some values).
+  /// Exactly uniform in 0 .. bound-1, bound > 0 (Lemire 2019: multiply, reject the few draws that would favour some
+  /// values).
   std::uint32_t below(std::uint32_t bound) {
     std::uint64_t product = (next() >> 32) * bound;
     if (static_cast<std::uint32_t>(product) < bound) {

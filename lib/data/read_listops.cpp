@@ -42,8 +42,8 @@ char read_operator(const char*& p, const char* end) {
   return kind_unknown;
 }
 
-/// Writes the tokens of `source` to `out`, which has room for source.size() of them, and returns their number. source.end() must be
-/// readable. Throws Error saying what was expected.
+/// Writes the tokens of `source` to `out`, which has room for source.size() of them, and returns their number.
+/// source.end() must be readable. Throws Error saying what was expected.
 std::size_t tokenise(std::string_view source, char* out) {
   const char* p = source.data();
   const char* const end = p + source.size();
@@ -55,12 +55,14 @@ std::size_t tokenise(std::string_view source, char* out) {
     if (kind == kind_operator) kind = read_operator(p, end);
     if (kind == kind_unknown || (p < end && *p != ' ')) {
       const std::string_view rest(symbol, static_cast<std::size_t>(end - symbol));
-      throw Error(fmt::format("expected ( ) ] [MIN [MAX [MED [SM or a digit, separated by single spaces, found '{}' in column {}",
-                              printable(rest.substr(0, std::min(std::max<std::size_t>(rest.find(' '), 1), std::size_t{12}))),
-                              symbol - source.data() + 1));
+      throw Error(fmt::format(
+          "expected ( ) ] [MIN [MAX [MED [SM or a digit, separated by single spaces, found '{}' in column {}",
+          printable(rest.substr(0, std::min(std::max<std::size_t>(rest.find(' '), 1), std::size_t{12}))),
+          symbol - source.data() + 1));
     }
     if (*symbol == '(') ++open;
-    if (*symbol == ')' && --open < 0) throw Error(fmt::format("the parenthesis in column {} closes none that was opened", symbol - source.data() + 1));
+    if (*symbol == ')' && --open < 0)
+      throw Error(fmt::format("the parenthesis in column {} closes none that was opened", symbol - source.data() + 1));
     ++p;
     out[count] = kind;
     count += kind != kind_parenthesis;
@@ -74,7 +76,9 @@ std::size_t tokenise(std::string_view source, char* out) {
 
 std::unique_ptr<ListopsDataset> read_listops(const fs::path& file, std::size_t seq_len, std::size_t limit) {
   LineReader reader(file, longest_line);
-  const auto fail = [&](std::size_t number, const std::string& message) { throw Error(fmt::format("{}:{}: {}", file.string(), number, message)); };
+  const auto fail = [&](std::size_t number, const std::string& message) {
+    throw Error(fmt::format("{}:{}: {}", file.string(), number, message));
+  };
   std::string_view line;
   if (!reader.next(line) || line != listops_header) fail(1, "expected the header Source<tab>Target");
 
@@ -87,7 +91,8 @@ std::unique_ptr<ListopsDataset> read_listops(const fs::path& file, std::size_t s
       fail(number, "expected an expression, a tab and a digit, found an empty line");
     }
     const std::size_t tab = line.size() < 2 ? 0 : line.size() - 2;
-    if (line[tab] != '\t' || line.back() < '0' || line.back() > '9') fail(number, "expected a tab and one digit (the Target) at the end of the line");
+    if (line[tab] != '\t' || line.back() < '0' || line.back() > '9')
+      fail(number, "expected a tab and one digit (the Target) at the end of the line");
     tokens.resize(std::max(tokens.size(), tab));
     std::string_view expression;
     int value = 0;
@@ -97,7 +102,8 @@ std::unique_ptr<ListopsDataset> read_listops(const fs::path& file, std::size_t s
     } catch (const Error& error) {
       fail(number, error.what());
     }
-    if (value != line.back() - '0') fail(number, fmt::format("the Target is {}, but the Source evaluates to {}", line.back(), value));
+    if (value != line.back() - '0')
+      fail(number, fmt::format("the Target is {}, but the Source evaluates to {}", line.back(), value));
     data->add(expression, line.back() - '0', seq_len);
   }
   if (data->size() == 0) fail(2, "expected an expression, a tab and a digit, found the end of the file");

@@ -18,24 +18,29 @@ namespace {
 
 constexpr std::size_t fitted_examples = 20000, passes = 5, batch = 50;
 
-/// How often each token id occurs in an example. Features are made anew whenever they are needed: kept, those of a large split would show in the
-/// memory of the run that asks first.
+/// How often each token id occurs in an example. Features are made anew whenever they are needed: kept, those of a
+/// large split would show in the memory of the run that asks first.
 class BagOfTokens {
  public:
-  BagOfTokens(std::int64_t vocab_size, bool pairs) : vocab_(static_cast<std::size_t>(vocab_size)), features_(vocab_ * (pairs ? 3 : 1)) {}
+  BagOfTokens(std::int64_t vocab_size, bool pairs)
+      : vocab_(static_cast<std::size_t>(vocab_size)), features_(vocab_ * (pairs ? 3 : 1)) {}
 
   std::size_t width() const { return features_.size(); }
 
-  /// The shares of the ids among the example's tokens, of a pair in either sequence and their difference. Valid until the next call.
+  /// The shares of the ids among the example's tokens, of a pair in either sequence and their difference. Valid until
+  /// the next call.
   const std::vector<float>& count(const Example& example) {
     std::fill(features_.begin(), features_.end(), 0.0f);
     const std::size_t second = example.second > 0 ? static_cast<std::size_t>(example.second) : example.tokens.size();
     for (std::size_t i = 0; i < example.tokens.size(); ++i) {
       const bool first = i < second;
       const auto id = static_cast<std::size_t>(example.tokens[i]);
-      if (id < vocab_) features_[first ? id : vocab_ + id] += 1.0f / static_cast<float>(first ? second : example.tokens.size() - second);
+      if (id < vocab_)
+        features_[first ? id : vocab_ + id] +=
+            1.0f / static_cast<float>(first ? second : example.tokens.size() - second);
     }
-    for (std::size_t id = 0; width() > vocab_ && id < vocab_; ++id) features_[2 * vocab_ + id] = std::abs(features_[id] - features_[vocab_ + id]);
+    for (std::size_t id = 0; width() > vocab_ && id < vocab_; ++id)
+      features_[2 * vocab_ + id] = std::abs(features_[id] - features_[vocab_ + id]);
     return features_;
   }
 
@@ -47,7 +52,13 @@ class BagOfTokens {
 /// Multinomial logistic regression on standardised counts: `classes` rows of weights, the last column the bias.
 class Regression {
  public:
-  Regression(BagOfTokens bag, std::size_t classes) : bag_(std::move(bag)), width_(bag_.width()), classes_(classes), weights_(classes * (width_ + 1)), x_(width_), p_(classes) {}
+  Regression(BagOfTokens bag, std::size_t classes)
+      : bag_(std::move(bag)),
+        width_(bag_.width()),
+        classes_(classes),
+        weights_(classes * (width_ + 1)),
+        x_(width_),
+        p_(classes) {}
 
   /// On the first `examples` of `data`.
   void fit(const Dataset& data, std::size_t examples) {
@@ -71,7 +82,8 @@ class Regression {
         }
         ++step;
         const float rate = 0.01f * (1 - static_cast<float>(step - 1) / static_cast<float>(steps));
-        const float unbias1 = 1 - std::pow(0.9f, static_cast<float>(step)), unbias2 = 1 - std::pow(0.999f, static_cast<float>(step));
+        const float unbias1 = 1 - std::pow(0.9f, static_cast<float>(step)),
+                    unbias2 = 1 - std::pow(0.999f, static_cast<float>(step));
         for (std::size_t k = 0; k < weights_.size(); ++k) {
           const float g = gradient[k] / static_cast<float>(end - begin) + 1e-4f * weights_[k];
           first[k] = 0.9f * first[k] + 0.1f * g;
@@ -128,7 +140,8 @@ double bag_of_tokens(const Dataset& train, const Dataset& test, std::size_t clas
   Regression regression(BagOfTokens(vocab_size, train.get(0).second > 0), classes);
   regression.fit(train, std::min(train.size(), fitted_examples));
   std::size_t hits = 0;
-  for (std::size_t i = 0; i < test.size(); ++i) hits += static_cast<std::size_t>(test.label(i)) == regression.best(test.get(i));
+  for (std::size_t i = 0; i < test.size(); ++i)
+    hits += static_cast<std::size_t>(test.label(i)) == regression.best(test.get(i));
   return static_cast<double>(hits) / static_cast<double>(test.size());
 }
 
@@ -190,7 +203,8 @@ Json split_statistics(const Dataset& whole, std::int64_t num_classes, std::int64
   const auto total = static_cast<double>(lengths.size());
   const double mean = static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0})) / total;
   double squares = 0;
-  for (const auto length : lengths) squares += (static_cast<double>(length) - mean) * (static_cast<double>(length) - mean);
+  for (const auto length : lengths)
+    squares += (static_cast<double>(length) - mean) * (static_cast<double>(length) - mean);
   Json length = {{"mean", mean}, {"deviation", std::sqrt(squares / total)}};
   for (const int percent : {0, 10, 25, 50, 75, 90, 100}) {
     length[fmt::format("{}%", percent)] = lengths[(lengths.size() - 1) * static_cast<std::size_t>(percent) / 100];

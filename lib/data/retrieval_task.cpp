@@ -15,7 +15,9 @@ namespace lra {
 namespace fs = std::filesystem;
 namespace {
 
-std::string file_name(Split split) { return fmt::format("new_aan_pairs.{}.tsv", split == Split::valid ? "eval" : split_name(split)); }
+std::string file_name(Split split) {
+  return fmt::format("new_aan_pairs.{}.tsv", split == Split::valid ? "eval" : split_name(split));
+}
 
 SourceFiles find_pairs(const fs::path& from, const GeneratorOptions*) {
   SourceFiles source{.folder = find_aan(from), .files = {}};
@@ -25,7 +27,10 @@ SourceFiles find_pairs(const fs::path& from, const GeneratorOptions*) {
 
 void read_pairs(const ExampleSource& source) {
   for (const Split split : all_splits) {
-    read_aan(source.folder / file_name(split), [&](std::int32_t label, std::string_view first, std::string_view second) { source.sink(split, label, first, second); });
+    read_aan(source.folder / file_name(split),
+             [&](std::int32_t label, std::string_view first, std::string_view second) {
+               source.sink(split, label, first, second);
+             });
   }
 }
 
@@ -36,7 +41,9 @@ PackedTaskSpec pairs(std::string name) {
   spec.first_id = 1;
   spec.sequences = 2;
   spec.official_seq_len = 4000;
-  spec.wanted = [](const std::string& entry) { return entry.find("new_aan_pairs.") != std::string::npos && entry.ends_with(".tsv"); };
+  spec.wanted = [](const std::string& entry) {
+    return entry.find("new_aan_pairs.") != std::string::npos && entry.ends_with(".tsv");
+  };
   spec.companion = [](const std::string& entry) { return of_another_release_task(entry, "tsv_data"); };
   spec.find = find_pairs;
   spec.read = read_pairs;

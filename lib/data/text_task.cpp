@@ -17,7 +17,9 @@ namespace fs = std::filesystem;
 namespace {
 
 /// The official files have no valid split.
-bool has_split(const fs::path& folder, Split split) { return split != Split::valid || fs::exists(folder / split_name(split)); }
+bool has_split(const fs::path& folder, Split split) {
+  return split != Split::valid || fs::exists(folder / split_name(split));
+}
 
 SourceFiles find_reviews(const fs::path& from, const GeneratorOptions*) {
   SourceFiles source{.folder = find_imdb(from), .files = {}};
@@ -32,7 +34,9 @@ SourceFiles find_reviews(const fs::path& from, const GeneratorOptions*) {
 void read_reviews(const ExampleSource& source) {
   for (const Split split : all_splits) {
     if (!has_split(source.folder, split)) continue;
-    read_imdb(source.folder / split_name(split), [&](std::int32_t label, std::string_view text, std::string_view) { source.sink(split, label, text, {}); });
+    read_imdb(source.folder / split_name(split), [&](std::int32_t label, std::string_view text, std::string_view) {
+      source.sink(split, label, text, {});
+    });
   }
 }
 
@@ -65,9 +69,11 @@ class TextTask : public PackedTask {
     std::shared_ptr<const Dataset> train = PackedTask::open(Split::train, whole);
     const std::size_t held_out = train->size() / 10;
     const auto order = shuffled(train->size(), 0, 1);
-    std::vector<std::size_t> part = split == Split::valid ? std::vector(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(held_out))
-                                                          : std::vector(order.begin() + static_cast<std::ptrdiff_t>(held_out), order.end());
-    if (config.limit > 0 && part.size() > static_cast<std::size_t>(config.limit)) part.resize(static_cast<std::size_t>(config.limit));
+    std::vector<std::size_t> part =
+        split == Split::valid ? std::vector(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(held_out))
+                              : std::vector(order.begin() + static_cast<std::ptrdiff_t>(held_out), order.end());
+    if (config.limit > 0 && part.size() > static_cast<std::size_t>(config.limit))
+      part.resize(static_cast<std::size_t>(config.limit));
     return std::make_unique<Subset>(std::move(train), std::move(part));
   }
 };
@@ -80,7 +86,8 @@ void write_reviews(const fs::path& folder, const GeneratorOptions& options) {
     const auto count = options.examples[static_cast<std::size_t>(split)];
     for (std::int64_t i = 0; i < count; ++i) {
       const Document document = write_document(static_cast<std::uint64_t>(options.seed), index++);
-      const fs::path file = folder / split_name(split) / (document.label == 0 ? "neg" : "pos") / fmt::format("{}_{}.txt", i, document.label == 0 ? 1 : 10);
+      const fs::path file = folder / split_name(split) / (document.label == 0 ? "neg" : "pos") /
+                            fmt::format("{}_{}.txt", i, document.label == 0 ? 1 : 10);
       std::ofstream out(file, std::ios::binary);
       out << document.text;
       out.close();
@@ -92,14 +99,15 @@ void write_reviews(const fs::path& folder, const GeneratorOptions& options) {
 }  // namespace
 
 void TextOptions::describe(FieldVisitor& fields) {
-  fields.choice("valid", valid, {"test", "train"}, "what the weights are selected on: the test split, as in LRA's code, or a tenth of train");
+  fields.choice("valid", valid, {"test", "train"},
+                "what the weights are selected on: the test split, as in LRA's code, or a tenth of train");
 }
 
 std::unique_ptr<Task> make_text_task() {
   PackedTaskSpec spec = reviews("text");
   spec.official_splits_overlap = true;  // some reviews were posted for two films
   spec.companion = [](const std::string& entry) {
-    static const std::set<std::string> names = {"README",         "imdb.vocab",    "imdbEr.txt",      "labeledBow.feat",
+    static const std::set<std::string> names = {"README",        "imdb.vocab",   "imdbEr.txt",   "labeledBow.feat",
                                                 "unsupBow.feat", "urls_neg.txt", "urls_pos.txt", "urls_unsup.txt"};
     const fs::path path(entry);
     return path.parent_path().filename() == "unsup" || names.count(path.filename().string()) != 0;

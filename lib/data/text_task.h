@@ -6,7 +6,8 @@
 
 namespace lra {
 
-/// `text`: IMDB reviews (Maas et al. 2011), byte by byte, from aclImdb. Its valid split is the test split, as in LRA's code, or a tenth of train.
+/// `text`: IMDB reviews (Maas et al. 2011), byte by byte, from aclImdb. Its valid split is the test split, as in LRA's
+/// code, or a tenth of train.
 struct TextOptions {
   std::string valid = "test";  ///< test | train: a tenth of train, held out
 

@@ -10,12 +10,15 @@
 
 namespace lra {
 
-/// What `data prepare --from` names, as a folder: itself, or what an archive holds, unpacked for as long as this object lives.
+/// What `data prepare --from` names, as a folder: itself, or what an archive holds, unpacked for as long as this object
+/// lives.
 class UnpackedSource {
  public:
-  /// `wanted` chooses an archive's entries, which go to `temporary`; `companion` those that every copy has and nobody misses; `sha256`: the archive's, empty
-  /// where it is not known yet. Says on the console which others were left out. Throws Error.
-  UnpackedSource(const std::filesystem::path& from, std::filesystem::path temporary, const std::function<bool(const std::string& entry)>& wanted,
+  /// `wanted` chooses an archive's entries, which go to `temporary`; `companion` those that every copy has and nobody
+  /// misses; `sha256`: the archive's, empty where it is not known yet. Says on the console which others were left out.
+  /// Throws Error.
+  UnpackedSource(const std::filesystem::path& from, std::filesystem::path temporary,
+                 const std::function<bool(const std::string& entry)>& wanted,
                  const std::function<bool(const std::string& entry)>& companion, const std::string& sha256 = {});
   ~UnpackedSource();
   UnpackedSource(const UnpackedSource&) = delete;
@@ -37,8 +40,8 @@ void check_source(const std::filesystem::path& from);
 /// The files in the folders of those that are read, which are not read; named as seen from `folder`.
 LeftOut files_beside(const std::vector<std::filesystem::path>& read, const std::filesystem::path& folder);
 
-/// Says on the console that files beside or among those of a source were left out, and adds {"files", "first"} to `description`["left_out"]. No file is
-/// dropped without a word.
+/// Says on the console that files beside or among those of a source were left out, and adds {"files", "first"} to
+/// `description`["left_out"]. No file is dropped without a word.
 void say_left_out(const std::string& source, const LeftOut& files, bool unreadable, Json& description);
 
 }  // namespace lra

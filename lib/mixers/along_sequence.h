@@ -9,11 +9,13 @@
 
 namespace lra {
 
-/// Applies `map` to every feature of every sequence: x (T, width) packed → (T, width). `map` takes rows (R, n), each one feature of one sequence along its
-/// tokens and zero beyond them, and returns as many of the same length. "per_sequence" makes one call for each sequence; "padded" and "auto" make one for
-/// all: what maps along the sequence shares its matrices, which are then read, and their gradients made, once.
+/// Applies `map` to every feature of every sequence: x (T, width) packed → (T, width). `map` takes rows (R, n), each
+/// one feature of one sequence along its tokens and zero beyond them, and returns as many of the same length.
+/// "per_sequence" makes one call for each sequence; "padded" and "auto" make one for all: what maps along the sequence
+/// shares its matrices, which are then read, and their gradients made, once.
 template <class Map>
-at::Tensor map_along_sequence(const at::Tensor& x, const SequenceLayout& layout, const std::string& mixer_layout, Map map) {
+at::Tensor map_along_sequence(const at::Tensor& x, const SequenceLayout& layout, const std::string& mixer_layout,
+                              Map map) {
   if (layout.batch() == 1 || mixer_layout == "per_sequence") {
     std::vector<at::Tensor> parts;
     for (const auto& sequence : x.split_with_sizes(layout.lengths())) parts.push_back(map(sequence.t()).t());

@@ -13,7 +13,8 @@
 namespace lra {
 namespace {
 
-// From this mean length on, the calls of one sequence after another cost less than the copies into a rectangle and the work on padding.
+// From this mean length on, the calls of one sequence after another cost less than the copies into a rectangle and the
+// work on padding.
 constexpr std::int64_t long_sequence = 256;
 
 torch::nn::Linear projection(std::int64_t in, std::int64_t out, bool bias) {
@@ -26,7 +27,8 @@ at::Tensor heads_of(const at::Tensor& rows, std::int64_t batch, std::int64_t hea
   return rows.view({batch, rows.size(0) / batch, heads, rows.size(1) / heads}).transpose(1, 2);
 }
 
-// One tensor for each sequence. split, not narrow: its derivative is one cat, that of B narrows is B additions to tensors of full size.
+// One tensor for each sequence. split, not narrow: its derivative is one cat, that of B narrows is B additions to
+// tensors of full size.
 std::vector<at::Tensor> split_sequences(const at::Tensor& packed, const SequenceLayout& layout) {
   if (!packed.defined()) return std::vector<at::Tensor>(static_cast<std::size_t>(layout.batch()));
   return packed.split_with_sizes(layout.lengths());
@@ -46,7 +48,8 @@ bool AttentionMixer::one_call_per_sequence(const at::Tensor& x, const SequenceLa
   return x.is_cpu() && layout.tokens() >= long_sequence * layout.batch();
 }
 
-at::Tensor AttentionMixer::attend_packed(const at::Tensor&, const at::Tensor&, const at::Tensor&, const PackedContext&) {
+at::Tensor AttentionMixer::attend_packed(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                         const PackedContext&) {
   TORCH_CHECK(false, "this mixer has no kernel on packed tokens");
 }
 
@@ -75,8 +78,11 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
   const at::Tensor& visible = layout.visible();
   const std::int64_t heads = spec_.num_heads;
   if (runs_on_kernel() && x.is_cpu()) {
-    const auto in_heads = [&](const at::Tensor& rows) { return rows.defined() ? rows.view({-1, heads, spec_.d_head()}) : rows; };
-    return project_output(attend_packed(in_heads(q), in_heads(k), in_heads(v), {layout, x, value_x, visible}).reshape({layout.tokens(), spec_.d_qkv}));
+    const auto in_heads = [&](const at::Tensor& rows) {
+      return rows.defined() ? rows.view({-1, heads, spec_.d_head()}) : rows;
+    };
+    return project_output(attend_packed(in_heads(q), in_heads(k), in_heads(v), {layout, x, value_x, visible})
+                              .reshape({layout.tokens(), spec_.d_qkv}));
   }
   if (visible.defined()) {  // weights of 0 do not hide what is not a number
     const at::Tensor hidden = visible.logical_not().unsqueeze(1);
@@ -100,9 +106,10 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
       if (reads_input()) context.value_x = same ? context.x : value_inputs[b].unsqueeze(0);
       if (ids.defined()) context.token_ids = sequence_ids[b].unsqueeze(0);
       if (visible.defined()) context.mask = sequence_visible[b].unsqueeze(0);
-      parts.push_back(attend(heads_of(queries[b], 1, heads), heads_of(keys[b], 1, heads), heads_of(values[b], 1, heads), context)
-                          .squeeze(0)
-                          .transpose(0, 1));
+      parts.push_back(
+          attend(heads_of(queries[b], 1, heads), heads_of(keys[b], 1, heads), heads_of(values[b], 1, heads), context)
+              .squeeze(0)
+              .transpose(0, 1));
     }
     mixed = at::cat(parts).view({layout.tokens(), spec_.d_qkv});
   } else if (layout.uniform()) {
@@ -117,11 +124,15 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
                 .reshape({layout.tokens(), spec_.d_qkv});
   } else {
     const at::Tensor places = x.is_cpu() ? at::Tensor() : layout.places(x.device());
-    const auto pad = [&](const at::Tensor& rows, std::int64_t h) { return rows.defined() ? ops::pad_sequences(rows, layout.lengths(), h, places) : rows; };
+    const auto pad = [&](const at::Tensor& rows, std::int64_t h) {
+      return rows.defined() ? ops::pad_sequences(rows, layout.lengths(), h, places) : rows;
+    };
     context.lengths = layout.lengths();
     context.mask = layout.mask(x.device());
     const auto in_rectangle = [&](const at::Tensor& rows, const at::Scalar& padding) {
-      return at::full({layout.batch() * layout.max_length()}, padding, rows.options()).index_copy_(0, layout.places(x.device()), rows).view(context.mask.sizes());
+      return at::full({layout.batch() * layout.max_length()}, padding, rows.options())
+          .index_copy_(0, layout.places(x.device()), rows)
+          .view(context.mask.sizes());
     };
     if (reads_input()) context.x = pad(input, 1).squeeze(1);
     if (reads_input()) context.value_x = same ? context.x : pad(value_input, 1).squeeze(1);
@@ -131,7 +142,8 @@ at::Tensor AttentionMixer::mix_values(const at::Tensor& x, const at::Tensor& val
   }
   if (visible.defined()) {  // queries that see nothing
     std::vector<at::Tensor> blind;
-    for (const at::Tensor& some : split_sequences(visible, layout)) blind.push_back(some.any().logical_not().expand_as(some));
+    for (const at::Tensor& some : split_sequences(visible, layout))
+      blind.push_back(some.any().logical_not().expand_as(some));
     mixed = mixed.masked_fill(at::cat(blind).unsqueeze(1), 0);
   }
   return project_output(mixed);
@@ -150,20 +162,23 @@ MixerCost AttentionMixer::pair_cost(const ops::PairCount& pairs, std::int64_t he
           .transient_values = (2 * pairs.computed + 2 * gathered * d) * copies};
 }
 
-MixerCost AttentionMixer::residue_cost(std::int64_t n, std::int64_t stride, std::int64_t window, std::int64_t heads) const {
+MixerCost AttentionMixer::residue_cost(std::int64_t n, std::int64_t stride, std::int64_t window,
+                                       std::int64_t heads) const {
   stride = std::min(stride, n);
   const std::int64_t rows = (n + stride - 1) / stride;
   const std::int64_t long_classes = (n - 1) % stride + 1;  // the others have a place less
   const ops::PairCount whole = ops::window_pairs(rows, window);
   const double shorter = rows > 1 ? ops::window_pairs(rows - 1, window).seen : 0;
-  return pattern_cost({.computed = static_cast<double>(stride) * whole.computed,
-                       .seen = static_cast<double>(long_classes) * whole.seen + static_cast<double>(stride - long_classes) * shorter,
-                       .query_block = whole.query_block},
-                      heads);
+  return pattern_cost(
+      {.computed = static_cast<double>(stride) * whole.computed,
+       .seen = static_cast<double>(long_classes) * whole.seen + static_cast<double>(stride - long_classes) * shorter,
+       .query_block = whole.query_block},
+      heads);
 }
 
 MixerCost AttentionMixer::feature_memory(std::int64_t features) const {
-  const auto count = static_cast<double>(features), d = static_cast<double>(spec_.d_head()), heads = static_cast<double>(spec_.num_heads);
+  const auto count = static_cast<double>(features), d = static_cast<double>(spec_.d_head()),
+             heads = static_cast<double>(spec_.num_heads);
   return {.saved_values = count * (2 * d + heads * (d + 2)), .transient_values = count * (3 * heads * (d + 2) + 256)};
 }
 

@@ -23,14 +23,17 @@ struct CompressedOptions {
   }
 };
 
-/// Memory-compressed attention: keys and values shortened by strided convolutions of each head (arXiv 1801.10198). Slot t is made of the places from
-/// t * stride on, zero beyond the sequence; there is one for every started stride.
+/// Memory-compressed attention: keys and values shortened by strided convolutions of each head (arXiv 1801.10198). Slot
+/// t is made of the places from t * stride on, zero beyond the sequence; there is one for every started stride.
 class CompressedAttention : public AttentionMixer {
  public:
   CompressedAttention(const MixerSpec& spec, const CompressedOptions& options)
       : AttentionMixer(spec), stride_(options.stride), kernel_(options.kernel == 0 ? options.stride : options.kernel) {
     const auto make = [&](const char* name) {
-      const auto sizes = torch::nn::Conv1dOptions(spec.d_qkv, spec.d_qkv, kernel_).stride(stride_).groups(spec.num_heads).bias(spec.bias);
+      const auto sizes = torch::nn::Conv1dOptions(spec.d_qkv, spec.d_qkv, kernel_)
+                             .stride(stride_)
+                             .groups(spec.num_heads)
+                             .bias(spec.bias);
       return register_module(name, torch::nn::Conv1d(sizes));
     };
     compress_key_ = make("compress_key");
@@ -42,7 +45,9 @@ class CompressedAttention : public AttentionMixer {
 
   // (H, kernel, d, d): of each head and place of a slot, what its input is multiplied by from the right.
   at::Tensor matrices(const torch::nn::Conv1d& convolution) const {
-    return convolution->weight.view({spec_.num_heads, spec_.d_head(), spec_.d_head(), kernel_}).permute({0, 3, 2, 1}).contiguous();
+    return convolution->weight.view({spec_.num_heads, spec_.d_head(), spec_.d_head(), kernel_})
+        .permute({0, 3, 2, 1})
+        .contiguous();
   }
 
   // (B, H, n, d), zero at padding → (B, H, slots, d). One product for each head.
@@ -50,14 +55,17 @@ class CompressedAttention : public AttentionMixer {
     const std::int64_t batch = x.size(0), heads = x.size(1), n = x.size(2), d = x.size(3);
     const std::int64_t missing = (slots(n) - 1) * stride_ + kernel_ - n;
     const at::Tensor whole = missing > 0 ? at::constant_pad_nd(x, {0, 0, 0, missing}) : x;
-    const at::Tensor rows = whole.unfold(2, kernel_, stride_).permute({1, 0, 2, 4, 3}).reshape({heads, batch * slots(n), kernel_ * d});
+    const at::Tensor rows =
+        whole.unfold(2, kernel_, stride_).permute({1, 0, 2, 4, 3}).reshape({heads, batch * slots(n), kernel_ * d});
     const at::Tensor weight = matrices(convolution).view({heads, kernel_ * d, d});
     const at::Tensor& bias = convolution->bias;
-    const at::Tensor compressed = bias.defined() ? at::baddbmm(bias.view({heads, 1, d}), rows, weight) : at::bmm(rows, weight);
+    const at::Tensor compressed =
+        bias.defined() ? at::baddbmm(bias.view({heads, 1, d}), rows, weight) : at::bmm(rows, weight);
     return compressed.view({heads, batch, slots(n), d}).transpose(0, 1);
   }
 
-  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
+  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                    const AttentionContext& context) override {
     const double scale = 1.0 / std::sqrt(static_cast<double>(spec_.d_head()));
     at::Tensor logits = at::matmul(q, (compress(k, compress_key_) * scale).transpose(-2, -1));
     if (context.mask.defined()) {  // a slot is there if its first place is
@@ -68,13 +76,15 @@ class CompressedAttention : public AttentionMixer {
   }
 
   bool has_kernel() const override { return true; }
-  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const PackedContext& context) override {
     const SequenceLayout& layout = context.layout;
     const auto shorter = [&](const at::Tensor& x, const torch::nn::Conv1d& convolution) {
       const at::Tensor slots = ops::compress_places(x, matrices(convolution), layout.lengths(), stride_);
       return convolution->bias.defined() ? slots + convolution->bias.view({x.size(1), x.size(2)}) : slots;
     };
-    return ops::attend_slots(q, layout.offsets(), shorter(k, compress_key_), shorter(v, compress_value_), ops::slot_offsets(layout.lengths(), stride_));
+    return ops::attend_slots(q, layout.offsets(), shorter(k, compress_key_), shorter(v, compress_value_),
+                             ops::slot_offsets(layout.lengths(), stride_));
   }
 
   MixerCost attend_cost(std::int64_t n) const override {
@@ -83,7 +93,8 @@ class CompressedAttention : public AttentionMixer {
     const auto compressed = static_cast<double>(slots(n));
     const double unfolded = compressed * static_cast<double>(kernel_) * width;
     return {.flops = 4 * unfolded * static_cast<double>(spec_.d_head()) + 4 * tokens * compressed * width,
-            .saved_values = 2 * unfolded + 2 * compressed * width + tokens * compressed * static_cast<double>(spec_.num_heads) + tokens * width};
+            .saved_values = 2 * unfolded + 2 * compressed * width +
+                            tokens * compressed * static_cast<double>(spec_.num_heads) + tokens * width};
   }
 
   // The shorter keys and values, with and without bias, and their gradients.
@@ -96,7 +107,8 @@ class CompressedAttention : public AttentionMixer {
   torch::nn::Conv1d compress_key_{nullptr}, compress_value_{nullptr};
 };
 
-const bool registered = register_mixer<CompressedAttention, CompressedOptions>("compressed", {.quadratic_memory = true});  // n²/stride logits
+const bool registered = register_mixer<CompressedAttention, CompressedOptions>(
+    "compressed", {.quadratic_memory = true});  // n²/stride logits
 
 }  // namespace
 }  // namespace lra

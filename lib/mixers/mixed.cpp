@@ -7,8 +7,8 @@
 namespace lra {
 namespace {
 
-/// Heads with mixers of their own: each part has its own projections and its share of the heads, and the outputs are added, which is
-/// what concatenated heads before one output projection are.
+/// Heads with mixers of their own: each part has its own projections and its share of the heads, and the outputs are
+/// added, which is what concatenated heads before one output projection are.
 class MixedHeads : public Mixer {
  public:
   /// `options` as `resolve_mixed` returns them.
@@ -19,9 +19,12 @@ class MixedHeads : public Mixer {
       rest -= part.at("heads").get<std::int64_t>();
       open = open || part.at("heads") == 0;
     }
-    if (open && rest < 1) throw Error(fmt::format("mixed: nothing of {} heads is left for the part that has 0", spec.num_heads), "give every part its heads");
+    if (open && rest < 1)
+      throw Error(fmt::format("mixed: nothing of {} heads is left for the part that has 0", spec.num_heads),
+                  "give every part its heads");
     if (!open && rest != 0) {
-      throw Error(fmt::format("mixed: the parts' heads add up to {}, but num_heads is {}", spec.num_heads - rest, spec.num_heads),
+      throw Error(fmt::format("mixed: the parts' heads add up to {}, but num_heads is {}", spec.num_heads - rest,
+                              spec.num_heads),
                   "give every part its heads; one part may have 0, which takes what is left");
     }
     for (const Json& part : options.at("parts")) {
@@ -34,7 +37,9 @@ class MixedHeads : public Mixer {
       share.first = nullptr;
       auto mixer = entry.make(share, part.at("mixer_options"));
       if (std::dynamic_pointer_cast<AttentionMixer>(mixer) == nullptr) {
-        throw Error(fmt::format("mixed: {} has no heads to share a layer with others", part.at("mixer").get<std::string>()), "use \"by\": \"layers\"");
+        throw Error(
+            fmt::format("mixed: {} has no heads to share a layer with others", part.at("mixer").get<std::string>()),
+            "use \"by\": \"layers\"");
       }
       parts_.push_back(register_module(fmt::format("part{}", parts_.size()), std::move(mixer)));
     }
@@ -78,7 +83,9 @@ Json resolve_mixed(const LayeredJson& source, const std::string& pointer) {
     if (by == "layers") reader.fail("parts", "expected a list with a mixer for each layer");
     defaults.merge({{"parts", given}}, "mixed");
   }
-  if (!given.is_array() || given.empty()) reader.fail("parts", "expected a list of objects with \"mixer\", and \"mixer_options\"" + std::string(by == "heads" ? ", and \"heads\"" : ""));
+  if (!given.is_array() || given.empty())
+    reader.fail("parts", "expected a list of objects with \"mixer\", and \"mixer_options\"" +
+                             std::string(by == "heads" ? ", and \"heads\"" : ""));
   const LayeredJson& from = defaults.json().empty() ? source : defaults;
   const std::string place = (defaults.json().empty() ? pointer : "") + "/parts/";
   Json parts = Json::array();
@@ -107,7 +114,8 @@ MixerEntry mixed_entry() {
   entry.traits = [](const Json& options) {
     MixerTraits all{.rows_sum_to_one = true};
     for (const Json& part : options.at("parts")) {
-      const MixerTraits traits = mixer_registry().at(part.at("mixer").get<std::string>()).traits(part.at("mixer_options"));
+      const MixerTraits traits =
+          mixer_registry().at(part.at("mixer").get<std::string>()).traits(part.at("mixer_options"));
       all.rows_sum_to_one = all.rows_sum_to_one && traits.rows_sum_to_one;
       all.quadratic_memory = all.quadratic_memory || traits.quadratic_memory;
       all.fixed_length = all.fixed_length || traits.fixed_length;
@@ -118,10 +126,15 @@ MixerEntry mixed_entry() {
   entry.resolve = resolve_mixed;
   entry.schema = [] {
     const Json part = {{"type", "object"},
-                       {"properties", {{"mixer", {{"type", "string"}}}, {"heads", {{"type", "integer"}, {"minimum", 0}}}, {"mixer_options", {{"type", "object"}}}}},
+                       {"properties",
+                        {{"mixer", {{"type", "string"}}},
+                         {"heads", {{"type", "integer"}, {"minimum", 0}}},
+                         {"mixer_options", {{"type", "object"}}}}},
                        {"required", {"mixer"}},
                        {"additionalProperties", false}};
-    return Json{{"by", {{"enum", {"heads", "layers"}}, {"description", "parts share the heads of every layer, or take turns layer by layer"}}},
+    return Json{{"by",
+                 {{"enum", {"heads", "layers"}},
+                  {"description", "parts share the heads of every layer, or take turns layer by layer"}}},
                 {"parts", {{"type", "array"}, {"items", part}}}};
   };
   entry.make = [](const MixerSpec& spec, const Json& options) -> std::shared_ptr<Mixer> {

@@ -9,8 +9,10 @@ namespace {
 class NoMixing : public Mixer {
  public:
   NoMixing(const MixerSpec& spec, const NoOptions&)
-      : value(register_module("value", torch::nn::Linear(torch::nn::LinearOptions(spec.d_model, spec.d_qkv).bias(spec.bias)))),
-        output(register_module("output", torch::nn::Linear(torch::nn::LinearOptions(spec.d_qkv, spec.d_model).bias(spec.bias)))) {}
+      : value(register_module("value",
+                              torch::nn::Linear(torch::nn::LinearOptions(spec.d_model, spec.d_qkv).bias(spec.bias)))),
+        output(register_module(
+            "output", torch::nn::Linear(torch::nn::LinearOptions(spec.d_qkv, spec.d_model).bias(spec.bias)))) {}
 
   at::Tensor forward(const at::Tensor& x, const SequenceLayout&) override { return output->forward(value->forward(x)); }
 
@@ -18,7 +20,9 @@ class NoMixing : public Mixer {
     const auto tokens = static_cast<double>(n);
     const auto d_model = static_cast<double>(value->options.in_features());
     const auto d_qkv = static_cast<double>(value->options.out_features());
-    return {.flops = 4 * tokens * d_model * d_qkv, .saved_values = tokens * (d_model + d_qkv), .transient_values = tokens * (d_model + d_qkv)};
+    return {.flops = 4 * tokens * d_model * d_qkv,
+            .saved_values = tokens * (d_model + d_qkv),
+            .transient_values = tokens * (d_model + d_qkv)};
   }
 
  private:

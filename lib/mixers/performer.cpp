@@ -33,8 +33,10 @@ struct PerformerOptions {
   void describe(FieldVisitor& fields) {
     fields.integer("features", features, positive, "random features for each head");
     fields.choice("kernel", kernel, {"softmax", "relu"}, "softmax: exp(w·x - |x|²/2); relu: max(w·x, 0)");
-    fields.integer("redraw_every", redraw_every, not_negative, "training steps between draws of new random directions; 0: never");
-    fields.number("feature_epsilon", feature_epsilon, not_negative_number, "added to every feature; softmax kernel: relative to their mean");
+    fields.integer("redraw_every", redraw_every, not_negative,
+                   "training steps between draws of new random directions; 0: never");
+    fields.number("feature_epsilon", feature_epsilon, not_negative_number,
+                  "added to every feature; softmax kernel: relative to their mean");
   }
 };
 
@@ -48,20 +50,24 @@ at::Tensor orthogonal_directions(std::int64_t features, std::int64_t d, std::uin
     const auto [q, r] = at::linalg_qr(at::randn({d, d}, generator, at::kDouble));
     // LAPACK's Q leans to one side (its first row's signs depend on R's); with R's diagonal positive it is uniform.
     const at::Tensor orthogonal = (q * at::sign(r.diagonal())).t();
-    const at::Tensor lengths = at::linalg_vector_norm(at::randn({d, d}, generator, at::kDouble), 2, at::IntArrayRef({1}), true);
+    const at::Tensor lengths =
+        at::linalg_vector_norm(at::randn({d, d}, generator, at::kDouble), 2, at::IntArrayRef({1}), true);
     blocks.push_back((orthogonal * lengths).narrow(0, 0, std::min(d, features - done)));
   }
   return at::cat(blocks);
 }
 
-/// FAVOR+: softmax attention estimated with positive orthogonal random features (arXiv 2009.14794). The stabiliser of the keys is the maximum over
-/// the real keys of one sequence and head. The directions are a function of the mixer's seed and the step at which they are drawn.
+/// FAVOR+: softmax attention estimated with positive orthogonal random features (arXiv 2009.14794). The stabiliser of
+/// the keys is the maximum over the real keys of one sequence and head. The directions are a function of the mixer's
+/// seed and the step at which they are drawn.
 class Performer : public AttentionMixer {
  public:
   Performer(const MixerSpec& spec, const PerformerOptions& options) : AttentionMixer(spec), options_(options) {
     if (options.kernel == "relu" && options.feature_epsilon == 0) {
-      throw Error("performer: mixer_options.feature_epsilon is 0, but with mixer_options.kernel \"relu\" all features of a token can be 0, and its weights 0/0",
-                  "set mixer_options.feature_epsilon above 0");
+      throw Error(
+          "performer: mixer_options.feature_epsilon is 0, but with mixer_options.kernel \"relu\" all features of a "
+          "token can be 0, and its weights 0/0",
+          "set mixer_options.feature_epsilon above 0");
     }
     directions_ = register_buffer("directions", draw(0).to(at::typeMetaToScalarType(at::get_default_dtype())));
   }
@@ -72,13 +78,16 @@ class Performer : public AttentionMixer {
 
  private:
   at::Tensor draw(std::int64_t step) const {
-    return orthogonal_directions(options_.features, spec_.d_head(), mixed_seed(spec_.seed, static_cast<std::uint64_t>(step)));
+    return orthogonal_directions(options_.features, spec_.d_head(),
+                                 mixed_seed(spec_.seed, static_cast<std::uint64_t>(step)));
   }
 
-  // q/d^¼ and k/d^¼ have the logit as their product. Any factor common to all features of a query, or of all keys, cancels in the normaliser: so a
-  // fused softmax, over the features of each query and over all features of all keys, serves as exponential and stabiliser in one. The epsilon is
-  // added where sums are small matrices, never to the features themselves: (S + ε)ᵀ V = Sᵀ V + ε 1ᵀ V.
-  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
+  // q/d^¼ and k/d^¼ have the logit as their product. Any factor common to all features of a query, or of all keys,
+  // cancels in the normaliser: so a fused softmax, over the features of each query and over all features of all keys,
+  // serves as exponential and stabiliser in one. The epsilon is added where sums are small matrices, never to the
+  // features themselves: (S + ε)ᵀ V = Sᵀ V + ε 1ᵀ V.
+  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                    const AttentionContext& context) override {
     const double scale = std::pow(static_cast<double>(spec_.d_head()), -0.25);
     const at::Tensor directions = directions_ * scale;
     at::Tensor query_features = at::linear(q, directions);
@@ -88,12 +97,16 @@ class Performer : public AttentionMixer {
         query_features = query_features.to(at::kFloat);
         key_features = key_features.to(at::kFloat);
       }
-      at::Tensor half_square = at::linalg_vector_norm(k, 2, at::IntArrayRef({-1}), true, key_features.scalar_type()).square() * (0.5 * scale * scale);
-      if (context.mask.defined()) half_square = half_square.masked_fill(context.mask.logical_not().unsqueeze(1).unsqueeze(-1), -masked_logit);
+      at::Tensor half_square =
+          at::linalg_vector_norm(k, 2, at::IntArrayRef({-1}), true, key_features.scalar_type()).square() *
+          (0.5 * scale * scale);
+      if (context.mask.defined())
+        half_square = half_square.masked_fill(context.mask.logical_not().unsqueeze(1).unsqueeze(-1), -masked_logit);
       key_features = key_features.sub_(half_square);
       if (options_.feature_epsilon > 0) {
         key_features = at::softmax(key_features.flatten(-2), -1).view(key_features.sizes());
-      } else {  // a factor for each feature, which cancels too: with one for all, queries whose features are small in all keys would get 0/0
+      } else {  // a factor for each feature, which cancels too: with one for all, queries whose features are small in
+                // all keys would get 0/0
         const at::Tensor largest = key_features.detach().amax(-2, true);
         key_features = (key_features - largest).exp();
         query_features = query_features + largest;
@@ -109,10 +122,12 @@ class Performer : public AttentionMixer {
     if (epsilon == 0) return at::matmul(query_features, products) / at::matmul(query_features, sums);
 
     // Counts need more digits than bfloat16 has.
-    const auto counts = key_features.options().dtype(key_features.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+    const auto counts =
+        key_features.options().dtype(key_features.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
     const at::Tensor keys = at::tensor(context.lengths, counts).view({-1, 1, 1, 1});
     // The softmax kernel's features sum to 1: epsilon is relative to their mean.
-    const double query_epsilon = options_.kernel == "softmax" ? epsilon / static_cast<double>(options_.features) : epsilon;
+    const double query_epsilon =
+        options_.kernel == "softmax" ? epsilon / static_cast<double>(options_.features) : epsilon;
     const at::Tensor key_epsilon = options_.kernel == "softmax" ? query_epsilon / keys : at::full_like(keys, epsilon);
     products = products + key_epsilon * v.sum(-2, true);
     sums = sums + key_epsilon * keys;
@@ -121,9 +136,11 @@ class Performer : public AttentionMixer {
   }
 
   bool has_kernel() const override { return true; }
-  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const PackedContext& context) override {
     const auto kind = options_.kernel == "softmax" ? ops::cpu::Features::exponential : ops::cpu::Features::relu;
-    return ops::feature_attention(q, k, v, context.layout.offsets(), {.kind = kind, .directions = directions_, .epsilon = options_.feature_epsilon});
+    return ops::feature_attention(q, k, v, context.layout.offsets(),
+                                  {.kind = kind, .directions = directions_, .epsilon = options_.feature_epsilon});
   }
 
   MixerCost attend_cost(std::int64_t n) const override {
@@ -131,7 +148,8 @@ class Performer : public AttentionMixer {
     const auto features = static_cast<double>(options_.features);
     const auto width = static_cast<double>(spec_.d_qkv);
     const auto heads = static_cast<double>(spec_.num_heads);
-    return {.flops = tokens * features * (8 * width + 2 * heads), .saved_values = 2 * tokens * features * heads + 2 * tokens * width};
+    return {.flops = tokens * features * (8 * width + 2 * heads),
+            .saved_values = 2 * tokens * features * heads + 2 * tokens * width};
   }
 
   MixerCost kernel_memory(std::int64_t) const override { return feature_memory(options_.features); }

@@ -7,8 +7,8 @@
 
 namespace lra {
 
-/// Where each sequence of a packed batch lies: a batch of B sequences is one tensor (T, ...) that holds their tokens one after
-/// another, T = sum of the lengths. No place in it is padding.
+/// Where each sequence of a packed batch lies: a batch of B sequences is one tensor (T, ...) that holds their tokens
+/// one after another, T = sum of the lengths. No place in it is padding.
 class SequenceLayout {
  public:
   /// Every length is at least 1.
@@ -24,18 +24,20 @@ class SequenceLayout {
   /// True when all sequences have the same length: then (T, ...) viewed as (B, N, ...) is a rectangle without padding.
   bool uniform() const { return uniform_; }
 
-  /// (T) int64, the vocabulary's number of each token (CLS: one past the last), for mixers that look at them; undefined where nobody said.
+  /// (T) int64, the vocabulary's number of each token (CLS: one past the last), for mixers that look at them; undefined
+  /// where nobody said.
   const at::Tensor& token_ids() const { return token_ids_; }
   void set_token_ids(at::Tensor ids) { token_ids_ = std::move(ids); }
 
-  /// (T) bool, false at real tokens that no query may see (black pixels as padding); undefined: all may be seen. It is set for mixers with the
-  /// trait `hides_keys` alone: others need not follow it. Queries that see nothing get zeros.
+  /// (T) bool, false at real tokens that no query may see (black pixels as padding); undefined: all may be seen. It is
+  /// set for mixers with the trait `hides_keys` alone: others need not follow it. Queries that see nothing get zeros.
   const at::Tensor& visible() const { return visible_; }
   void set_visible(at::Tensor visible) { visible_ = std::move(visible); }
 
   /// (T) int64, the place of each token in its own sequence, on `device`. Computed once for a device.
   at::Tensor positions(at::Device device) const;
-  /// (T) int64, the place of each token in the padded rectangle read row by row: b * N + position. Computed once for a device.
+  /// (T) int64, the place of each token in the padded rectangle read row by row: b * N + position. Computed once for a
+  /// device.
   at::Tensor places(at::Device device) const;
   /// (B, N) bool, true at real tokens, on `device`. Computed once for a device.
   at::Tensor mask(at::Device device) const;

@@ -19,22 +19,27 @@ struct SparseOptions {
   bool merged = false;
 
   void describe(FieldVisitor& fields) {
-    fields.choice("pattern", pattern, {"fixed", "strided"}, "fixed: own block, last columns of every block; strided: window, every block-th place");
+    fields.choice("pattern", pattern, {"fixed", "strided"},
+                  "fixed: own block, last columns of every block; strided: window, every block-th place");
     fields.integer("block", block, positive, "l: size of blocks, half width of the window, distance of columns");
-    fields.integer("columns", columns, positive, "fixed: c, the last places of every block, which the second half of the heads sees");
+    fields.integer("columns", columns, positive,
+                   "fixed: c, the last places of every block, which the second half of the heads sees");
     fields.boolean("merged", merged, "every head sees what both halves see, instead of each half of the heads its own");
   }
 };
 
-/// Sparse Transformer (arXiv 1904.10509) without its causal mask: the first half of the heads sees near keys, the second far ones; a query always
-/// sees itself.
+/// Sparse Transformer (arXiv 1904.10509) without its causal mask: the first half of the heads sees near keys, the
+/// second far ones; a query always sees itself.
 class SparseAttention : public AttentionMixer {
  public:
   SparseAttention(const MixerSpec& spec, const SparseOptions& options) : AttentionMixer(spec), options_(options) {
     if (fixed() && options.columns > options.block) {
-      throw Error("sparse: mixer_options.columns is " + std::to_string(options.columns) + ", expected at most mixer_options.block, which is " + std::to_string(options.block));
+      throw Error("sparse: mixer_options.columns is " + std::to_string(options.columns) +
+                  ", expected at most mixer_options.block, which is " + std::to_string(options.block));
     }
-    if (spec.num_heads < 2 && !options.merged) throw Error("sparse: half of the heads see near keys and half far ones, but num_heads is 1", "set mixer_options.merged=true");
+    if (spec.num_heads < 2 && !options.merged)
+      throw Error("sparse: half of the heads see near keys and half far ones, but num_heads is 1",
+                  "set mixer_options.merged=true");
   }
 
  private:
@@ -53,7 +58,8 @@ class SparseAttention : public AttentionMixer {
   }
 
   // The far part; if merged, without the keys of the near part.
-  ops::PartialAttention far(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& real) const {
+  ops::PartialAttention far(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const at::Tensor& real) const {
     const std::int64_t n = q.size(2), l = options_.block;
     const at::Tensor places = at::arange(n, real.options().dtype(at::kLong));
     if (fixed()) {
@@ -63,11 +69,13 @@ class SparseAttention : public AttentionMixer {
         const auto block = [&](const at::Tensor& x) { return x.floor_divide(l); };
         hidden = hidden.logical_or(block(places).unsqueeze(1).eq(block(columns)));
       }
-      const ops::PartialAttention part = ops::dense_attention(q, k.index_select(2, columns), v.index_select(2, columns), hidden, attention_dropout());
+      const ops::PartialAttention part =
+          ops::dense_attention(q, k.index_select(2, columns), v.index_select(2, columns), hidden, attention_dropout());
       if (options_.merged) return part;
       ops::PartialAttention self = ops::single_key_attention(q, k, v, attention_dropout());
       const at::Tensor hidden_self = real.logical_not().unsqueeze(1);
-      self.log_sum = self.log_sum.masked_fill(places.remainder(l).ge(l - options_.columns).logical_or(hidden_self), masked_logit);  // columns are in the other part
+      self.log_sum = self.log_sum.masked_fill(places.remainder(l).ge(l - options_.columns).logical_or(hidden_self),
+                                              masked_logit);  // columns are in the other part
       self.out = self.out.masked_fill(hidden_self.unsqueeze(3), 0);
       return ops::merge({part, self});
     }
@@ -82,36 +90,52 @@ class SparseAttention : public AttentionMixer {
 
   // Merged window and columns overlap in a way that the kernel cannot tell apart.
   bool has_kernel() const override { return fixed() || !options_.merged; }
-  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedContext& context) override {
+  at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const PackedContext& context) override {
     const SequenceLayout& layout = context.layout;
     const std::int64_t n = layout.max_length(), heads = near_heads(), block = options_.block;
     const auto first = [&](const at::Tensor& x) { return x.narrow(1, 0, heads); };
     const auto last = [&](const at::Tensor& x) { return x.narrow(1, spec_.num_heads - far_heads(), far_heads()); };
     if (!fixed()) {
-      const at::Tensor near = ops::packed_attention(first(q), layout.offsets(), {{first(k), first(v), {}, context.visible, ops::dense_pattern(n, n, block)}}, attention_dropout()).out;
-      const at::Tensor far =
-          ops::packed_attention(last(q), layout.offsets(), {{last(k), last(v), {}, context.visible, ops::dense_pattern(n, n)}}, attention_dropout(), std::min(block, n)).out;
+      const at::Tensor near =
+          ops::packed_attention(first(q), layout.offsets(),
+                                {{first(k), first(v), {}, context.visible, ops::dense_pattern(n, n, block)}},
+                                attention_dropout())
+              .out;
+      const at::Tensor far = ops::packed_attention(last(q), layout.offsets(),
+                                                   {{last(k), last(v), {}, context.visible, ops::dense_pattern(n, n)}},
+                                                   attention_dropout(), std::min(block, n))
+                                 .out;
       return at::cat({near, far}, 1);
     }
     const at::Tensor is_column = layout.positions(at::kCPU).remainder(block).ge(block - options_.columns);
     const auto [columns, offsets] = some_tokens(layout, is_column);
     const auto visible_columns = context.visible.defined() ? context.visible.index_select(0, columns) : at::Tensor();
-    const ops::KeySource far{last(k).index_select(0, columns), last(v).index_select(0, columns), offsets, visible_columns, ops::dense_pattern(n, n)};
+    const ops::KeySource far{last(k).index_select(0, columns), last(v).index_select(0, columns), offsets,
+                             visible_columns, ops::dense_pattern(n, n)};
     at::Tensor others = is_column.logical_not();
     if (context.visible.defined()) others = others.logical_and(context.visible);
     if (options_.merged) {  // the near part has no columns
-      return ops::packed_attention(q, layout.offsets(), {{k, v, {}, others, ops::diagonal_pattern(n, block, at::kCPU)}, far}, attention_dropout()).out;
+      return ops::packed_attention(q, layout.offsets(),
+                                   {{k, v, {}, others, ops::diagonal_pattern(n, block, at::kCPU)}, far},
+                                   attention_dropout())
+          .out;
     }
     const at::Tensor near =
-        ops::packed_attention(first(q), layout.offsets(), {{first(k), first(v), {}, context.visible, ops::diagonal_pattern(n, block, at::kCPU)}}, attention_dropout()).out;
+        ops::packed_attention(first(q), layout.offsets(),
+                              {{first(k), first(v), {}, context.visible, ops::diagonal_pattern(n, block, at::kCPU)}},
+                              attention_dropout())
+            .out;
     const ops::KeySource self{last(k), last(v), {}, others, ops::dense_pattern(n, n, 0)};
     return at::cat({near, ops::packed_attention(last(q), layout.offsets(), {far, self}, attention_dropout()).out}, 1);
   }
 
-  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionContext& context) override {
+  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                    const AttentionContext& context) override {
     const at::Tensor real = real_places(context, q);
     const auto near_part = [&](std::int64_t heads) {
-      return ops::block_sparse_attention(q.narrow(1, 0, heads), k.narrow(1, 0, heads), v.narrow(1, 0, heads), context.mask, near_pattern(q.size(2), q.device()), attention_dropout());
+      return ops::block_sparse_attention(q.narrow(1, 0, heads), k.narrow(1, 0, heads), v.narrow(1, 0, heads),
+                                         context.mask, near_pattern(q.size(2), q.device()), attention_dropout());
     };
     if (options_.merged) return ops::merge({near_part(near_heads()), far(q, k, v, real)}).out;
     const auto last = [&](const at::Tensor& x) { return x.narrow(1, near_heads(), far_heads()); };
@@ -119,7 +143,8 @@ class SparseAttention : public AttentionMixer {
   }
 
   MixerCost attend_cost(std::int64_t n) const override {
-    MixerCost cost = pattern_cost(fixed() ? ops::diagonal_pairs(n, options_.block) : ops::window_pairs(n, options_.block), near_heads());
+    MixerCost cost = pattern_cost(
+        fixed() ? ops::diagonal_pairs(n, options_.block) : ops::window_pairs(n, options_.block), near_heads());
     const auto tokens = static_cast<double>(n);
     const auto l = static_cast<double>(options_.block);
     ops::PairCount pairs;
@@ -127,7 +152,8 @@ class SparseAttention : public AttentionMixer {
     if (fixed()) {
       const auto rest = static_cast<double>(n % options_.block);
       const auto last = std::max(0.0, rest - (l - static_cast<double>(options_.columns)));
-      pairs.computed = pairs.seen = tokens * (static_cast<double>(n / options_.block) * static_cast<double>(options_.columns) + last);
+      pairs.computed = pairs.seen =
+          tokens * (static_cast<double>(n / options_.block) * static_cast<double>(options_.columns) + last);
       twice = (tokens - rest) * static_cast<double>(options_.columns) + rest * last;
     } else {
       const std::int64_t stride = std::min(options_.block, n);
@@ -152,7 +178,8 @@ class SparseAttention : public AttentionMixer {
 };
 
 // At a given block size the far heads cost N² / block, in time and in memory.
-const bool registered = register_mixer<SparseAttention, SparseOptions>("sparse", {.rows_sum_to_one = true, .quadratic_memory = true, .hides_keys = true, .attention_dropout = true});
+const bool registered = register_mixer<SparseAttention, SparseOptions>(
+    "sparse", {.rows_sum_to_one = true, .quadratic_memory = true, .hides_keys = true, .attention_dropout = true});
 
 }  // namespace
 }  // namespace lra

@@ -30,7 +30,8 @@ void lecun_normal_(const torch::nn::Linear& linear) {
 
 }  // namespace
 
-Classifier::Classifier(const TaskConfig& task, const ModelConfig& model, std::uint64_t seed) : task_(task), model_(model) {
+Classifier::Classifier(const TaskConfig& task, const ModelConfig& model, std::uint64_t seed)
+    : task_(task), model_(model) {
   const std::int64_t max_length = task.seq_len + (has_cls() ? 1 : 0);
   embedding_ = register_module("embedding", std::make_shared<Embedding>(task, model, max_length, has_cls()));
   encoder_ = register_module("encoder", std::make_shared<Encoder>(model, max_length, task.vocab_size, seed));
@@ -66,14 +67,16 @@ at::Tensor Classifier::pool(const at::Tensor& x, const SequenceLayout& layout) c
     pooled = mean ? rectangle.mean(1) : rectangle.sum(1);
   } else {
     std::vector<at::Tensor> sums;
-    for (const auto& sequence : x.split_with_sizes(layout.lengths())) sums.push_back(mean ? sequence.mean(0) : sequence.sum(0));
+    for (const auto& sequence : x.split_with_sizes(layout.lengths()))
+      sums.push_back(mean ? sequence.mean(0) : sequence.sum(0));
     pooled = at::stack(sums);
   }
   return model_.pooling == "mean_padded" ? pooled / static_cast<double>(task_.seq_len) : pooled;
 }
 
 at::Tensor Classifier::forward(const at::Tensor& tokens, const SequenceLayout& layout) {
-  TORCH_CHECK(tokens.dim() == 1 && tokens.size(0) == layout.tokens(), "expected ", layout.tokens(), " packed tokens, found ", tokens.sizes());
+  TORCH_CHECK(tokens.dim() == 1 && tokens.size(0) == layout.tokens(), "expected ", layout.tokens(),
+              " packed tokens, found ", tokens.sizes());
   if (has_cls()) {
     std::vector<std::int64_t> lengths = layout.lengths();
     for (auto& length : lengths) ++length;
@@ -129,14 +132,18 @@ ModelCost Classifier::cost(std::int64_t n) const {
     const double rows = reads_first() && last ? 1.0 : tokens;
     const MixerCost mixing = mixer->cost(length);
     total.flops += mixing.flops + 4 * rows * d_model * d_ff;
-    // The first norm's input and dropout noise (the mixer counts its own input). By blocks of rows: the sum behind the mixer. Else also that norm's output, and
-    // values before and after the activation; with dropout two noises and the dropped values.
+    // The first norm's input and dropout noise (the mixer counts its own input). By blocks of rows: the sum behind the
+    // mixer. Else also that norm's output, and values before and after the activation; with dropout two noises and the
+    // dropped values.
     const double before = values * (drops ? 2 : 1);
-    const double feed_forward = rows * (by_blocks ? d_model : 2 * d_model + 2 * d_ff + (drops ? d_model + 2 * d_ff : 0)) + (last ? rows * d_model : 0);
+    const double feed_forward =
+        rows * (by_blocks ? d_model : 2 * d_model + 2 * d_ff + (drops ? d_model + 2 * d_ff : 0)) +
+        (last ? rows * d_model : 0);
     const double layer = before + mixing.saved_values + feed_forward;
     const double here = kept + layer;
     kept += model_.checkpoint_layers ? 2 * values : layer;
-    // Gradients of a sum, of its norm, and of the two branches' sum and branch; while the mixer's are made, that of the sum beside it.
+    // Gradients of a sum, of its norm, and of the two branches' sum and branch; while the mixer's are made, that of the
+    // sum beside it.
     const double in_feed_forward = here + rows * ((last ? 2 : 3) + noise) * d_model + (by_blocks ? 0 : 2 * rows * d_ff);
     const double in_mixer = here - feed_forward + values + mixing.transient_values;
     total.feed_forward_values = std::max(total.feed_forward_values, in_feed_forward);

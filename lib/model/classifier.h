@@ -21,26 +21,29 @@ struct ModelCost {
   // The most numbers at one time, but for weights and their gradients:
   double mixer_values = 0;         ///< in the last mixer
   double feed_forward_values = 0;  ///< in the last feed-forward layer; `batch_values` come on top
-  double last_values = 0;   ///< the most while the first layer's gradients are made, the last to come: all weights have theirs then
+  double last_values =
+      0;  ///< the most while the first layer's gradients are made, the last to come: all weights have theirs then
   double forward_values = 0;  ///< the most in a forward pass of which nothing is kept
-  double batch_values = 0;  ///< scratch, once for a batch of any size
+  double batch_values = 0;    ///< scratch, once for a batch of any size
 };
 
-/// Embedding → encoder → pooling → head. Parameter and buffer names are those of the checkpoint. All but what a mixer does inside runs on packed
-/// tokens: there is no work on padding.
+/// Embedding → encoder → pooling → head. Parameter and buffer names are those of the checkpoint. All but what a mixer
+/// does inside runs on packed tokens: there is no work on padding.
 class Classifier : public torch::nn::Module {
  public:
-  /// Initialises from the default generator (seed it first: torch::manual_seed); `seed` is for what the mixers draw by themselves.
+  /// Initialises from the default generator (seed it first: torch::manual_seed); `seed` is for what the mixers draw by
+  /// themselves.
   Classifier(const TaskConfig& task, const ModelConfig& model, std::uint64_t seed);
 
-  /// tokens (T) int64 packed; `layout` without CLS. Returns logits (B, num_classes); (B/2, num_classes) for pairs, whose two
-  /// sequences lie one after the other.
+  /// tokens (T) int64 packed; `layout` without CLS. Returns logits (B, num_classes); (B/2, num_classes) for pairs,
+  /// whose two sequences lie one after the other.
   at::Tensor forward(const at::Tensor& tokens, const SequenceLayout& layout);
 
   std::int64_t parameter_count() const;
   /// For one sequence of n tokens (CLS added inside; of a pair: one sequence, and half of the head).
   ModelCost cost(std::int64_t n) const;
-  /// Calls Mixer::begin_training_step on every mixer. What mixers draw is a function of their seed and the step: there are no generators to save.
+  /// Calls Mixer::begin_training_step on every mixer. What mixers draw is a function of their seed and the step: there
+  /// are no generators to save.
   void begin_training_step(std::int64_t step);
   /// Calls Mixer::end_training_step on every mixer.
   void end_training_step();

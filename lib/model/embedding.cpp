@@ -15,7 +15,8 @@ namespace lra {
 
 at::Tensor sinusoid_table(std::int64_t length, std::int64_t width) {
   const at::Tensor position = at::arange(length, at::kDouble).unsqueeze(1);
-  const at::Tensor frequency = (at::arange((width + 1) / 2, at::kDouble) * (-2.0 * std::log(10000.0) / static_cast<double>(width))).exp();
+  const at::Tensor frequency =
+      (at::arange((width + 1) / 2, at::kDouble) * (-2.0 * std::log(10000.0) / static_cast<double>(width))).exp();
   const at::Tensor angle = position * frequency;
   return at::stack({angle.sin(), angle.cos()}, 2).flatten(1).narrow(1, 0, width).contiguous();
 }
@@ -24,7 +25,8 @@ Embedding::Embedding(const TaskConfig& task, const ModelConfig& model, std::int6
     : prepend_cls_(prepend_cls), vocab_size_(task.vocab_size) {
   if (model.pixels == "continuous") {
     pixels_ = register_module("pixels", torch::nn::Linear(1, model.d_model));
-    pixel_values_ = at::arange(vocab_size_, at::kFloat).div_(255.0).sub_(model.pixel_mean).div_(model.pixel_std).unsqueeze(1);
+    pixel_values_ =
+        at::arange(vocab_size_, at::kFloat).div_(255.0).sub_(model.pixel_mean).div_(model.pixel_std).unsqueeze(1);
   } else {
     tokens_ = register_parameter("tokens", at::normal(0.0, model.embedding_std, {vocab_size_, model.d_model}));
   }
@@ -55,7 +57,8 @@ at::Tensor Embedding::table() {
 }
 
 at::Tensor Embedding::forward(const at::Tensor& ids, const SequenceLayout& layout) {
-  TORCH_CHECK(layout.max_length() <= positions_.size(0), "a sequence of ", layout.max_length(), " tokens, but the model is made for ", positions_.size(0));
+  TORCH_CHECK(layout.max_length() <= positions_.size(0), "a sequence of ", layout.max_length(),
+              " tokens, but the model is made for ", positions_.size(0));
   const at::Tensor tokens = table();
   const at::Tensor with_cls = prepend_cls_ ? at::cat({tokens, cls_.unsqueeze(0)}) : tokens;
   if (!positions_.requires_grad()) positions_ = positions_.to(tokens.options());

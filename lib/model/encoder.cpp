@@ -15,7 +15,9 @@ torch::nn::LayerNorm layer_norm(const ModelConfig& model) {
   return torch::nn::LayerNorm(torch::nn::LayerNormOptions({model.d_model}).eps(model.layer_norm_eps));
 }
 
-ops::NormParameters parameters_of(const torch::nn::LayerNorm& norm) { return {norm->weight, norm->bias, norm->options.eps()}; }
+ops::NormParameters parameters_of(const torch::nn::LayerNorm& norm) {
+  return {norm->weight, norm->bias, norm->options.eps()};
+}
 
 }  // namespace
 
@@ -31,11 +33,14 @@ EncoderBlock::EncoderBlock(const ModelConfig& model, std::shared_ptr<Mixer> mixe
       expand_(register_module("expand", torch::nn::Linear(model.d_model, model.d_ff))),
       contract_(register_module("contract", torch::nn::Linear(model.d_ff, model.d_model))) {}
 
-ops::SumAndNorm EncoderBlock::after_mixer(at::Tensor x, at::Tensor mixed, torch::nn::LayerNorm next_norm, const at::Tensor& rows) {
+ops::SumAndNorm EncoderBlock::after_mixer(at::Tensor x, at::Tensor mixed, torch::nn::LayerNorm next_norm,
+                                          const at::Tensor& rows) {
   const double dropout = is_training() ? dropout_ : 0.0;
   // A device's own libraries add biases inside the products.
   if (!fused_ || !mixed.is_cpu()) {
-    const auto drop = [&](const at::Tensor& tensor) { return dropout > 0 ? at::dropout(tensor, dropout, true) : tensor; };
+    const auto drop = [&](const at::Tensor& tensor) {
+      return dropout > 0 ? at::dropout(tensor, dropout, true) : tensor;
+    };
     x = x + drop(mixed);
     mixed.reset();  // nothing keeps it
     if (rows.defined()) x = x.index_select(0, rows);
@@ -47,15 +52,19 @@ ops::SumAndNorm EncoderBlock::after_mixer(at::Tensor x, at::Tensor mixed, torch:
     x = x.index_select(0, rows);
     mixed = mixed.index_select(0, rows);
   }
-  return ops::feed_forward(x, std::move(mixed), parameters_of(feed_forward_norm_), {expand_->weight, expand_->bias, contract_->weight, contract_->bias}, parameters_of(next_norm), tanh_,
-                           dropout);
+  return ops::feed_forward(x, std::move(mixed), parameters_of(feed_forward_norm_),
+                           {expand_->weight, expand_->bias, contract_->weight, contract_->bias},
+                           parameters_of(next_norm), tanh_, dropout);
 }
 
-ops::SumAndNorm EncoderBlock::forward(const ops::SumAndNorm& x, torch::nn::LayerNorm next_norm, const SequenceLayout& layout, const at::Tensor& rows) {
-  if (!recomputes_ || !at::GradMode::is_enabled()) return after_mixer(x.sum, mixer_->forward(x.norm, layout), next_norm, rows);
+ops::SumAndNorm EncoderBlock::forward(const ops::SumAndNorm& x, torch::nn::LayerNorm next_norm,
+                                      const SequenceLayout& layout, const at::Tensor& rows) {
+  if (!recomputes_ || !at::GradMode::is_enabled())
+    return after_mixer(x.sum, mixer_->forward(x.norm, layout), next_norm, rows);
   const auto self = std::static_pointer_cast<EncoderBlock>(shared_from_this());
   if (keeps_mixer_) {
-    return recomputed([self, next_norm, rows](const ops::SumAndNorm& in) { return self->after_mixer(in.sum, in.norm, next_norm, rows); },
+    return recomputed([self, next_norm,
+                       rows](const ops::SumAndNorm& in) { return self->after_mixer(in.sum, in.norm, next_norm, rows); },
                       {x.sum, mixer_->forward(x.norm, layout)});
   }
   return recomputed(
@@ -82,7 +91,8 @@ Encoder::Encoder(const ModelConfig& model, std::int64_t max_length, std::int64_t
     if (layer > 0) spec.first = mixers_.front();
     spec.seed = mixed_seed(seed, static_cast<std::uint64_t>(layer));
     mixers_.push_back(mixer_registry().at(model.mixer).make(spec, model.mixer_options));
-    blocks_.push_back(register_module("block" + std::to_string(layer), std::make_shared<EncoderBlock>(model, mixers_.back())));
+    blocks_.push_back(
+        register_module("block" + std::to_string(layer), std::make_shared<EncoderBlock>(model, mixers_.back())));
   }
   norm_ = register_module("norm", layer_norm(model));
 }

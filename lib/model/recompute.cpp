@@ -53,7 +53,9 @@ class OtherGenerators {
 class OtherAutocast {
  public:
   OtherAutocast(at::DeviceType device, bool enabled, at::ScalarType type)
-      : device_(device), enabled_(at::autocast::is_autocast_enabled(device)), type_(at::autocast::get_autocast_dtype(device)) {
+      : device_(device),
+        enabled_(at::autocast::is_autocast_enabled(device)),
+        type_(at::autocast::get_autocast_dtype(device)) {
     at::autocast::set_autocast_dtype(device, type);
     at::autocast::set_autocast_enabled(device, enabled);
   }
@@ -85,7 +87,8 @@ struct Call : torch::CustomClassHolder {
 };
 
 struct Recompute : torch::autograd::Function<Recompute> {
-  static tensor_list forward(AutogradContext* context, const at::Tensor& sum, const at::Tensor& norm, const Work& function) {
+  static tensor_list forward(AutogradContext* context, const at::Tensor& sum, const at::Tensor& norm,
+                             const Work& function) {
     context->save_for_backward({sum, norm});
     context->saved_data["call"] = c10::IValue::make_capsule(c10::make_intrusive<Call>(function, sum.device()));
     context->set_materialize_grads(false);
@@ -96,7 +99,8 @@ struct Recompute : torch::autograd::Function<Recompute> {
 
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
     const auto saved = context->get_saved_variables();
-    const c10::intrusive_ptr<Call> call = c10::static_intrusive_pointer_cast<Call>(context->saved_data["call"].toCapsule());
+    const c10::intrusive_ptr<Call> call =
+        c10::static_intrusive_pointer_cast<Call>(context->saved_data["call"].toCapsule());
     const ops::SumAndNorm in{saved[0].detach().requires_grad_(true), saved[1].detach().requires_grad_(true)};
     ops::SumAndNorm out;
     {
@@ -119,7 +123,8 @@ struct Recompute : torch::autograd::Function<Recompute> {
 
 }  // namespace
 
-ops::SumAndNorm recomputed(const std::function<ops::SumAndNorm(const ops::SumAndNorm& in)>& function, const ops::SumAndNorm& in) {
+ops::SumAndNorm recomputed(const std::function<ops::SumAndNorm(const ops::SumAndNorm& in)>& function,
+                           const ops::SumAndNorm& in) {
   const tensor_list out = Recompute::apply(in.sum, in.norm, function);
   return {out[0], out[1]};
 }

@@ -8,33 +8,41 @@
 
 namespace lra::ops {
 
-/// Softmax attention over some of a query's keys. Parts over disjoint sets of keys merge into attention over all of them.
+/// Softmax attention over some of a query's keys. Parts over disjoint sets of keys merge into attention over all of
+/// them.
 struct PartialAttention {
   at::Tensor out;      ///< (B, H, N, d)
-  at::Tensor log_sum;  ///< (B, H, N): logarithm of the sum of the logits' exponentials; about masked_logit where there is no key
+  at::Tensor log_sum;  ///< (B, H, N): logarithm of the sum of the logits' exponentials; about masked_logit where there
+                       ///< is no key
 };
 
 /// Which keys a query sees: the real ones in the blocks that are listed for its own block, at most `band` places away.
 struct BlockPattern {
   std::int64_t query_block = 1, key_block = 1;  ///< places in a block; the last block of a sequence may be shorter
-  at::Tensor key_blocks;             ///< (B or 1, H or 1, query blocks, S) int64: S different key blocks for each query block; -1: none
+  at::Tensor
+      key_blocks;  ///< (B or 1, H or 1, query blocks, S) int64: S different key blocks for each query block; -1: none
   std::optional<std::int64_t> band;  ///< largest distance of query and key
 };
 
-/// Changes logits before the softmax: logits (B, H, query blocks, query_block, S * key_block), and the keys' places (B or 1, H or 1, query
-/// blocks, S * key_block) int64 in k, 0 where there is none → new logits of the same shape.
+/// Changes logits before the softmax: logits (B, H, query blocks, query_block, S * key_block), and the keys' places (B
+/// or 1, H or 1, query blocks, S * key_block) int64 in k, 0 where there is none → new logits of the same shape.
 using ChangeLogits = std::function<at::Tensor(const at::Tensor& logits, const at::Tensor& key_places)>;
 
-/// softmax(Q Kᵀ / √d) V over the keys of the pattern. q (B, H, N, d); k, v (B, H, M, d); `key_mask` (B, M) bool, true at real keys. Outputs of
-/// queries at padding mean nothing, but are finite. Weights are dropped with the probability `dropout`. Memory grows with query blocks * S * block sizes.
-PartialAttention block_sparse_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& key_mask,
-                                        const BlockPattern& pattern, double dropout = 0, const ChangeLogits& change_logits = {});
+/// softmax(Q Kᵀ / √d) V over the keys of the pattern. q (B, H, N, d); k, v (B, H, M, d); `key_mask` (B, M) bool, true
+/// at real keys. Outputs of queries at padding mean nothing, but are finite. Weights are dropped with the probability
+/// `dropout`. Memory grows with query blocks * S * block sizes.
+PartialAttention block_sparse_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                        const std::optional<at::Tensor>& key_mask, const BlockPattern& pattern,
+                                        double dropout = 0, const ChangeLogits& change_logits = {});
 
-/// softmax(Q Kᵀ / √d) V over the keys that are not `hidden`: bool, broadcast to (B, H, N, M); may be undefined. The weights are materialised.
-PartialAttention dense_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& hidden, double dropout = 0);
+/// softmax(Q Kᵀ / √d) V over the keys that are not `hidden`: bool, broadcast to (B, H, N, M); may be undefined. The
+/// weights are materialised.
+PartialAttention dense_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                 const at::Tensor& hidden, double dropout = 0);
 
 /// The part of a query that sees one key: out = v, log_sum = q·k / √d. All of the same shape (B, H, N, d).
-PartialAttention single_key_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double dropout = 0);
+PartialAttention single_key_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                      double dropout = 0);
 
 /// Attention over all keys of the parts. A query without a key in any part gets a finite number.
 PartialAttention merge(const std::vector<PartialAttention>& parts);
@@ -42,7 +50,8 @@ PartialAttention merge(const std::vector<PartialAttention>& parts);
 /// Keys at most `window` places away, for n places.
 BlockPattern window_pattern(std::int64_t n, std::int64_t window, const at::Device& device);
 
-/// All keys of n queries, or those at most `band` places away, as one block: for packed_attention, which cuts it up by itself.
+/// All keys of n queries, or those at most `band` places away, as one block: for packed_attention, which cuts it up by
+/// itself.
 BlockPattern dense_pattern(std::int64_t n, std::int64_t keys, std::optional<std::int64_t> band = std::nullopt);
 
 /// Keys in the query's own block: non-overlapping contiguous blocks of `block` places.

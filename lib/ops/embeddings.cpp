@@ -20,14 +20,18 @@ using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
 struct Embeddings : torch::autograd::Function<Embeddings> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& tokens, const at::Tensor& ids_, const at::Tensor& positions, const at::Tensor& places_) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& tokens, const at::Tensor& ids_,
+                            const at::Tensor& positions, const at::Tensor& places_) {
     RECORD_FUNCTION("lra::embeddings", std::vector<c10::IValue>({tokens, ids_, positions, places_}));
-    const at::Tensor ids = ids_.contiguous(), places = places_.contiguous(), words = tokens.contiguous(), seats = positions.contiguous();
-    const std::int64_t width = tokens.size(1), *const id = ids.const_data_ptr<std::int64_t>(), *const place = places.const_data_ptr<std::int64_t>();
+    const at::Tensor ids = ids_.contiguous(), places = places_.contiguous(), words = tokens.contiguous(),
+                     seats = positions.contiguous();
+    const std::int64_t width = tokens.size(1), *const id = ids.const_data_ptr<std::int64_t>(),
+                       *const place = places.const_data_ptr<std::int64_t>();
     const auto within = [](const std::int64_t* number, std::int64_t count, std::int64_t size) {
       return std::all_of(number, number + count, [size](std::int64_t i) { return i >= 0 && i < size; });
     };
-    TORCH_CHECK(within(id, ids.numel(), tokens.size(0)) && within(place, places.numel(), positions.size(0)), "embeddings: a number beyond its table");
+    TORCH_CHECK(within(id, ids.numel(), tokens.size(0)) && within(place, places.numel(), positions.size(0)),
+                "embeddings: a number beyond its table");
     const at::Tensor out = at::empty({ids.size(0), width}, tokens.options());
     AT_DISPATCH_FLOATING_TYPES(tokens.scalar_type(), "embeddings", [&] {
       const auto* const word = words.const_data_ptr<scalar_t>();
@@ -72,15 +76,21 @@ struct Embeddings : torch::autograd::Function<Embeddings> {
       });
       return sums;
     };
-    return {sum_into(saved[0], rows[0], context->needs_input_grad(0)), {}, sum_into(saved[1], rows[1], context->needs_input_grad(2)), {}};
+    return {sum_into(saved[0], rows[0], context->needs_input_grad(0)),
+            {},
+            sum_into(saved[1], rows[1], context->needs_input_grad(2)),
+            {}};
   }
 };
 
 }  // namespace
 
-at::Tensor embeddings(const at::Tensor& tokens, const at::Tensor& ids, const at::Tensor& positions, const at::Tensor& places) {
-  TORCH_CHECK(tokens.dim() == 2 && positions.dim() == 2 && tokens.size(1) == positions.size(1) && ids.sizes() == places.sizes() && ids.dim() == 1, "embeddings: tables of ",
-              tokens.sizes(), " and ", positions.sizes(), ", numbers of ", ids.sizes(), " and ", places.sizes());
+at::Tensor embeddings(const at::Tensor& tokens, const at::Tensor& ids, const at::Tensor& positions,
+                      const at::Tensor& places) {
+  TORCH_CHECK(tokens.dim() == 2 && positions.dim() == 2 && tokens.size(1) == positions.size(1) &&
+                  ids.sizes() == places.sizes() && ids.dim() == 1,
+              "embeddings: tables of ", tokens.sizes(), " and ", positions.sizes(), ", numbers of ", ids.sizes(),
+              " and ", places.sizes());
   if (!tokens.is_cpu()) return at::embedding(tokens, ids) + at::embedding(positions, places);
   return Embeddings::apply(tokens, ids, positions, places);
 }

@@ -49,12 +49,16 @@ cpu::Rows<T> writable_rows_of(const at::Tensor& x, std::int64_t row, std::int64_
   return {x.mutable_data_ptr<T>() + row * x.stride(0) + head * x.stride(1), x.stride(0)};
 }
 
-// Work on all heads of all sequences, on all threads. Where these are too few for the threads, several share the tokens of one.
+// Work on all heads of all sequences, on all threads. Where these are too few for the threads, several share the tokens
+// of one.
 template <class T>
 class Run {
  public:
   Run(const Problem& problem, Tensors<T>& tensors)
-      : problem_(problem), t_(tensors), heads_(t_.q.size(1)), units_((static_cast<std::int64_t>(problem.offsets.size()) - 1) * heads_) {
+      : problem_(problem),
+        t_(tensors),
+        heads_(t_.q.size(1)),
+        units_((static_cast<std::int64_t>(problem.offsets.size()) - 1) * heads_) {
     const std::int64_t threads = at::get_num_threads();
     shares_ = units_ >= 4 * threads || units_ % threads == 0 ? 1 : threads;
   }
@@ -64,7 +68,8 @@ class Run {
     if (shares_ > 1) t_.part_sums = at::empty({units_, shares_ - 1, sums_size()}, t_.q.options());
     in_steps(Step::keys, Step::finish, Step::queries, [&](const cpu::FeatureUnit<T>& unit, std::int64_t number) {
       for (std::int64_t share = 1; share < shares_; ++share) {
-        cpu::kernels().merge_features(unit, t_.part_sums.template const_data_ptr<T>() + (number * (shares_ - 1) + share - 1) * sums_size());
+        cpu::kernels().merge_features(
+            unit, t_.part_sums.template const_data_ptr<T>() + (number * (shares_ - 1) + share - 1) * sums_size());
       }
     });
   }
@@ -72,12 +77,14 @@ class Run {
   void backward() {
     t_.grad_sums = at::empty({units_, shares_, sums_size()}, t_.q.options());
     t_.grad_sigmas = at::zeros({heads_, units_ / heads_ * shares_}, t_.q.options());
-    in_steps(Step::query_gradients, Step::finish_gradients, Step::key_gradients, [&](cpu::FeatureUnit<T> unit, std::int64_t number) {
-      unit.sums = unit.grad_sums;
-      for (std::int64_t share = 1; share < shares_; ++share) {
-        cpu::kernels().merge_features(unit, t_.grad_sums.template const_data_ptr<T>() + (number * shares_ + share) * sums_size());
-      }
-    });
+    in_steps(Step::query_gradients, Step::finish_gradients, Step::key_gradients,
+             [&](cpu::FeatureUnit<T> unit, std::int64_t number) {
+               unit.sums = unit.grad_sums;
+               for (std::int64_t share = 1; share < shares_; ++share) {
+                 cpu::kernels().merge_features(
+                     unit, t_.grad_sums.template const_data_ptr<T>() + (number * shares_ + share) * sums_size());
+               }
+             });
   }
 
  private:
@@ -104,7 +111,8 @@ class Run {
     unit.k = rows_of<T>(t_.k, row, head);
     unit.v = rows_of<T>(t_.v, row, head);
     unit.sums = t_.sums.template mutable_data_ptr<T>() + number * sums_size();
-    if (step == Step::keys && share > 0) unit.sums = t_.part_sums.template mutable_data_ptr<T>() + (number * (shares_ - 1) + share - 1) * sums_size();
+    if (step == Step::keys && share > 0)
+      unit.sums = t_.part_sums.template mutable_data_ptr<T>() + (number * (shares_ - 1) + share - 1) * sums_size();
     if (!t_.grad_out.defined()) {
       unit.out = writable_rows_of<T>(t_.out, row, head);
       return unit;
@@ -114,8 +122,10 @@ class Run {
     unit.grad_q = writable_rows_of<T>(t_.grad_q, row, head);
     unit.grad_k = writable_rows_of<T>(t_.grad_k, row, head);
     unit.grad_v = writable_rows_of<T>(t_.grad_v, row, head);
-    unit.grad_sums = t_.grad_sums.template mutable_data_ptr<T>() + (number * shares_ + (step == Step::query_gradients ? share : 0)) * sums_size();
-    unit.grad_sigma = t_.grad_sigmas.template mutable_data_ptr<T>() + head * t_.grad_sigmas.size(1) + sequence * shares_ + share;
+    unit.grad_sums = t_.grad_sums.template mutable_data_ptr<T>() +
+                     (number * shares_ + (step == Step::query_gradients ? share : 0)) * sums_size();
+    unit.grad_sigma =
+        t_.grad_sigmas.template mutable_data_ptr<T>() + head * t_.grad_sigmas.size(1) + sequence * shares_ + share;
     return unit;
   }
 
@@ -134,7 +144,8 @@ class Run {
       cpu::kernels().feature_attention(step, unit, scratch);
     };
     if (shares_ == 1) {
-      // All heads of a sequence on one thread, where there are enough of them: their rows lie side by side, and are in its cache after the first.
+      // All heads of a sequence on one thread, where there are enough of them: their rows lie side by side, and are in
+      // its cache after the first.
       const std::int64_t together = units_ / heads_ >= 4 * at::get_num_threads() ? heads_ : 1;
       on_all_threads(units_ / together, [&](std::int64_t task, T* scratch) {
         for (std::int64_t number = task * together; number < (task + 1) * together; ++number) {
@@ -143,9 +154,11 @@ class Run {
       });
       return;
     }
-    on_all_threads(units_ * shares_, [&](std::int64_t task, T* scratch) { do_step(sum, task / shares_, task % shares_, scratch); });
+    on_all_threads(units_ * shares_,
+                   [&](std::int64_t task, T* scratch) { do_step(sum, task / shares_, task % shares_, scratch); });
     on_all_threads(units_, [&](std::int64_t number, T* scratch) { do_step(finish, number, 0, scratch); });
-    on_all_threads(units_ * shares_, [&](std::int64_t task, T* scratch) { do_step(read, task / shares_, task % shares_, scratch); });
+    on_all_threads(units_ * shares_,
+                   [&](std::int64_t task, T* scratch) { do_step(read, task / shares_, task % shares_, scratch); });
   }
 
   const Problem& problem_;
@@ -165,7 +178,8 @@ Tensors<T> inputs(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
 }
 
 template <class T>
-tensor_list run_forward(const Problem& problem, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& sigma) {
+tensor_list run_forward(const Problem& problem, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                        const at::Tensor& sigma) {
   Tensors<T> t = inputs<T>(q, k, v, sigma);
   t.out = at::empty(q.sizes(), q.options());
   Run<T>(problem, t).forward();
@@ -183,32 +197,39 @@ tensor_list run_backward(const Problem& problem, const tensor_list& saved, const
   return {t.grad_q, t.grad_k, t.grad_v, problem.map == cpu::Features::sincos ? t.grad_sigmas.sum(1) : at::Tensor(), {}};
 }
 
-// What RECORD_FUNCTION is told, where somebody listens: the tensors, and the multiplications and additions of so many products of features with values and of inputs with directions.
-std::vector<c10::IValue> recorded(const Problem& problem, const tensor_list& tensors, double of_values, double of_inputs) {
+// What RECORD_FUNCTION is told, where somebody listens: the tensors, and the multiplications and additions of so many
+// products of features with values and of inputs with directions.
+std::vector<c10::IValue> recorded(const Problem& problem, const tensor_list& tensors, double of_values,
+                                  double of_inputs) {
   if (!at::hasCallbacks()) return {};
   std::vector<c10::IValue> told(tensors.begin(), tensors.end());
   const auto inputs = static_cast<double>(tensors[0].numel());
   const double directions = problem.directions.defined() ? of_inputs * static_cast<double>(problem.m) : 0;
-  told.emplace_back(2 * inputs * (of_values * static_cast<double>(cpu::feature_width(problem.map, problem.m)) + directions));
+  told.emplace_back(2 * inputs *
+                    (of_values * static_cast<double>(cpu::feature_width(problem.map, problem.m)) + directions));
   return told;
 }
 
 struct FeatureAttention : torch::autograd::Function<FeatureAttention> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& sigma,
-                            const c10::intrusive_ptr<Problem>& problem) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const at::Tensor& sigma, const c10::intrusive_ptr<Problem>& problem) {
     RECORD_FUNCTION("lra::feature_attention", recorded(*problem, {q, k, v}, 2, 2));
-    const tensor_list result = q.scalar_type() == at::kDouble ? run_forward<double>(*problem, q, k, v, sigma) : run_forward<float>(*problem, q, k, v, sigma);
+    const tensor_list result = q.scalar_type() == at::kDouble ? run_forward<double>(*problem, q, k, v, sigma)
+                                                              : run_forward<float>(*problem, q, k, v, sigma);
     guard.setOutputs(std::vector<c10::IValue>{result[0]});
     context->save_for_backward({q, k, v, sigma, result[0], result[1]});
-    context->saved_data["problem"] = c10::IValue::make_capsule(c10::static_intrusive_pointer_cast<torch::CustomClassHolder>(problem));
+    context->saved_data["problem"] =
+        c10::IValue::make_capsule(c10::static_intrusive_pointer_cast<torch::CustomClassHolder>(problem));
     return result[0];
   }
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
     refuse_second_derivative("feature_attention");
     const tensor_list saved = context->get_saved_variables();
     const auto& problem = *c10::static_intrusive_pointer_cast<Problem>(context->saved_data["problem"].toCapsule());
-    RECORD_FUNCTION("lra::feature_attention_backward", recorded(problem, {saved[0], saved[1], saved[2], saved[4], gradients[0]}, 4, 4));
-    tensor_list result = saved[0].scalar_type() == at::kDouble ? run_backward<double>(problem, saved, gradients[0]) : run_backward<float>(problem, saved, gradients[0]);
+    RECORD_FUNCTION("lra::feature_attention_backward",
+                    recorded(problem, {saved[0], saved[1], saved[2], saved[4], gradients[0]}, 4, 4));
+    tensor_list result = saved[0].scalar_type() == at::kDouble ? run_backward<double>(problem, saved, gradients[0])
+                                                               : run_backward<float>(problem, saved, gradients[0]);
     guard.setOutputs(std::vector<c10::IValue>{result[0], result[1], result[2]});
     return result;
   }
@@ -216,9 +237,12 @@ struct FeatureAttention : torch::autograd::Function<FeatureAttention> {
 
 }  // namespace
 
-at::Tensor feature_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<std::int64_t>& offsets, const FeatureMap& map) {
-  TORCH_CHECK(q.is_cpu() && q.dim() == 3 && offsets.back() == q.size(0) && k.sizes() == q.sizes() && v.sizes() == q.sizes(),
-              "feature_attention: expected queries, keys and values (", offsets.back(), ", H, d) on the CPU, found ", q.sizes(), ", ", k.sizes(), " and ", v.sizes());
+at::Tensor feature_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                             const std::vector<std::int64_t>& offsets, const FeatureMap& map) {
+  TORCH_CHECK(
+      q.is_cpu() && q.dim() == 3 && offsets.back() == q.size(0) && k.sizes() == q.sizes() && v.sizes() == q.sizes(),
+      "feature_attention: expected queries, keys and values (", offsets.back(), ", H, d) on the CPU, found ", q.sizes(),
+      ", ", k.sizes(), " and ", v.sizes());
   const auto type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const std::int64_t d = q.size(2);
   auto problem = c10::make_intrusive<Problem>();

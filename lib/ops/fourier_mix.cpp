@@ -102,17 +102,22 @@ at::Tensor kernel_transform(const at::Tensor& x, at::IntArrayRef lengths, std::i
   constexpr std::int64_t rows = 64;
   std::vector<std::pair<std::int64_t, std::int64_t>> pieces;  // first row, how many
   for (std::size_t s = 0; s < lengths.size(); ++s) {
-    for (std::int64_t row = 0; row < lengths[s]; row += rows) pieces.emplace_back(offsets[s] + row, std::min(rows, lengths[s] - row));
+    for (std::int64_t row = 0; row < lengths[s]; row += rows)
+      pieces.emplace_back(offsets[s] + row, std::min(rows, lengths[s] - row));
   }
-  on_threads<T>(static_cast<std::int64_t>(pieces.size()), cpu::fourier_scratch(over_features.size), [&](std::int64_t task, T* scratch) {
-    const auto [first, count] = pieces[static_cast<std::size_t>(task)];
-    cpu::kernels().fourier_rows(over_features, count, in + first * d, out + first * d, scratch);
-  });
-  const std::int64_t lanes = cpu::kernels().vector_bytes / static_cast<std::int64_t>(sizeof(T)), groups = ((d + 1) / 2 + lanes - 1) / lanes;
-  on_threads<T>(static_cast<std::int64_t>(lengths.size()) * groups, cpu::fourier_scratch(over_places.size), [&](std::int64_t task, T* scratch) {
-    const auto sequence = static_cast<std::size_t>(task / groups);
-    cpu::kernels().fourier_columns(over_places, lengths[sequence], d, task % groups, out + offsets[sequence] * d, scratch);
-  });
+  on_threads<T>(static_cast<std::int64_t>(pieces.size()), cpu::fourier_scratch(over_features.size),
+                [&](std::int64_t task, T* scratch) {
+                  const auto [first, count] = pieces[static_cast<std::size_t>(task)];
+                  cpu::kernels().fourier_rows(over_features, count, in + first * d, out + first * d, scratch);
+                });
+  const std::int64_t lanes = cpu::kernels().vector_bytes / static_cast<std::int64_t>(sizeof(T)),
+                     groups = ((d + 1) / 2 + lanes - 1) / lanes;
+  on_threads<T>(static_cast<std::int64_t>(lengths.size()) * groups, cpu::fourier_scratch(over_places.size),
+                [&](std::int64_t task, T* scratch) {
+                  const auto sequence = static_cast<std::size_t>(task / groups);
+                  cpu::kernels().fourier_columns(over_places, lengths[sequence], d, task % groups,
+                                                 out + offsets[sequence] * d, scratch);
+                });
   return mixed;
 }
 
@@ -122,13 +127,15 @@ at::Tensor transform(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t 
   if (fused && x.is_cpu()) {
     const at::Tensor rows = input.contiguous();
     RECORD_FUNCTION("lra::fourier_mix", std::vector<c10::IValue>({rows}));
-    const at::Tensor mixed = rows.scalar_type() == at::kDouble ? kernel_transform<double>(rows, lengths, length) : kernel_transform<float>(rows, lengths, length);
+    const at::Tensor mixed = rows.scalar_type() == at::kDouble ? kernel_transform<double>(rows, lengths, length)
+                                                               : kernel_transform<float>(rows, lengths, length);
     guard.setOutputs(std::vector<c10::IValue>{mixed});
     return mixed.to(x.scalar_type());
   }
   const std::int64_t width = input.size(1);
   const std::int64_t half = width / 2 + 1;
-  const std::int64_t mirrored = width - half;  // features half .. width-1 follow from 1 .. mirrored, since the input is real
+  const std::int64_t mirrored =
+      width - half;  // features half .. width-1 follow from 1 .. mirrored, since the input is real
   const at::Tensor over_features = at::fft_rfft(input);
   at::Tensor mixed = at::empty_like(input);
   std::int64_t offset = 0;
@@ -140,30 +147,39 @@ at::Tensor transform(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t 
       // Re X[t, f] = Re X[-t, -f]
       const at::Tensor source = spectrum.narrow(1, 1, mirrored).flip(1);
       out.narrow(1, half, mirrored).narrow(0, 0, 1).copy_(source.narrow(0, 0, 1));
-      if (n > 1) out.narrow(1, half, mirrored).narrow(0, 1, n - 1).copy_(source.narrow(0, length - n + 1, n - 1).flip(0));
+      if (n > 1)
+        out.narrow(1, half, mirrored).narrow(0, 1, n - 1).copy_(source.narrow(0, length - n + 1, n - 1).flip(0));
     }
     offset += n;
   }
   return mixed.to(x.scalar_type());
 }
 
-// The matrix of this map is symmetric (so is its part for the first n places), hence it is its own derivative and nothing is kept.
+// The matrix of this map is symmetric (so is its part for the first n places), hence it is its own derivative and
+// nothing is kept.
 struct FourierMix : torch::autograd::Function<FourierMix> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, std::vector<std::int64_t> lengths, std::int64_t length, bool fused) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
+                            std::vector<std::int64_t> lengths, std::int64_t length, bool fused) {
     context->saved_data["lengths"] = lengths;
     context->saved_data["length"] = length;
     context->saved_data["fused"] = fused;
     return transform(x, lengths, length, fused);
   }
-  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context, torch::autograd::tensor_list gradients) {
+  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
+                                               torch::autograd::tensor_list gradients) {
     auto& kept = context->saved_data;
-    return {fourier_mix(gradients[0], kept["lengths"].toIntVector(), kept["length"].toInt(), kept["fused"].toBool()), {}, {}, {}};
+    return {fourier_mix(gradients[0], kept["lengths"].toIntVector(), kept["length"].toInt(), kept["fused"].toBool()),
+            {},
+            {},
+            {}};
   }
 };
 
 }  // namespace
 
-std::int64_t fourier_scratch(std::int64_t length) { return cpu::fourier_scratch(length == 1 || !radices_of(length).empty() ? length : 2 * length + 128); }
+std::int64_t fourier_scratch(std::int64_t length) {
+  return cpu::fourier_scratch(length == 1 || !radices_of(length).empty() ? length : 2 * length + 128);
+}
 
 at::Tensor fourier_mix(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t length, bool fused) {
   return FourierMix::apply(x, lengths.vec(), length, fused);

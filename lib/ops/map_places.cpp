@@ -39,7 +39,8 @@ class Places {
   Places(const at::Tensor& weight, at::IntArrayRef lengths, Follows follows) {
     const std::int64_t rows = weight.size(-2), columns = weight.size(-1);
     for (const std::int64_t n : lengths) {
-      TORCH_CHECK(n <= (follows.rows ? rows : n) && n <= (follows.columns ? columns : n), "map_places: ", n, " places for a matrix ", weight.sizes());
+      TORCH_CHECK(n <= (follows.rows ? rows : n) && n <= (follows.columns ? columns : n), "map_places: ", n,
+                  " places for a matrix ", weight.sizes());
       in_.push_back(in_.back() + (follows.columns ? n : columns));
       out_.push_back(out_.back() + (follows.rows ? n : rows));
     }
@@ -53,18 +54,25 @@ class Places {
   at::Tensor matrix(const at::Tensor& weight, std::int64_t s, std::int64_t head) const {
     return (weight.dim() == 3 ? weight.select(0, head) : weight).narrow(0, 0, rows(s)).narrow(1, 0, columns(s));
   }
-  at::Tensor in(const at::Tensor& x, std::int64_t s, std::int64_t head) const { return x.narrow(0, at(in_, s), columns(s)).select(1, head); }
-  at::Tensor out(const at::Tensor& y, std::int64_t s, std::int64_t head) const { return y.narrow(0, at(out_, s), rows(s)).select(1, head); }
+  at::Tensor in(const at::Tensor& x, std::int64_t s, std::int64_t head) const {
+    return x.narrow(0, at(in_, s), columns(s)).select(1, head);
+  }
+  at::Tensor out(const at::Tensor& y, std::int64_t s, std::int64_t head) const {
+    return y.narrow(0, at(out_, s), rows(s)).select(1, head);
+  }
 
  private:
-  static std::int64_t at(const std::vector<std::int64_t>& list, std::int64_t i) { return list[static_cast<std::size_t>(i)]; }
+  static std::int64_t at(const std::vector<std::int64_t>& list, std::int64_t i) {
+    return list[static_cast<std::size_t>(i)];
+  }
   std::vector<std::int64_t> in_{0}, out_{0};
 };
 
 struct MapPlaces : torch::autograd::Function<MapPlaces> {
   // x (T, H, d)
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-                            std::vector<std::int64_t> lengths, bool rows_follow, bool columns_follow) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, std::vector<std::int64_t> lengths, bool rows_follow,
+                            bool columns_follow) {
     const Places places(weight, lengths, {rows_follow, columns_follow});
     TORCH_CHECK(x.size(0) == places.columns(), "map_places: ", places.columns(), " rows expected, found ", x.sizes());
     context->save_for_backward({x, weight});
@@ -88,7 +96,8 @@ struct MapPlaces : torch::autograd::Function<MapPlaces> {
     const tensor_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], grad = gradients[0].contiguous();
     auto& data = context->saved_data;
-    const Places places(weight, data["lengths"].toIntVector(), {data["rows_follow"].toBool(), data["columns_follow"].toBool()});
+    const Places places(weight, data["lengths"].toIntVector(),
+                        {data["rows_follow"].toBool(), data["columns_follow"].toBool()});
     const at::Tensor grad_x = at::empty(x.sizes(), x.options()), grad_weight = at::empty_like(weight);
     for_each_sequence(places.sequences(), [&](std::int64_t s) {
       for (std::int64_t h = 0; h < x.size(1); ++h) {
@@ -120,14 +129,17 @@ struct MapPlaces : torch::autograd::Function<MapPlaces> {
       grad_bias = at::zeros({weight.size(0)}, x.options());
       const at::Tensor sums = grad.flatten(1).sum(1);
       std::int64_t done = 0;
-      for (std::int64_t s = 0; s < places.sequences(); done += places.rows(s++)) grad_bias.narrow(0, 0, places.rows(s)).add_(sums.narrow(0, done, places.rows(s)));
+      for (std::int64_t s = 0; s < places.sequences(); done += places.rows(s++))
+        grad_bias.narrow(0, 0, places.rows(s)).add_(sums.narrow(0, done, places.rows(s)));
     }
     return {grad_x, grad_weight, grad_bias, {}, {}, {}};
   }
 };
 
 // Slots of a sequence whose place number j exists.
-std::int64_t slots_with(std::int64_t n, std::int64_t j, std::int64_t stride) { return n > j ? (n - j - 1) / stride + 1 : 0; }
+std::int64_t slots_with(std::int64_t n, std::int64_t j, std::int64_t stride) {
+  return n > j ? (n - j - 1) / stride + 1 : 0;
+}
 
 // Some sequences in a row that are like one, since each slot ends with its own stride.
 struct Stretch {
@@ -150,9 +162,11 @@ std::vector<Stretch> stretches(at::IntArrayRef lengths, std::int64_t stride, std
   return all;
 }
 
-// work(stretch, head, j, places, slots): the places number j of all slots that have one (count, d), and these slots' numbers. One thread does a head.
+// work(stretch, head, j, places, slots): the places number j of all slots that have one (count, d), and these slots'
+// numbers. One thread does a head.
 template <class Work>
-void for_each_tap(const at::Tensor& x, const at::Tensor& slots, std::int64_t kernel, std::int64_t stride, const std::vector<Stretch>& all, const Work& work) {
+void for_each_tap(const at::Tensor& x, const at::Tensor& slots, std::int64_t kernel, std::int64_t stride,
+                  const std::vector<Stretch>& all, const Work& work) {
   at::parallel_for(0, x.size(1), 1, [&](std::int64_t first_head, std::int64_t last_head) {
     const at::AutoDispatchBelowADInplaceOrView guard;
     for (std::int64_t h = first_head; h < last_head; ++h) {
@@ -160,7 +174,8 @@ void for_each_tap(const at::Tensor& x, const at::Tensor& slots, std::int64_t ker
         for (std::int64_t j = 0; j < kernel; ++j) {
           const std::int64_t count = slots_with(stretch.n, j, stride);
           if (count == 0) continue;
-          const at::Tensor places = x.select(1, h).narrow(0, stretch.first, stretch.n).slice(0, j, stretch.n, stride).narrow(0, 0, count);
+          const at::Tensor places =
+              x.select(1, h).narrow(0, stretch.first, stretch.n).slice(0, j, stretch.n, stride).narrow(0, 0, count);
           work(h, j, places, slots.select(1, h).narrow(0, stretch.slot, count));
         }
       }
@@ -169,7 +184,8 @@ void for_each_tap(const at::Tensor& x, const at::Tensor& slots, std::int64_t ker
 }
 
 struct CompressPlaces : torch::autograd::Function<CompressPlaces> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, std::vector<std::int64_t> lengths, std::int64_t stride) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            std::vector<std::int64_t> lengths, std::int64_t stride) {
     context->save_for_backward({x, weight});
     context->saved_data["lengths"] = lengths;
     context->saved_data["stride"] = stride;
@@ -195,43 +211,51 @@ struct CompressPlaces : torch::autograd::Function<CompressPlaces> {
     const at::Tensor grad_weight = at::zeros(weight.sizes(), weight.options());
     // Places of which no slot is made get nothing.
     const at::Tensor grad_x = kernel < stride ? at::zeros(x.sizes(), x.options()) : at::empty(x.sizes(), x.options());
-    for_each_tap(grad_x, grad, kernel, stride, all, [&](std::int64_t h, std::int64_t j, at::Tensor places, const at::Tensor& of_slots) {
-      const at::Tensor matrix = weight.select(0, h).select(0, j).t();
-      if (j < stride) {
-        at::mm_out(places, of_slots, matrix);
-      } else {
-        places.addmm_(of_slots, matrix);
-      }
-    });
-    for_each_tap(x, grad, kernel, stride, all, [&](std::int64_t h, std::int64_t j, const at::Tensor& places, const at::Tensor& of_slots) {
-      grad_weight.select(0, h).select(0, j).addmm_(places.t(), of_slots);
-    });
+    for_each_tap(grad_x, grad, kernel, stride, all,
+                 [&](std::int64_t h, std::int64_t j, at::Tensor places, const at::Tensor& of_slots) {
+                   const at::Tensor matrix = weight.select(0, h).select(0, j).t();
+                   if (j < stride) {
+                     at::mm_out(places, of_slots, matrix);
+                   } else {
+                     places.addmm_(of_slots, matrix);
+                   }
+                 });
+    for_each_tap(x, grad, kernel, stride, all,
+                 [&](std::int64_t h, std::int64_t j, const at::Tensor& places, const at::Tensor& of_slots) {
+                   grad_weight.select(0, h).select(0, j).addmm_(places.t(), of_slots);
+                 });
     return {grad_x, grad_weight, {}, {}};
   }
 };
 
 }  // namespace
 
-at::Tensor map_places(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::IntArrayRef lengths, Follows follows) {
+at::Tensor map_places(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::IntArrayRef lengths,
+                      Follows follows) {
   const auto type = x.scalar_type();
   const std::optional<at::Tensor> same_bias = bias.defined() ? std::optional(bias.to(type)) : std::nullopt;
   const auto batch = static_cast<std::int64_t>(lengths.size());
   const bool uniform = std::all_of(lengths.begin(), lengths.end(), [&](std::int64_t n) { return n == lengths[0]; });
   if (batch > 1 && uniform && weight.dim() == 2) {
-    const std::int64_t columns = follows.columns ? lengths[0] : weight.size(1), rows = follows.rows ? lengths[0] : weight.size(0);
+    const std::int64_t columns = follows.columns ? lengths[0] : weight.size(1),
+                       rows = follows.rows ? lengths[0] : weight.size(0);
     const at::Tensor sequences = x.reshape({batch, columns, -1});
     const std::int64_t width = sequences.size(2);
-    // A large matrix is read, and its gradient written, once if the sequences are put side by side; six is what was measured.
+    // A large matrix is read, and its gradient written, once if the sequences are put side by side; six is what was
+    // measured.
     if (rows * columns > 6 * (rows + columns) * width) {
       const at::Tensor side_by_side = sequences.transpose(0, 1).reshape({columns, 1, batch * width});
-      const at::Tensor mapped = MapPlaces::apply(side_by_side, weight.to(type), same_bias, std::vector<std::int64_t>{lengths[0]}, follows.rows, follows.columns);
+      const at::Tensor mapped = MapPlaces::apply(side_by_side, weight.to(type), same_bias,
+                                                 std::vector<std::int64_t>{lengths[0]}, follows.rows, follows.columns);
       return mapped.view({rows, batch, width}).transpose(0, 1).reshape({batch * rows, 1, width});
     }
   }
-  return MapPlaces::apply(x.dim() == 3 && weight.dim() == 3 ? x : x.flatten(1).unsqueeze(1), weight.to(type), same_bias, lengths.vec(), follows.rows, follows.columns);
+  return MapPlaces::apply(x.dim() == 3 && weight.dim() == 3 ? x : x.flatten(1).unsqueeze(1), weight.to(type), same_bias,
+                          lengths.vec(), follows.rows, follows.columns);
 }
 
-at::Tensor compress_places(const at::Tensor& x, const at::Tensor& weight, at::IntArrayRef lengths, std::int64_t stride) {
+at::Tensor compress_places(const at::Tensor& x, const at::Tensor& weight, at::IntArrayRef lengths,
+                           std::int64_t stride) {
   return CompressPlaces::apply(x, weight.to(x.scalar_type()), lengths.vec(), stride);
 }
 
@@ -241,14 +265,15 @@ std::vector<std::int64_t> slot_offsets(at::IntArrayRef lengths, std::int64_t str
   return offsets;
 }
 
-at::Tensor attend_slots(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const at::Tensor& k, const at::Tensor& v,
-                        const std::vector<std::int64_t>& key_offsets) {
+at::Tensor attend_slots(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const at::Tensor& k,
+                        const at::Tensor& v, const std::vector<std::int64_t>& key_offsets) {
   const auto longest = [](const std::vector<std::int64_t>& starts) {
     std::int64_t most = 0;
     for (std::size_t i = 1; i < starts.size(); ++i) most = std::max(most, starts[i] - starts[i - 1]);
     return most;
   };
-  const BlockPattern everything{longest(offsets), longest(key_offsets), at::zeros({1, 1, 1, 1}, at::kLong), std::nullopt};
+  const BlockPattern everything{longest(offsets), longest(key_offsets), at::zeros({1, 1, 1, 1}, at::kLong),
+                                std::nullopt};
   return packed_attention(q, offsets, {{k, v, key_offsets, {}, everything}}).out;
 }
 

@@ -12,9 +12,9 @@
 
 namespace lra::ops {
 
-/// Calls work(task, memory) for the tasks 0 .. tasks - 1 on all threads of at::parallel_for, which each take the next task when they have done one: tasks may
-/// differ in size. make_memory() makes the memory of one thread. The calling thread makes all of it, so that the peak of the tensors' bytes does not depend on
-/// how the threads happen to overlap.
+/// Calls work(task, memory) for the tasks 0 .. tasks - 1 on all threads of at::parallel_for, which each take the next
+/// task when they have done one: tasks may differ in size. make_memory() makes the memory of one thread. The calling
+/// thread makes all of it, so that the peak of the tensors' bytes does not depend on how the threads happen to overlap.
 template <class Make, class Work>
 void on_threads_with(std::int64_t tasks, const Make& make_memory, const Work& work) {
   const std::int64_t threads = std::min<std::int64_t>(at::get_num_threads(), tasks);
@@ -31,7 +31,9 @@ void on_threads_with(std::int64_t tasks, const Make& make_memory, const Work& wo
 template <class T, class Work>
 void on_threads(std::int64_t tasks, std::int64_t scratch_size, const Work& work) {
   const auto make_scratch = [&] { return at::empty({scratch_size}, c10::CppTypeToScalarType<T>::value); };
-  on_threads_with(tasks, make_scratch, [&](std::int64_t task, const at::Tensor& scratch) { work(task, scratch.template mutable_data_ptr<T>()); });
+  on_threads_with(tasks, make_scratch, [&](std::int64_t task, const at::Tensor& scratch) {
+    work(task, scratch.template mutable_data_ptr<T>());
+  });
 }
 
 }  // namespace lra::ops

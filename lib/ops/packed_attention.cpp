@@ -52,7 +52,8 @@ struct Runs {
   }
 
   std::span<const cpu::Run> of(std::int64_t sequence, std::int64_t head, std::int64_t query_block) const {
-    const auto list = static_cast<std::size_t>(((batch > 1 ? sequence : 0) * heads + (heads > 1 ? head : 0)) * query_blocks + query_block);
+    const auto list = static_cast<std::size_t>(
+        ((batch > 1 ? sequence : 0) * heads + (heads > 1 ? head : 0)) * query_blocks + query_block);
     return std::span(runs).subspan(starts[list], starts[list + 1] - starts[list]);
   }
 };
@@ -60,9 +61,10 @@ struct Runs {
 // What forward and backward have in common, kept in the autograd context.
 struct Problem : torch::CustomClassHolder {
   std::vector<std::int64_t> offsets;
-  std::vector<KeySource> sources;  // k, v and mixture undefined
+  std::vector<KeySource> sources;                                      // k, v and mixture undefined
   std::size_t mixed_source = std::numeric_limits<std::size_t>::max();  // the one that had a mixture
-  // Which pair of tensors is the keys and values of each source: sources may share them, and have one gradient then. Keys that are the queries share theirs.
+  // Which pair of tensors is the keys and values of each source: sources may share them, and have one gradient then.
+  // Keys that are the queries share theirs.
   std::vector<std::size_t> pairs;
   bool keys_are_queries = false;
   std::vector<Runs> runs;
@@ -71,12 +73,15 @@ struct Problem : torch::CustomClassHolder {
   cpu::Dropout dropout;
   const cpu::RoundedKernels* rounded = nullptr;  // not null: products in bfloat16
 
-  std::int64_t pair_count() const { return 1 + static_cast<std::int64_t>(*std::max_element(pairs.begin(), pairs.end())); }
+  std::int64_t pair_count() const {
+    return 1 + static_cast<std::int64_t>(*std::max_element(pairs.begin(), pairs.end()));
+  }
   bool has_mixture() const { return mixed_source < sources.size(); }
   std::int64_t round_count() const { return rounds.order.defined() ? rounds.order.size(0) : 1; }
   // How many classes of places have no keys in common: all, or only one, with all of them inside.
   std::int64_t classes_apart() const {
-    return std::all_of(sources.begin(), sources.end(), [](const KeySource& source) { return source.by_class; }) ? stride : 1;
+    return std::all_of(sources.begin(), sources.end(), [](const KeySource& source) { return source.by_class; }) ? stride
+                                                                                                                : 1;
   }
   std::int64_t sequences() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
 };
@@ -110,23 +115,30 @@ struct Blocks {
 };
 
 template <class T>
-cpu::Rows<const T> rows_of(const at::Tensor& x, std::int64_t row, std::int64_t head, std::int64_t stride, const std::int32_t* order) {
+cpu::Rows<const T> rows_of(const at::Tensor& x, std::int64_t row, std::int64_t head, std::int64_t stride,
+                           const std::int32_t* order) {
   return {x.const_data_ptr<T>() + row * x.stride(0) + head * x.stride(1), x.stride(0) * stride, order};
 }
 template <class T>
-cpu::Rows<T> writable_rows_of(const at::Tensor& x, std::int64_t row, std::int64_t head, std::int64_t stride, const std::int32_t* order) {
+cpu::Rows<T> writable_rows_of(const at::Tensor& x, std::int64_t row, std::int64_t head, std::int64_t stride,
+                              const std::int32_t* order) {
   return {x.mutable_data_ptr<T>() + row * x.stride(0) + head * x.stride(1), x.stride(0) * stride, order};
 }
 
-// Queries that share a tile of keys: many where all keys are seen, fewer where a band or lists would make them see more than they need.
-constexpr std::int64_t very_few_queries = 32, few_queries = 64, many_queries = cpu::max_queries, narrow_band = 64, many_keys = 512;
+// Queries that share a tile of keys: many where all keys are seen, fewer where a band or lists would make them see more
+// than they need.
+constexpr std::int64_t very_few_queries = 32, few_queries = 64, many_queries = cpu::max_queries, narrow_band = 64,
+                       many_keys = 512;
 
 // Calls kernel(block) for the query blocks first .. last - 1 of `parts` equal shares of one unit, in all rounds.
 template <class T, class Kernel>
-void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, const Mixed<T>& mixed, std::int64_t share, std::int64_t shares, bool backward,
-                const Kernel& kernel) {
-  const auto at = [](const std::vector<std::int64_t>& list, std::int64_t i) { return list[static_cast<std::size_t>(i)]; };
-  const std::int64_t heads = t.q.size(1), stride = problem.stride, first_row = at(problem.offsets, unit.sequence) + unit.residue;
+void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, const Mixed<T>& mixed,
+                std::int64_t share, std::int64_t shares, bool backward, const Kernel& kernel) {
+  const auto at = [](const std::vector<std::int64_t>& list, std::int64_t i) {
+    return list[static_cast<std::size_t>(i)];
+  };
+  const std::int64_t heads = t.q.size(1), stride = problem.stride,
+                     first_row = at(problem.offsets, unit.sequence) + unit.residue;
   const std::int64_t n = (at(problem.offsets, unit.sequence + 1) - first_row + stride - 1) / stride;
   if (n <= 0) return;
   cpu::QueryBlock<T> block;
@@ -187,7 +199,8 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, c
       parts[p].unit_keys = source.unit_keys;
       parts[p].band = source.pattern.band.value_or(-1);
       parts[p].visible_step = step;
-      if (source.visible.defined()) parts[p].visible = static_cast<const std::uint8_t*>(source.visible.const_data_ptr()) + row;
+      if (source.visible.defined())
+        parts[p].visible = static_cast<const std::uint8_t*>(source.visible.const_data_ptr()) + row;
       if (p == problem.mixed_source) {
         key_counts.back() = Blocks(key_counts.back(), source.pattern.key_block).keys(source.pattern.key_block);
         parts[p].k = {mixed.k, block.d};
@@ -206,7 +219,9 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, c
         at_once = many_queries;
       }
     }
-    const auto narrow = [](const KeySource& source) { return source.pattern.band.value_or(narrow_band + 1) <= narrow_band; };
+    const auto narrow = [](const KeySource& source) {
+      return source.pattern.band.value_or(narrow_band + 1) <= narrow_band;
+    };
     if (std::all_of(problem.sources.begin(), problem.sources.end(), narrow)) at_once = very_few_queries;
     const std::int64_t blocks = (n + size - 1) / size;
     const std::int64_t pieces = (size + at_once - 1) / at_once, all_pieces = blocks * pieces;
@@ -235,10 +250,13 @@ void for_blocks(const Problem& problem, const Tensors<T>& t, const Unit& unit, c
 // Shares of the query blocks of a unit, so that all threads have work where there are few units.
 std::int64_t shares_of(const Problem& problem, std::int64_t heads) {
   const std::int64_t threads = at::get_num_threads(), units = problem.sequences() * heads * problem.classes_apart();
-  return problem.rounds.order.defined() || problem.has_mixture() || units >= 4 * threads || units % threads == 0 ? 1 : threads;
+  return problem.rounds.order.defined() || problem.has_mixture() || units >= 4 * threads || units % threads == 0
+             ? 1
+             : threads;
 }
 
-// What of the mixture concerns one unit; calls work(mixture, keys) for the keys' and the values' places that are mixed alike.
+// What of the mixture concerns one unit; calls work(mixture, keys) for the keys' and the values' places that are mixed
+// alike.
 template <class T, class Work>
 void for_mixtures(const Problem& problem, const Tensors<T>& t, const Unit& unit, const Work& work) {
   const KeySource& source = problem.sources[problem.mixed_source];
@@ -258,12 +276,14 @@ void for_mixtures(const Problem& problem, const Tensors<T>& t, const Unit& unit,
     mixture.last_slot = rest ? size : blocks.last;
     mixture.sources = rest ? blocks.count - 1 : blocks.count;
     if (mixture.sources == 0 || mixture.first_slot == mixture.last_slot) continue;
-    const std::int64_t place = (((rest ? 1 : 0) * t.mixture.size(1) + unit.sequence) * t.mixture.size(2) + unit.head) * t.mixture.size(3) * t.mixture.size(4);
+    const std::int64_t place = (((rest ? 1 : 0) * t.mixture.size(1) + unit.sequence) * t.mixture.size(2) + unit.head) *
+                               t.mixture.size(3) * t.mixture.size(4);
     mixture.weights = t.mixture.template const_data_ptr<T>() + place;
     if (t.grad_mixture.defined()) mixture.grad_weights = t.grad_mixture.template mutable_data_ptr<T>() + place;
     for (const bool keys : {true, false}) {
       mixture.x = rows_of<T>((keys ? t.k : t.v)[pair], row, unit.head, 1, nullptr);
-      if (t.grad_mixture.defined()) mixture.grad_x = writable_rows_of<T>((keys ? t.grad_k : t.grad_v)[pair], row, unit.head, 1, nullptr);
+      if (t.grad_mixture.defined())
+        mixture.grad_x = writable_rows_of<T>((keys ? t.grad_k : t.grad_v)[pair], row, unit.head, 1, nullptr);
       work(mixture, keys);
     }
   }
@@ -275,7 +295,8 @@ class MixtureMemory {
  public:
   MixtureMemory(const Problem& problem, const Tensors<T>& t, bool backward) {
     if (!problem.has_mixture()) return;
-    const std::int64_t size = problem.sources[problem.mixed_source].pattern.key_block, blocks = t.mixture.size(3), d = t.q.size(2);
+    const std::int64_t size = problem.sources[problem.mixed_source].pattern.key_block, blocks = t.mixture.size(3),
+                       d = t.q.size(2);
     tensors_ = at::empty({backward ? 4 : 2, blocks * size * d}, t.q.options());
     scratch_ = at::empty({cpu::mixture_scratch(d, blocks)}, t.q.options());
     T* const memory = tensors_.template mutable_data_ptr<T>();
@@ -305,21 +326,26 @@ class MixtureMemory {
   Mixed<T> mixed_;
 };
 
-// work(unit, share, memory, scratch) for all units and shares, on all threads. Units that write to the same keys' gradients, classes with keys in common, stay on one.
+// work(unit, share, memory, scratch) for all units and shares, on all threads. Units that write to the same keys'
+// gradients, classes with keys in common, stay on one.
 template <class T, class Work>
 void for_units(const Problem& problem, const Tensors<T>& t, std::int64_t shares, bool backward, const Work& work) {
   const std::int64_t heads = t.q.size(1), apart = problem.classes_apart(), together = problem.stride / apart;
   const std::int64_t tasks = problem.sequences() * heads * apart * shares;
-  const std::int64_t d = t.q.size(2), scratch_size = problem.rounded != nullptr ? problem.rounded->scratch(d) : cpu::kernels().attention_scratch(d);
+  const std::int64_t d = t.q.size(2), scratch_size = problem.rounded != nullptr ? problem.rounded->scratch(d)
+                                                                                : cpu::kernels().attention_scratch(d);
   struct Memory {
     at::Tensor scratch;
     MixtureMemory<T> mixture;
   };
-  const auto make_memory = [&] { return Memory{at::empty({scratch_size}, t.q.options()), MixtureMemory<T>(problem, t, backward)}; };
+  const auto make_memory = [&] {
+    return Memory{at::empty({scratch_size}, t.q.options()), MixtureMemory<T>(problem, t, backward)};
+  };
   on_threads_with(tasks, make_memory, [&](std::int64_t task, Memory& memory) {
     const std::int64_t unit = task / shares;
     for (std::int64_t residue = 0; residue < together; ++residue) {
-      work(Unit{unit / heads / apart, unit % heads, unit / heads % apart + residue}, task % shares, memory.mixture, memory.scratch.template mutable_data_ptr<T>());
+      work(Unit{unit / heads / apart, unit % heads, unit / heads % apart + residue}, task % shares, memory.mixture,
+           memory.scratch.template mutable_data_ptr<T>());
     }
   });
 }
@@ -329,7 +355,8 @@ template <class T>
 auto kernel_of(const Problem& problem, bool backward, T* scratch) {
   return [&problem, backward, scratch](const cpu::QueryBlock<T>& block) {
     if constexpr (std::is_same_v<T, float>) {
-      if (problem.rounded != nullptr) return (backward ? problem.rounded->attention_backward : problem.rounded->attention_forward)(block, scratch);
+      if (problem.rounded != nullptr)
+        return (backward ? problem.rounded->attention_backward : problem.rounded->attention_forward)(block, scratch);
     }
     backward ? cpu::kernels().attention_backward(block, scratch) : cpu::kernels().attention_forward(block, scratch);
   };
@@ -339,7 +366,8 @@ template <class T>
 void forward(const Problem& problem, Tensors<T>& t) {
   const std::int64_t shares = shares_of(problem, t.q.size(1));
   for_units(problem, t, shares, false, [&](const Unit& unit, std::int64_t share, MixtureMemory<T>& memory, T* scratch) {
-    for_blocks(problem, t, unit, memory.mix(problem, t, unit), share, shares, false, kernel_of(problem, false, scratch));
+    for_blocks(problem, t, unit, memory.mix(problem, t, unit), share, shares, false,
+               kernel_of(problem, false, scratch));
   });
 }
 
@@ -354,7 +382,8 @@ void backward(const Problem& problem, Tensors<T>& t) {
     }
   }
   for_units(problem, t, shares, true, [&](const Unit& unit, std::int64_t share, MixtureMemory<T>& memory, T* scratch) {
-    for_blocks(problem, of_share[static_cast<std::size_t>(share)], unit, memory.mix(problem, t, unit), share, shares, true, kernel_of(problem, true, scratch));
+    for_blocks(problem, of_share[static_cast<std::size_t>(share)], unit, memory.mix(problem, t, unit), share, shares,
+               true, kernel_of(problem, true, scratch));
     memory.give_back(problem, t, unit);
   });
   for (std::size_t share = 1; share < of_share.size(); ++share) {
@@ -365,24 +394,27 @@ void backward(const Problem& problem, Tensors<T>& t) {
   }
 }
 
-// What RECORD_FUNCTION is told, where somebody listens: the tensors, and the multiplications and additions of one product of all tiles times `products`.
+// What RECORD_FUNCTION is told, where somebody listens: the tensors, and the multiplications and additions of one
+// product of all tiles times `products`.
 template <class T>
 std::vector<c10::IValue> recorded(const Problem& problem, const Tensors<T>& t, double products) {
   if (!at::hasCallbacks()) return {};
   double pairs = 0;
   for (std::int64_t unit = 0; unit < problem.sequences() * t.q.size(1) * problem.stride; ++unit) {
     const std::int64_t heads = t.q.size(1);
-    for_blocks(problem, t, {unit / heads / problem.stride, unit % heads, unit / heads % problem.stride}, {}, 0, 1, false, [&](const cpu::QueryBlock<T>& block) {
-      for (std::int64_t p = 0; p < block.num_parts; ++p) {
-        const cpu::KeyPart<T>& part = block.parts[p];
-        for (const cpu::Run& run : std::span(part.runs, static_cast<std::size_t>(part.num_runs))) {
-          const bool banded = part.band >= 0;
-          const std::int64_t first = banded ? std::max(run.first, block.first - part.band) : run.first;
-          const std::int64_t last = banded ? std::min(run.last, block.first + block.count + part.band) : run.last;
-          pairs += static_cast<double>(block.count) * static_cast<double>(std::max<std::int64_t>(last - first, 0));
-        }
-      }
-    });
+    for_blocks(
+        problem, t, {unit / heads / problem.stride, unit % heads, unit / heads % problem.stride}, {}, 0, 1, false,
+        [&](const cpu::QueryBlock<T>& block) {
+          for (std::int64_t p = 0; p < block.num_parts; ++p) {
+            const cpu::KeyPart<T>& part = block.parts[p];
+            for (const cpu::Run& run : std::span(part.runs, static_cast<std::size_t>(part.num_runs))) {
+              const bool banded = part.band >= 0;
+              const std::int64_t first = banded ? std::max(run.first, block.first - part.band) : run.first;
+              const std::int64_t last = banded ? std::min(run.last, block.first + block.count + part.band) : run.last;
+              pairs += static_cast<double>(block.count) * static_cast<double>(std::max<std::int64_t>(last - first, 0));
+            }
+          }
+        });
   }
   std::vector<c10::IValue> values{t.q};
   for (std::size_t p = 0; p < t.k.size(); ++p) values.insert(values.end(), {t.k[p], t.v[p]});
@@ -422,15 +454,16 @@ struct Kept {
 };
 
 template <class T>
-tensor_list run_backward(const Problem& problem, const at::Tensor& q, at::TensorList keys_and_values, const Kept& kept, const at::Tensor& grad_out,
-                         const at::Tensor& grad_log_sum) {
+tensor_list run_backward(const Problem& problem, const at::Tensor& q, at::TensorList keys_and_values, const Kept& kept,
+                         const at::Tensor& grad_out, const at::Tensor& grad_log_sum) {
   Tensors<T> t = inputs<T>(problem, q, keys_and_values);
   t.out = kept.out;
   t.log_sum = kept.log_sum;
   t.rounding = kept.rounding;
   t.grad_out = grad_out.defined() ? rows_in_line(grad_out) : at::zeros_like(t.out);
   if (grad_log_sum.defined()) t.grad_log_sum = grad_log_sum.contiguous();
-  t.grad_q = problem.round_count() > 1 || problem.keys_are_queries ? at::zeros(q.sizes(), q.options()) : at::empty(q.sizes(), q.options());
+  t.grad_q = problem.round_count() > 1 || problem.keys_are_queries ? at::zeros(q.sizes(), q.options())
+                                                                   : at::empty(q.sizes(), q.options());
   tensor_list gradients{t.grad_q};
   for (std::size_t pair = 0; pair < t.k.size(); ++pair) {
     const bool shared = problem.keys_are_queries && pair == 0;
@@ -447,7 +480,8 @@ tensor_list run_backward(const Problem& problem, const at::Tensor& q, at::Tensor
 }
 
 struct PackedAttention : torch::autograd::Function<PackedAttention> {
-  static tensor_list forward(AutogradContext* context, const at::Tensor& q, at::TensorList keys_and_values, const c10::intrusive_ptr<Problem>& problem) {
+  static tensor_list forward(AutogradContext* context, const at::Tensor& q, at::TensorList keys_and_values,
+                             const c10::intrusive_ptr<Problem>& problem) {
     const auto run = [&]<class T>(T) {
       const Tensors<T> t = run_forward<T>(*problem, q, keys_and_values);
       return Kept{t.out, t.log_sum, t.rounding};
@@ -456,7 +490,8 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
     tensor_list saved{q, kept.out, kept.log_sum, kept.rounding};
     saved.insert(saved.end(), keys_and_values.begin(), keys_and_values.end());
     context->save_for_backward(saved);
-    context->saved_data["problem"] = c10::IValue::make_capsule(c10::static_intrusive_pointer_cast<torch::CustomClassHolder>(problem));
+    context->saved_data["problem"] =
+        c10::IValue::make_capsule(c10::static_intrusive_pointer_cast<torch::CustomClassHolder>(problem));
     return {kept.out, kept.log_sum};
   }
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
@@ -464,7 +499,8 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
     const auto saved = context->get_saved_variables();
     const auto& problem = *c10::static_intrusive_pointer_cast<Problem>(context->saved_data["problem"].toCapsule());
     const auto run = saved[0].scalar_type() == at::kDouble ? run_backward<double> : run_backward<float>;
-    tensor_list result = run(problem, saved[0], at::TensorList(saved).slice(4), {saved[1], saved[2], saved[3]}, gradients[0], gradients[1]);
+    tensor_list result = run(problem, saved[0], at::TensorList(saved).slice(4), {saved[1], saved[2], saved[3]},
+                             gradients[0], gradients[1]);
     result.emplace_back();
     return result;
   }
@@ -476,9 +512,10 @@ struct Prepared {
   c10::intrusive_ptr<Problem> problem;
 };
 
-Prepared prepare(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, double dropout, std::int64_t stride,
-                 const HashRounds& rounds) {
-  TORCH_CHECK(q.is_cpu() && q.dim() == 3 && offsets.back() == q.size(0), "packed_attention: expected queries (", offsets.back(), ", H, d) on the CPU, found ", q.sizes());
+Prepared prepare(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources,
+                 double dropout, std::int64_t stride, const HashRounds& rounds) {
+  TORCH_CHECK(q.is_cpu() && q.dim() == 3 && offsets.back() == q.size(0), "packed_attention: expected queries (",
+              offsets.back(), ", H, d) on the CPU, found ", q.sizes());
   const auto type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   auto problem = c10::make_intrusive<Problem>();
   problem->offsets = offsets;
@@ -491,9 +528,12 @@ Prepared prepare(const at::Tensor& q, const std::vector<std::int64_t>& offsets, 
   at::Tensor mixture;
   for (const KeySource& source : sources) {
     const std::int64_t keys = source.offsets.empty() ? offsets.back() : source.offsets.back();
-    TORCH_CHECK(source.k.size(0) == keys && source.v.sizes() == source.k.sizes() && source.k.size(1) == q.size(1) && source.k.size(2) == q.size(2),
-                "packed_attention: keys ", source.k.sizes(), " and values ", source.v.sizes(), " for ", keys, " places and queries ", q.sizes());
-    TORCH_CHECK(!rounds.order.defined() || rounds.order.size(0) <= cpu::max_rounds, "packed_attention: at most ", cpu::max_rounds, " rounds");
+    TORCH_CHECK(source.k.size(0) == keys && source.v.sizes() == source.k.sizes() && source.k.size(1) == q.size(1) &&
+                    source.k.size(2) == q.size(2),
+                "packed_attention: keys ", source.k.sizes(), " and values ", source.v.sizes(), " for ", keys,
+                " places and queries ", q.sizes());
+    TORCH_CHECK(!rounds.order.defined() || rounds.order.size(0) <= cpu::max_rounds, "packed_attention: at most ",
+                cpu::max_rounds, " rounds");
     problem->runs.emplace_back(source.pattern);
     std::size_t pair = 0;
     while (pair < firsts.size() && !(firsts[pair]->k.is_same(source.k) && firsts[pair]->v.is_same(source.v))) ++pair;
@@ -504,7 +544,8 @@ Prepared prepare(const at::Tensor& q, const std::vector<std::int64_t>& offsets, 
       keys_and_values.push_back(source.v.to(type));
     }
     if (source.mixture.defined()) {
-      TORCH_CHECK(!problem->has_mixture() && stride == 1 && !rounds.order.defined(), "packed_attention: one mixture, without a stride and rounds");
+      TORCH_CHECK(!problem->has_mixture() && stride == 1 && !rounds.order.defined(),
+                  "packed_attention: one mixture, without a stride and rounds");
       problem->mixed_source = problem->sources.size();
       mixture = source.mixture.to(type);
     }
@@ -521,20 +562,23 @@ Prepared prepare(const at::Tensor& q, const std::vector<std::int64_t>& offsets, 
 
 }  // namespace
 
-PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const std::vector<KeySource>& sources, double dropout,
-                                  std::int64_t stride, const HashRounds& rounds) {
+PartialAttention packed_attention(const at::Tensor& q, const std::vector<std::int64_t>& offsets,
+                                  const std::vector<KeySource>& sources, double dropout, std::int64_t stride,
+                                  const HashRounds& rounds) {
   const Prepared prepared = prepare(q, offsets, sources, dropout, stride, rounds);
   const auto result = PackedAttention::apply(prepared.q, at::TensorList(prepared.keys_and_values), prepared.problem);
   return {result[0].to(q.scalar_type()), result[1]};
 }
 
-std::vector<at::Tensor> packed_attention_backward(const PartialAttention& gradient, const PartialAttention& result, const at::Tensor& q,
-                                                  const std::vector<std::int64_t>& offsets, const KeySource& source, std::int64_t stride) {
+std::vector<at::Tensor> packed_attention_backward(const PartialAttention& gradient, const PartialAttention& result,
+                                                  const at::Tensor& q, const std::vector<std::int64_t>& offsets,
+                                                  const KeySource& source, std::int64_t stride) {
   const Prepared prepared = prepare(q, offsets, {source}, 0, stride, {});
   const auto type = prepared.q.scalar_type();
   const auto run = type == at::kDouble ? run_backward<double> : run_backward<float>;
   const auto converted = [&](const at::Tensor& x) { return x.defined() ? x.to(type) : x; };
-  std::vector<at::Tensor> gradients = run(*prepared.problem, prepared.q, prepared.keys_and_values, {result.out.to(type).contiguous(), result.log_sum.contiguous(), {}},
+  std::vector<at::Tensor> gradients = run(*prepared.problem, prepared.q, prepared.keys_and_values,
+                                          {result.out.to(type).contiguous(), result.log_sum.contiguous(), {}},
                                           converted(gradient.out), converted(gradient.log_sum));
   for (at::Tensor& x : gradients) x = x.to(q.scalar_type());
   return gradients;

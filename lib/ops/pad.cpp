@@ -17,7 +17,8 @@ at::Tensor pad(const at::Tensor& packed, at::IntArrayRef lengths, std::int64_t h
   const std::int64_t longest = *std::max_element(lengths.begin(), lengths.end());
   const std::int64_t width = packed.size(1) / heads;
   if (!packed.is_cpu()) {
-    const at::Tensor rows = at::zeros({batch * longest, packed.size(1)}, packed.options()).index_copy_(0, places, packed);
+    const at::Tensor rows =
+        at::zeros({batch * longest, packed.size(1)}, packed.options()).index_copy_(0, places, packed);
     return rows.view({batch, longest, heads, width}).transpose(1, 2).contiguous();
   }
   at::Tensor padded = at::empty({batch, heads, longest, width}, packed.options());
@@ -54,15 +55,18 @@ using torch::autograd::tensor_list;
 
 // Each is the other's derivative: padding adds zeros, packing drops what was there.
 struct Pad : torch::autograd::Function<Pad> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& packed, std::vector<std::int64_t> lengths, std::int64_t heads,
-                            const std::optional<at::Tensor>& places) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& packed, std::vector<std::int64_t> lengths,
+                            std::int64_t heads, const std::optional<at::Tensor>& places) {
     const at::Tensor indices = places.value_or(at::Tensor());
     context->saved_data["places"] = indices;
     context->saved_data["lengths"] = lengths;
     return pad(packed.contiguous(), lengths, heads, indices);
   }
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
-    return {pack(gradients[0], context->saved_data["lengths"].toIntVector(), context->saved_data["places"].toTensor()), {}, {}, {}};
+    return {pack(gradients[0], context->saved_data["lengths"].toIntVector(), context->saved_data["places"].toTensor()),
+            {},
+            {},
+            {}};
   }
 };
 
@@ -76,8 +80,8 @@ struct Pack : torch::autograd::Function<Pack> {
     return pack(padded, lengths, indices);
   }
   static tensor_list backward(AutogradContext* context, tensor_list gradients) {
-    return {pad(gradients[0].contiguous(), context->saved_data["lengths"].toIntVector(), context->saved_data["heads"].toInt(),
-                context->saved_data["places"].toTensor()),
+    return {pad(gradients[0].contiguous(), context->saved_data["lengths"].toIntVector(),
+                context->saved_data["heads"].toInt(), context->saved_data["places"].toTensor()),
             {},
             {}};
   }
@@ -85,7 +89,8 @@ struct Pack : torch::autograd::Function<Pack> {
 
 }  // namespace
 
-at::Tensor pad_sequences(const at::Tensor& packed, at::IntArrayRef lengths, std::int64_t heads, const at::Tensor& places) {
+at::Tensor pad_sequences(const at::Tensor& packed, at::IntArrayRef lengths, std::int64_t heads,
+                         const at::Tensor& places) {
   return Pad::apply(packed, lengths.vec(), heads, if_defined(places));
 }
 

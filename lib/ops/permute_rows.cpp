@@ -9,7 +9,8 @@ namespace {
 
 at::Tensor permute(const at::Tensor& x, const at::Tensor& order) {
   const std::int64_t heads = x.size(2), rows = x.size(3);
-  const at::Tensor first_rows = (at::arange(x.size(0) * x.size(1) * heads, order.options()) * rows).view({x.size(0), x.size(1), heads, 1});
+  const at::Tensor first_rows =
+      (at::arange(x.size(0) * x.size(1) * heads, order.options()) * rows).view({x.size(0), x.size(1), heads, 1});
   const at::Tensor permuted = x.reshape({-1, x.size(4)}).index_select(0, (order + first_rows).flatten());
   return permuted.view({order.size(0), order.size(1), heads, rows, x.size(4)});
 }
@@ -18,7 +19,8 @@ using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
 struct PermuteRows : torch::autograd::Function<PermuteRows> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& order, const at::Tensor& inverse) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& order,
+                            const at::Tensor& inverse) {
     context->saved_data["inverse"] = inverse;
     context->saved_data["copies"] = x.size(1) == 1 && order.size(1) > 1;
     return permute(x, order);
@@ -31,6 +33,8 @@ struct PermuteRows : torch::autograd::Function<PermuteRows> {
 
 }  // namespace
 
-at::Tensor permute_rows(const at::Tensor& x, const at::Tensor& order, const at::Tensor& inverse) { return PermuteRows::apply(x, order, inverse); }
+at::Tensor permute_rows(const at::Tensor& x, const at::Tensor& order, const at::Tensor& inverse) {
+  return PermuteRows::apply(x, order, inverse);
+}
 
 }  // namespace lra::ops

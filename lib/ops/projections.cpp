@@ -23,7 +23,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
-// Up to this width matrices stay in a processor's first caches, and the kernels of lib/ops/cpu, which copy nothing, are ahead of the BLAS.
+// Up to this width matrices stay in a processor's first caches, and the kernels of lib/ops/cpu, which copy nothing, are
+// ahead of the BLAS.
 constexpr std::int64_t narrow = 128, multiple = 16, few_rows = 64;
 
 double flops_of(const at::Tensor& x, at::TensorList weights) {
@@ -59,22 +60,31 @@ std::vector<cpu::LinearMap<T>> maps_of(const std::vector<MapTensors>& tensors) {
 template <class Work>
 void for_shares(std::int64_t rows, std::int64_t shares, const Work& work) {
   at::parallel_for(0, shares, 1, [&](std::int64_t from, std::int64_t to) {
-    for (std::int64_t share = from; share < to; ++share) work(share, rows * share / shares, rows * (share + 1) / shares);
+    for (std::int64_t share = from; share < to; ++share)
+      work(share, rows * share / shares, rows * (share + 1) / shares);
   });
 }
 // Of rows that do not depend on each other: as many as there are threads.
-std::int64_t shares_for_threads(std::int64_t rows) { return std::clamp<std::int64_t>(rows / few_rows, 1, at::get_num_threads()); }
-// Of sums over rows: by the rows alone, so that a sum has the same bits with any number of threads. A power of two divides well among threads.
+std::int64_t shares_for_threads(std::int64_t rows) {
+  return std::clamp<std::int64_t>(rows / few_rows, 1, at::get_num_threads());
+}
+// Of sums over rows: by the rows alone, so that a sum has the same bits with any number of threads. A power of two
+// divides well among threads.
 std::int64_t shares_of_sums(std::int64_t rows) {
-  return static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(std::clamp<std::int64_t>(rows / 256, 1, 64))));
+  return static_cast<std::int64_t>(
+      std::bit_floor(static_cast<std::uint64_t>(std::clamp<std::int64_t>(rows / 256, 1, 64))));
 }
 
 template <class T>
 void kernel_forward(const at::Tensor& x, const std::vector<MapTensors>& tensors) {
   const auto maps = maps_of<T>(tensors);
   for_shares(x.size(0), shares_for_threads(x.size(0)), [&](std::int64_t, std::int64_t first, std::int64_t last) {
-    cpu::kernels().linear_forward(cpu::LinearMaps<T>{
-        .width = x.size(1), .first = first, .last = last, .x = x.const_data_ptr<T>(), .maps = maps.data(), .count = static_cast<std::int64_t>(maps.size())});
+    cpu::kernels().linear_forward(cpu::LinearMaps<T>{.width = x.size(1),
+                                                     .first = first,
+                                                     .last = last,
+                                                     .x = x.const_data_ptr<T>(),
+                                                     .maps = maps.data(),
+                                                     .count = static_cast<std::int64_t>(maps.size())});
   });
 }
 
@@ -92,13 +102,14 @@ void kernel_backward(const at::Tensor& x, const at::Tensor& grad_x, std::vector<
   }
   for_shares(x.size(0), shares, [&](std::int64_t share, std::int64_t first, std::int64_t last) {
     const auto maps = maps_of<T>(of_share[static_cast<std::size_t>(share)]);
-    cpu::kernels().linear_backward(cpu::LinearMaps<T>{.width = x.size(1),
-                                                      .first = first,
-                                                      .last = last,
-                                                      .x = x.const_data_ptr<T>(),
-                                                      .grad_x = grad_x.defined() ? grad_x.mutable_data_ptr<T>() : nullptr,
-                                                      .maps = maps.data(),
-                                                      .count = static_cast<std::int64_t>(maps.size())});
+    cpu::kernels().linear_backward(
+        cpu::LinearMaps<T>{.width = x.size(1),
+                           .first = first,
+                           .last = last,
+                           .x = x.const_data_ptr<T>(),
+                           .grad_x = grad_x.defined() ? grad_x.mutable_data_ptr<T>() : nullptr,
+                           .maps = maps.data(),
+                           .count = static_cast<std::int64_t>(maps.size())});
   });
   tensors = of_share.front();
   for (std::size_t share = 1; share < of_share.size(); ++share) {
@@ -116,7 +127,8 @@ std::vector<c10::IValue> recorded(const at::Tensor& x, at::TensorList weights, d
 }
 
 struct Projections : torch::autograd::Function<Projections> {
-  static tensor_list forward(AutogradContext* context, const at::Tensor& x, at::TensorList weights, at::TensorList biases) {
+  static tensor_list forward(AutogradContext* context, const at::Tensor& x, at::TensorList weights,
+                             at::TensorList biases) {
     tensor_list saved{x}, outputs;
     saved.insert(saved.end(), weights.begin(), weights.end());
     if (projections_have_kernel(x, weights)) {
@@ -124,7 +136,9 @@ struct Projections : torch::autograd::Function<Projections> {
       std::vector<MapTensors> tensors;
       for (std::size_t i = 0; i < weights.size(); ++i) {
         outputs.push_back(at::empty({x.size(0), weights[i].size(0)}, x.options()));
-        tensors.push_back({.transposed = weights[i].t().contiguous(), .bias = biases.empty() ? at::Tensor() : biases[i].contiguous(), .y = outputs.back()});
+        tensors.push_back({.transposed = weights[i].t().contiguous(),
+                           .bias = biases.empty() ? at::Tensor() : biases[i].contiguous(),
+                           .y = outputs.back()});
       }
       RECORD_FUNCTION("lra::projections", recorded(x, weights, 1));
       x.scalar_type() == at::kDouble ? kernel_forward<double>(rows, tensors) : kernel_forward<float>(rows, tensors);
@@ -149,7 +163,8 @@ struct Projections : torch::autograd::Function<Projections> {
     at::Tensor of_x;
     tensor_list of_weights(weights.size()), of_biases(has_biases ? weights.size() : 0);
     const auto defined = [](const at::Tensor& gradient) { return gradient.defined(); };
-    if (std::none_of(gradients.begin(), gradients.end(), defined)) return tensor_list(1 + weights.size() + of_biases.size());
+    if (std::none_of(gradients.begin(), gradients.end(), defined))
+      return tensor_list(1 + weights.size() + of_biases.size());
     if (projections_have_kernel(x, weights)) {
       std::vector<MapTensors> tensors;
       std::vector<std::size_t> numbers;
@@ -161,7 +176,8 @@ struct Projections : torch::autograd::Function<Projections> {
       const at::Tensor rows = x.contiguous();
       if (context->needs_input_grad(0)) of_x = at::empty(x.sizes(), x.options());
       RECORD_FUNCTION("lra::projections_backward", recorded(x, weights, of_x.defined() ? 2 : 1));
-      x.scalar_type() == at::kDouble ? kernel_backward<double>(rows, of_x, tensors, has_biases) : kernel_backward<float>(rows, of_x, tensors, has_biases);
+      x.scalar_type() == at::kDouble ? kernel_backward<double>(rows, of_x, tensors, has_biases)
+                                     : kernel_backward<float>(rows, of_x, tensors, has_biases);
       for (std::size_t m = 0; m < tensors.size(); ++m) {
         of_weights[numbers[m]] = tensors[m].grad_weight;
         if (has_biases) of_biases[numbers[m]] = tensors[m].grad_bias;
@@ -170,7 +186,8 @@ struct Projections : torch::autograd::Function<Projections> {
       for (std::size_t i = 0; i < gradients.size(); ++i) {
         const at::Tensor& gradient = gradients[i];
         if (!gradient.defined()) continue;
-        if (context->needs_input_grad(0)) of_x = of_x.defined() ? of_x.addmm_(gradient, weights[i]) : at::mm(gradient, weights[i]);
+        if (context->needs_input_grad(0))
+          of_x = of_x.defined() ? of_x.addmm_(gradient, weights[i]) : at::mm(gradient, weights[i]);
         of_weights[i] = at::mm(gradient.t(), x);
         if (has_biases) of_biases[i] = gradient.sum(0);
       }
@@ -193,18 +210,23 @@ bool projections_have_kernel(const at::Tensor& x, at::TensorList weights) {
 }
 
 bool projections_have_kernel(std::int64_t rows, at::IntArrayRef widths) {
-  return rows >= few_rows && std::all_of(widths.begin(), widths.end(), [](std::int64_t width) { return width % multiple == 0 && width <= narrow; });
+  return rows >= few_rows && std::all_of(widths.begin(), widths.end(),
+                                         [](std::int64_t width) { return width % multiple == 0 && width <= narrow; });
 }
 
-std::vector<at::Tensor> projections(const at::Tensor& x, const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& biases) {
+std::vector<at::Tensor> projections(const at::Tensor& x, const std::vector<at::Tensor>& weights,
+                                    const std::vector<at::Tensor>& biases) {
   const bool has_biases = !biases.empty() && biases[0].defined();
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    TORCH_CHECK(x.dim() == 2 && weights[i].dim() == 2 && weights[i].size(1) == x.size(1) && (!has_biases || biases[i].numel() == weights[i].size(0)), "projections: ", x.sizes(),
-                " times the transpose of ", weights[i].sizes(), has_biases ? " with a bias" : "");
+    TORCH_CHECK(x.dim() == 2 && weights[i].dim() == 2 && weights[i].size(1) == x.size(1) &&
+                    (!has_biases || biases[i].numel() == weights[i].size(0)),
+                "projections: ", x.sizes(), " times the transpose of ", weights[i].sizes(),
+                has_biases ? " with a bias" : "");
   }
   if (at::autocast::is_autocast_enabled(x.device().type())) {  // casts x once for all
     std::vector<at::Tensor> outputs;
-    for (std::size_t i = 0; i < weights.size(); ++i) outputs.push_back(at::linear(x, weights[i], has_biases ? biases[i] : at::Tensor()));
+    for (std::size_t i = 0; i < weights.size(); ++i)
+      outputs.push_back(at::linear(x, weights[i], has_biases ? biases[i] : at::Tensor()));
     return outputs;
   }
   return Projections::apply(x, at::TensorList(weights), has_biases ? at::TensorList(biases) : at::TensorList());

@@ -20,13 +20,15 @@ at::Tensor split_mask(const at::Tensor& mask, std::int64_t stride) {
   return split_residues(mask.unsqueeze(1).unsqueeze(3), stride).squeeze(3).squeeze(1);
 }
 
-PartialAttention strided_window_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& key_mask, std::int64_t stride,
-                                          std::int64_t window, double dropout) {
+PartialAttention strided_window_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                          const at::Tensor& key_mask, std::int64_t stride, std::int64_t window,
+                                          double dropout) {
   const std::int64_t n = q.size(2);
   stride = std::min(stride, n);
   if (stride == 1) return block_sparse_attention(q, k, v, key_mask, window_pattern(n, window, q.device()), dropout);
   const at::Tensor queries = split_residues(q, stride);
-  const PartialAttention part = block_sparse_attention(queries, split_residues(k, stride), split_residues(v, stride), split_mask(key_mask, stride),
+  const PartialAttention part = block_sparse_attention(queries, split_residues(k, stride), split_residues(v, stride),
+                                                       split_mask(key_mask, stride),
                                                        window_pattern(queries.size(2), window, q.device()), dropout);
   return {join_residues(part.out, stride, n), join_residues(part.log_sum, stride, n)};
 }

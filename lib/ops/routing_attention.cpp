@@ -35,9 +35,10 @@ struct Problem : torch::CustomClassHolder {
 
 struct Tensors {
   at::Tensor q, k, v, centroids;
-  at::Tensor places;  // (2, B, H, clusters, window) int32, of queries and keys, ascending; a shorter sequence fills its first ones
+  at::Tensor places;  // (2, B, H, clusters, window) int32, of queries and keys, ascending; a shorter sequence fills its
+                      // first ones
   at::Tensor out, log_sum, rounding;  // the last two (T, H): of the fallback's queries, see cpu::QueryBlock
-  at::Tensor sums, counts;  // (B, H, clusters, d), (B, H, clusters, 1) int64; undefined: not wanted
+  at::Tensor sums, counts;            // (B, H, clusters, d), (B, H, clusters, 1) int64; undefined: not wanted
   at::Tensor grad_out, grad_q, grad_k, grad_v;
 };
 
@@ -66,11 +67,13 @@ class Head {
     scratch_ = take(cpu::kernels().attention_scratch(d_));
     products_ = memory;
     places_in_piece_.resize(static_cast<std::size_t>(n_));
-    for (std::size_t i = 0; i < places_in_piece_.size(); ++i) places_in_piece_[i] = static_cast<std::int32_t>(i % cpu::max_queries);
+    for (std::size_t i = 0; i < places_in_piece_.size(); ++i)
+      places_in_piece_[i] = static_cast<std::int32_t>(i % cpu::max_queries);
     takers_.assign(static_cast<std::size_t>(n_), 0);
   }
   static std::int64_t memory(const Problem& problem, std::int64_t longest, std::int64_t d, bool backward) {
-    return 2 * (longest * d + 16) + 2 * (cpu::max_queries * d + 16) + 3 * (longest + 16) + cpu::kernels().attention_scratch(d) + 16 + (backward ? 0 : problem.clusters * longest);
+    return 2 * (longest * d + 16) + 2 * (cpu::max_queries * d + 16) + 3 * (longest + 16) +
+           cpu::kernels().attention_scratch(d) + 16 + (backward ? 0 : problem.clusters * longest);
   }
 
   void forward() {
@@ -88,7 +91,9 @@ class Head {
     }
     for_clusters([&](cpu::QueryBlock<T>& block) {
       cpu::kernels().attention_forward(block, scratch_);
-      for_queries(block, [&](std::int64_t m, std::int64_t place, T share) { add(outs_ + m * d_, share, out.data + place * out.step); });
+      for_queries(block, [&](std::int64_t m, std::int64_t place, T share) {
+        add(outs_ + m * d_, share, out.data + place * out.step);
+      });
     });
   }
 
@@ -122,11 +127,16 @@ class Head {
   }
 
  private:
-  cpu::Rows<const T> rows_of(const at::Tensor& x) const { return {x.const_data_ptr<T>() + first_ * x.stride(0) + head_ * x.stride(1), x.stride(0)}; }
-  cpu::Rows<T> rows(const at::Tensor& x) const { return {x.mutable_data_ptr<T>() + first_ * x.stride(0) + head_ * x.stride(1), x.stride(0)}; }
+  cpu::Rows<const T> rows_of(const at::Tensor& x) const {
+    return {x.const_data_ptr<T>() + first_ * x.stride(0) + head_ * x.stride(1), x.stride(0)};
+  }
+  cpu::Rows<T> rows(const at::Tensor& x) const {
+    return {x.mutable_data_ptr<T>() + first_ * x.stride(0) + head_ * x.stride(1), x.stride(0)};
+  }
   std::int32_t* places(std::int64_t of_keys, std::int64_t cluster) const {
     return t_.places.mutable_data_ptr<std::int32_t>() +
-           (((of_keys * problem_.sequences() + sequence_) * heads_ + head_) * problem_.clusters + cluster) * problem_.window;
+           (((of_keys * problem_.sequences() + sequence_) * heads_ + head_) * problem_.clusters + cluster) *
+               problem_.window;
   }
   void add(const T* from, T scale, T* to) const {
     for (std::int64_t c = 0; c < d_; ++c) to[c] += scale * from[c];
@@ -139,16 +149,21 @@ class Head {
 
   // The places that each centroid takes, and what moves the centroids.
   void choose(std::int64_t of_keys, const at::Tensor& x, T* normalised) {
-    const auto matrix = [&](T* data, std::int64_t rows, std::int64_t columns) { return at::from_blob(data, {rows, columns}, x.options()); };
+    const auto matrix = [&](T* data, std::int64_t rows, std::int64_t columns) {
+      return at::from_blob(data, {rows, columns}, x.options());
+    };
     at::Tensor products = matrix(products_, problem_.clusters, n_);
     at::mm_out(products, t_.centroids[head_], matrix(normalised, n_, d_).t());
     // What is not a number has no place in an order: as if it were the smallest.
     constexpr T smallest = -std::numeric_limits<T>::infinity();
-    for (std::int64_t i = 0; i < problem_.clusters * n_; ++i) products_[i] = products_[i] > smallest ? products_[i] : smallest;
+    for (std::int64_t i = 0; i < problem_.clusters * n_; ++i)
+      products_[i] = products_[i] > smallest ? products_[i] : smallest;
     for (std::int64_t cluster = 0; cluster < problem_.clusters; ++cluster) {
       const T* const product = products_ + cluster * n_;
       const T least = least_taken(product);
-      std::int64_t equal = window_ - std::count_if(product, product + n_, [&](T value) { return value > least; });  // how many of the least are taken
+      std::int64_t equal = window_ - std::count_if(product, product + n_, [&](T value) {
+                             return value > least;
+                           });  // how many of the least are taken
       std::int32_t* place = places(of_keys, cluster);
       for (std::int64_t i = 0; i < n_; ++i) {
         if (product[i] >= least && (product[i] > least || equal-- > 0)) *place++ = static_cast<std::int32_t>(i);
@@ -176,7 +191,8 @@ class Head {
   // Adds each vector, as a unit vector, to the sum of the centroid with the largest product.
   void collect(const T* normalised) {
     T* const sums = t_.sums.mutable_data_ptr<T>() + (sequence_ * heads_ + head_) * problem_.clusters * d_;
-    std::int64_t* const counts = t_.counts.mutable_data_ptr<std::int64_t>() + (sequence_ * heads_ + head_) * problem_.clusters;
+    std::int64_t* const counts =
+        t_.counts.mutable_data_ptr<std::int64_t>() + (sequence_ * heads_ + head_) * problem_.clusters;
     nearest_.assign(static_cast<std::size_t>(n_), 0);
     std::copy_n(products_, n_, values_);
     for (std::int32_t cluster = 1; cluster < problem_.clusters; ++cluster) {
@@ -278,10 +294,10 @@ class Head {
   const Problem& problem_;
   const Tensors& t_;
   const std::int64_t heads_, head_, sequence_, d_, first_, n_, window_;
-  T *queries_, *keys_;       // (n, d), normalised
-  T *outs_, *grads_;         // (max_queries, d): what a block gives, and its gradients
+  T *queries_, *keys_;                  // (n, d), normalised
+  T *outs_, *grads_;                    // (max_queries, d): what a block gives, and its gradients
   T *log_sums_, *roundings_, *values_;  // (n)
-  T *scratch_, *products_;   // products_ (clusters, n): forward
+  T *scratch_, *products_;              // products_ (clusters, n): forward
   std::vector<std::int32_t> takers_, nearest_, places_in_piece_;  // (n)
 };
 
@@ -290,7 +306,8 @@ template <class T, class Work>
 void for_heads(const Problem& problem, const Tensors& t, bool backward, const Work& work) {
   std::int64_t longest = 0;
   for (std::int64_t s = 0; s < problem.sequences(); ++s) {
-    longest = std::max(longest, problem.offsets[static_cast<std::size_t>(s) + 1] - problem.offsets[static_cast<std::size_t>(s)]);
+    longest = std::max(longest,
+                       problem.offsets[static_cast<std::size_t>(s) + 1] - problem.offsets[static_cast<std::size_t>(s)]);
   }
   const std::int64_t units = problem.sequences() * t.q.size(1);
   on_threads<T>(units, Head<T>::memory(problem, longest, t.q.size(2), backward), [&](std::int64_t unit, T* memory) {
@@ -300,20 +317,23 @@ void for_heads(const Problem& problem, const Tensors& t, bool backward, const Wo
   });
 }
 
-// What RECORD_FUNCTION is told, where somebody listens: the tensors, and the multiplications and additions of one product of all clusters times `products`.
+// What RECORD_FUNCTION is told, where somebody listens: the tensors, and the multiplications and additions of one
+// product of all clusters times `products`.
 std::vector<c10::IValue> recorded(const Problem& problem, const Tensors& t, double products) {
   if (!at::hasCallbacks()) return {};
-  const double pairs = static_cast<double>(problem.sequences() * t.q.size(1) * problem.clusters * problem.window * problem.window);
+  const double pairs =
+      static_cast<double>(problem.sequences() * t.q.size(1) * problem.clusters * problem.window * problem.window);
   return {t.q, t.k, t.v, 2 * products * pairs * static_cast<double>(t.q.size(2))};
 }
 
 struct RoutingAttention : torch::autograd::Function<RoutingAttention> {
-  static tensor_list forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& centroids,
-                             const c10::intrusive_ptr<Problem>& problem, bool collect) {
+  static tensor_list forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                             const at::Tensor& centroids, const c10::intrusive_ptr<Problem>& problem, bool collect) {
     const std::int64_t heads = q.size(1), d = q.size(2);
     Tensors t;
     t.q = rows_in_line(q), t.k = rows_in_line(k), t.v = rows_in_line(v), t.centroids = centroids;
-    t.places = at::empty({2, problem->sequences(), heads, problem->clusters, problem->window}, q.options().dtype(at::kInt));
+    t.places =
+        at::empty({2, problem->sequences(), heads, problem->clusters, problem->window}, q.options().dtype(at::kInt));
     t.out = at::empty(q.sizes(), q.options());
     t.log_sum = at::empty({q.size(0), heads}, q.options());
     t.rounding = at::empty_like(t.log_sum);
@@ -328,7 +348,8 @@ struct RoutingAttention : torch::autograd::Function<RoutingAttention> {
       for_heads<float>(*problem, t, false, [](Head<float>& head) { head.forward(); });
     }
     context->save_for_backward({q, k, v, t.places, t.out, t.log_sum, t.rounding});
-    context->saved_data["problem"] = c10::IValue::make_capsule(c10::static_intrusive_pointer_cast<torch::CustomClassHolder>(problem));
+    context->saved_data["problem"] =
+        c10::IValue::make_capsule(c10::static_intrusive_pointer_cast<torch::CustomClassHolder>(problem));
     guard.setOutputs(std::vector<c10::IValue>{t.out});
     if (!collect) return {t.out};
     const at::Tensor sums = t.sums.sum(0), counts = t.counts.sum(0);
@@ -358,10 +379,13 @@ struct RoutingAttention : torch::autograd::Function<RoutingAttention> {
 
 }  // namespace
 
-Routed routing_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<std::int64_t>& offsets, const at::Tensor& centroids,
-                         std::int64_t window, std::int64_t fallback_window, double dropout, bool collect) {
-  TORCH_CHECK(q.is_cpu() && q.dim() == 3 && offsets.back() == q.size(0) && k.sizes() == q.sizes() && v.sizes() == q.sizes(), "routing_attention: queries ", q.sizes(),
-              ", keys ", k.sizes(), " and values ", v.sizes(), " for ", offsets.back(), " tokens");
+Routed routing_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                         const std::vector<std::int64_t>& offsets, const at::Tensor& centroids, std::int64_t window,
+                         std::int64_t fallback_window, double dropout, bool collect) {
+  TORCH_CHECK(
+      q.is_cpu() && q.dim() == 3 && offsets.back() == q.size(0) && k.sizes() == q.sizes() && v.sizes() == q.sizes(),
+      "routing_attention: queries ", q.sizes(), ", keys ", k.sizes(), " and values ", v.sizes(), " for ",
+      offsets.back(), " tokens");
   const auto type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   auto problem = c10::make_intrusive<Problem>();
   problem->offsets = offsets;
@@ -369,7 +393,8 @@ Routed routing_attention(const at::Tensor& q, const at::Tensor& k, const at::Ten
   problem->window = window;
   problem->fallback_window = fallback_window;
   problem->dropout = cpu::drawn_dropout(dropout);
-  const auto results = RoutingAttention::apply(q.to(type), k.to(type), v.to(type), centroids.to(type), problem, collect);
+  const auto results =
+      RoutingAttention::apply(q.to(type), k.to(type), v.to(type), centroids.to(type), problem, collect);
   return {results[0].to(q.scalar_type()), collect ? results[1] : at::Tensor(), collect ? results[2] : at::Tensor()};
 }
 

@@ -52,12 +52,15 @@ std::vector<Group> groups_of(at::IntArrayRef lengths, bool alike) {
 struct Shared {
   at::Tensor v, logits, right, visible;
 
-  at::Tensor values(const at::Tensor& x, std::int64_t h, std::int64_t first, std::int64_t count) const { return x.select(1, h).narrow(0, first, count); }
+  at::Tensor values(const at::Tensor& x, std::int64_t h, std::int64_t first, std::int64_t count) const {
+    return x.select(1, h).narrow(0, first, count);
+  }
   // The weights of rows row .. row + count - 1.
   at::Tensor weights(const Group& group, std::int64_t h, std::int64_t row, std::int64_t count) const {
     at::Tensor block = logits.select(0, h).narrow(0, row, count);
     block = right.defined() ? at::mm(block, right.select(0, h).narrow(0, 0, group.n).t()) : block.narrow(1, 0, group.n);
-    const at::Tensor hidden = visible.defined() ? visible.narrow(0, group.first[0], group.n).logical_not() : at::Tensor();
+    const at::Tensor hidden =
+        visible.defined() ? visible.narrow(0, group.first[0], group.n).logical_not() : at::Tensor();
     if (visible.defined()) block = block.masked_fill(hidden, masked_logit);
     const at::Tensor weights = at::_softmax(block, -1, false);
     return visible.defined() ? weights.masked_fill(hidden, 0) : weights;  // where nothing is visible
@@ -77,8 +80,9 @@ void for_each_head(std::int64_t heads, const std::function<void(std::int64_t)>& 
 }
 
 struct SharedAttention : torch::autograd::Function<SharedAttention> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& v, const at::Tensor& logits, const std::optional<at::Tensor>& right,
-                            const std::optional<at::Tensor>& visible, std::vector<std::int64_t> lengths) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& v, const at::Tensor& logits,
+                            const std::optional<at::Tensor>& right, const std::optional<at::Tensor>& visible,
+                            std::vector<std::int64_t> lengths) {
     const Shared shared{v, logits, right.value_or(at::Tensor()), visible.value_or(at::Tensor())};
     context->save_for_backward({v, logits, shared.right, shared.visible});
     context->saved_data["lengths"] = lengths;
@@ -107,7 +111,8 @@ struct SharedAttention : torch::autograd::Function<SharedAttention> {
     const auto groups = groups_of(context->saved_data["lengths"].toIntVector(), !shared.visible.defined());
     const bool product = right.defined(), whole = groups[0].n == shared.logits.size(1) && !product;
     const at::Tensor grad_v = at::empty(v.sizes(), v.options());
-    const at::Tensor grad_logits = whole ? at::empty(shared.logits.sizes(), v.options()) : at::zeros(shared.logits.sizes(), v.options());
+    const at::Tensor grad_logits =
+        whole ? at::empty(shared.logits.sizes(), v.options()) : at::zeros(shared.logits.sizes(), v.options());
     const at::Tensor grad_right = product ? at::zeros(right.sizes(), v.options()) : at::Tensor();
     for_each_head(v.size(1), [&](std::int64_t h) {
       for (const Group& group : groups) {
@@ -116,7 +121,8 @@ struct SharedAttention : torch::autograd::Function<SharedAttention> {
           const at::Tensor weights = shared.weights(group, h, row, count);
           at::Tensor grad_weights = at::empty({count, group.n}, v.options());
           for (const std::int64_t first : group.first) {
-            const at::Tensor grad_out = shared.values(grad, h, first + row, count), values = shared.values(v, h, first, group.n).t();
+            const at::Tensor grad_out = shared.values(grad, h, first + row, count),
+                             values = shared.values(v, h, first, group.n).t();
             at::Tensor part = shared.values(grad_v, h, first, group.n);
             if (row == 0) {
               at::mm_out(part, weights.t(), grad_out);
@@ -137,7 +143,9 @@ struct SharedAttention : torch::autograd::Function<SharedAttention> {
           const at::Tensor grad_block = at::_softmax_backward_data(grad_weights, weights, -1, v.scalar_type());
           if (product) {
             of_rows.addmm_(grad_block, right.select(0, h).narrow(0, 0, group.n));
-            grad_right.select(0, h).narrow(0, 0, group.n).addmm_(grad_block.t(), shared.logits.select(0, h).narrow(0, row, count));
+            grad_right.select(0, h)
+                .narrow(0, 0, group.n)
+                .addmm_(grad_block.t(), shared.logits.select(0, h).narrow(0, row, count));
           } else {
             of_rows.narrow(1, 0, group.n).add_(grad_block);
           }
@@ -150,9 +158,11 @@ struct SharedAttention : torch::autograd::Function<SharedAttention> {
 
 }  // namespace
 
-at::Tensor shared_attention(const at::Tensor& v, const at::Tensor& logits, const at::Tensor& right, at::IntArrayRef lengths, const at::Tensor& visible) {
+at::Tensor shared_attention(const at::Tensor& v, const at::Tensor& logits, const at::Tensor& right,
+                            at::IntArrayRef lengths, const at::Tensor& visible) {
   const auto type = v.scalar_type();
-  return SharedAttention::apply(v, logits.to(type), right.defined() ? std::optional(right.to(type)) : std::nullopt, if_defined(visible), lengths.vec());
+  return SharedAttention::apply(v, logits.to(type), right.defined() ? std::optional(right.to(type)) : std::nullopt,
+                                if_defined(visible), lengths.vec());
 }
 
 }  // namespace lra::ops

@@ -31,10 +31,12 @@ auto translated(Function&& function) {
 }
 
 std::shared_ptr<Mixer> make(const std::string& name, const std::string& options_json, const MixerSpec& spec) {
-  for (const auto& [what, value] : {std::pair{"d_model", spec.d_model}, {"num_heads", spec.num_heads}, {"max_length", spec.max_length}}) {
+  for (const auto& [what, value] :
+       {std::pair{"d_model", spec.d_model}, {"num_heads", spec.num_heads}, {"max_length", spec.max_length}}) {
     if (value < 1) throw Error(fmt::format("{} is {}, not a positive number", what, value));
   }
-  if (spec.d_model % spec.num_heads != 0) throw Error(fmt::format("d_model {} is no multiple of num_heads {}", spec.d_model, spec.num_heads));
+  if (spec.d_model % spec.num_heads != 0)
+    throw Error(fmt::format("d_model {} is no multiple of num_heads {}", spec.d_model, spec.num_heads));
   const MixerEntry& entry = mixer_registry().at(name);
   const Json options = parse_json(options_json, "options_json");
   if (!options.is_object()) throw Error("options_json: expected a JSON object, as {\"k\": 128}");
@@ -43,13 +45,13 @@ std::shared_ptr<Mixer> make(const std::string& name, const std::string& options_
   return entry.make(spec, entry.resolve(source, ""));
 }
 
-/// Weights are drawn from torch's generator, as those of a torch.nn.Module; `seed` is for what the mixer draws beside them.
+/// Weights are drawn from torch's generator, as those of a torch.nn.Module; `seed` is for what the mixer draws beside
+/// them.
 class MixerClass : public torch::CustomClassHolder {
  public:
-  MixerClass(const std::string& name, const std::string& options_json, std::int64_t d_model, std::int64_t num_heads, std::int64_t max_length, bool bias,
-             std::int64_t seed)
-      : d_model_(d_model),
-        mixer_(translated([&] {
+  MixerClass(const std::string& name, const std::string& options_json, std::int64_t d_model, std::int64_t num_heads,
+             std::int64_t max_length, bool bias, std::int64_t seed)
+      : d_model_(d_model), mixer_(translated([&] {
           return make(name, options_json,
                       {.d_model = d_model,
                        .d_qkv = d_model,
@@ -61,8 +63,9 @@ class MixerClass : public torch::CustomClassHolder {
 
   at::Tensor forward(const at::Tensor& x, const std::vector<std::int64_t>& lengths) {
     const SequenceLayout layout(lengths);
-    TORCH_CHECK_VALUE(x.dim() == 2 && x.size(0) == layout.tokens() && x.size(1) == d_model_, "x has the shape ", x.sizes(), ", but the lengths add up to ", layout.tokens(),
-                      " tokens and d_model is ", d_model_, ": expected (", layout.tokens(), ", ", d_model_, ")");
+    TORCH_CHECK_VALUE(x.dim() == 2 && x.size(0) == layout.tokens() && x.size(1) == d_model_, "x has the shape ",
+                      x.sizes(), ", but the lengths add up to ", layout.tokens(), " tokens and d_model is ", d_model_,
+                      ": expected (", layout.tokens(), ", ", d_model_, ")");
     return translated([&] { return mixer_->forward(x, layout); });
   }
 
@@ -83,7 +86,8 @@ class MixerClass : public torch::CustomClassHolder {
 
 TORCH_LIBRARY_FRAGMENT(lra, library) {
   library.class_<MixerClass>("Mixer")
-      .def(torch::init<const std::string&, const std::string&, std::int64_t, std::int64_t, std::int64_t, bool, std::int64_t>())
+      .def(torch::init<const std::string&, const std::string&, std::int64_t, std::int64_t, std::int64_t, bool,
+                       std::int64_t>())
       .def("forward", &MixerClass::forward)
       .def("parameters", &MixerClass::parameters)
       .def("train", &MixerClass::train)

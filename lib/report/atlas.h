@@ -31,10 +31,13 @@ struct AtlasMixer {
   std::vector<AtlasMap> maps;
   std::int64_t layers_tried = 0;
   std::optional<std::int64_t> layers_all, layers_cls;  ///< layers until every token, or place 0, has seen every other
-  std::vector<AtlasCost> costs;  ///< empty for variants of a mixer
-  std::optional<std::int64_t> below_softmax_from;  ///< the length from which on it takes fewer FLOPs than full attention; one of `costs` unless it is shorter than all
+  std::vector<AtlasCost> costs;                        ///< empty for variants of a mixer
+  std::optional<std::int64_t> below_softmax_from;      ///< the length from which on it takes fewer FLOPs than full
+                                                       ///< attention; one of `costs` unless it is shorter than all
 
-  bool is_attention() const { return !maps.empty() && maps.front().label.rfind("head", 0) == 0; }  ///< one map for each head
+  bool is_attention() const {
+    return !maps.empty() && maps.front().label.rfind("head", 0) == 0;
+  }  ///< one map for each head
   bool cls_blind() const { return !layers_cls.has_value(); }
 };
 
@@ -48,8 +51,9 @@ struct Atlas {
 /// Checks atlas.json: also of others, where any value may stand anywhere. `file` names it in errors. Throws Error.
 Atlas parse_atlas(const Json& json, const std::filesystem::path& file);
 
-/// The map as SVG elements in a square of n × n units: one path for each of 12 shades, rows of equal shade merged. Zero is left white; everything else has at
-/// least the palest shade; shades go with the square root of the magnitude, relative to the largest.
+/// The map as SVG elements in a square of n × n units: one path for each of 12 shades, rows of equal shade merged. Zero
+/// is left white; everything else has at least the palest shade; shades go with the square root of the magnitude,
+/// relative to the largest.
 std::string heat_map(const AtlasMap& map, const std::string& colour);
 
 /// All maps of one mixer side by side.
@@ -64,14 +68,17 @@ Json cost_chart(const Atlas& atlas);
 /// The self-contained page. `cost_svg`: the rendered chart, or empty.
 std::string atlas_page(const Atlas& atlas, const std::string& cost_svg);
 
-/// The name of the picture of mixer `i`, without ending: its variant as far as a file may be called so, unlike every other file that write_atlas writes.
+/// The name of the picture of mixer `i`, without ending: its variant as far as a file may be called so, unlike every
+/// other file that write_atlas writes.
 std::string picture_name(const Atlas& atlas, std::size_t i);
 
-/// Writes to `out`: <picture_name>.svg for each, atlas.svg and .png, atlas_cost.vl.json, .svg, .png and .pdf, atlas.html. Returns sentences about what could not be made.
-/// Without `pictures` no PNG and PDF, and no picture of the cost.
+/// Writes to `out`: <picture_name>.svg for each, atlas.svg and .png, atlas_cost.vl.json, .svg, .png and .pdf,
+/// atlas.html. Returns sentences about what could not be made. Without `pictures` no PNG and PDF, and no picture of the
+/// cost.
 std::vector<std::string> write_atlas(const Atlas& atlas, const std::filesystem::path& out, bool pictures = true);
 
-/// The atlas.json below the folders that has the most mixers; empty where there is none. A sentence for each that cannot be read is added to `broken`.
+/// The atlas.json below the folders that has the most mixers; empty where there is none. A sentence for each that
+/// cannot be read is added to `broken`.
 std::filesystem::path find_atlas(const std::vector<std::filesystem::path>& folders, std::vector<std::string>& broken);
 
 }  // namespace lra::report

@@ -27,7 +27,8 @@ std::string amount(double value) {
 std::string crossing_text(const AtlasMixer& mixer) {
   if (mixer.mixer == "softmax" || mixer.costs.empty()) return "–";
   if (!mixer.below_softmax_from) {
-    const bool same = std::all_of(mixer.costs.begin(), mixer.costs.end(), [](const AtlasCost& cost) { return cost.flops == cost.softmax_flops; });
+    const bool same = std::all_of(mixer.costs.begin(), mixer.costs.end(),
+                                  [](const AtlasCost& cost) { return cost.flops == cost.softmax_flops; });
     return same ? "equal" : fmt::format("not up to {}", mixer.costs.back().n);
   }
   return *mixer.below_softmax_from <= 1 ? "always" : fmt::to_string(*mixer.below_softmax_from);
@@ -41,48 +42,72 @@ std::string card_id(const Atlas& atlas, std::size_t i) { return "mechanism-" + p
 std::string card(const Atlas& atlas, std::size_t i) {
   const AtlasMixer& mixer = atlas.mixers[i];
   const Family& family = family_named(mixer.family);
-  std::string html = fmt::format("<article class=\"mechanism\" id=\"{}\" style=\"border-top-color:{}\">\n<h3>{}{}</h3>\n", card_id(atlas, i), family.colour,
-                                 escape_html(mixer.display_name), badge(mixer));
+  std::string html =
+      fmt::format("<article class=\"mechanism\" id=\"{}\" style=\"border-top-color:{}\">\n<h3>{}{}</h3>\n",
+                  card_id(atlas, i), family.colour, escape_html(mixer.display_name), badge(mixer));
   html += fmt::format("<p class=\"formula\">{}</p>\n<div class=\"maps\">", escape_html(mixer.formula));
   for (const AtlasMap& map : mixer.maps) {
-    html += fmt::format("<figure><svg viewBox=\"0 0 {0} {0}\" width=\"{1:g}\" role=\"img\" aria-label=\"{2}, {3}\">{4}</svg><figcaption>{3}</figcaption></figure>", map.n,
-                        map_pixels(map.n, 128), escape_html(mixer.display_name), escape_html(map.label), heat_map(map, family.colour));
+    html += fmt::format(
+        "<figure><svg viewBox=\"0 0 {0} {0}\" width=\"{1:g}\" role=\"img\" aria-label=\"{2}, "
+        "{3}\">{4}</svg><figcaption>{3}</figcaption></figure>",
+        map.n, map_pixels(map.n, 128), escape_html(mixer.display_name), escape_html(map.label),
+        heat_map(map, family.colour));
   }
   html += "</div>\n<dl>";
   html += fmt::format("<dt>Cost</dt><dd>{}", escape_html(mixer.cost));
   if (mixer.below_softmax_from) {
-    html += *mixer.below_softmax_from <= 1 ? std::string("; always fewer FLOPs than full attention") : fmt::format("; fewer FLOPs than full attention from N = {}", crossing_text(mixer));
+    html += *mixer.below_softmax_from <= 1
+                ? std::string("; always fewer FLOPs than full attention")
+                : fmt::format("; fewer FLOPs than full attention from N = {}", crossing_text(mixer));
   }
-  html += fmt::format("</dd><dt>Reach</dt><dd>every token sees every other: {}; CLS sees all: {}</dd>", layers_text(mixer.layers_all, mixer.layers_tried),
-                      layers_text(mixer.layers_cls, mixer.layers_tried));
+  html +=
+      fmt::format("</dd><dt>Reach</dt><dd>every token sees every other: {}; CLS sees all: {}</dd>",
+                  layers_text(mixer.layers_all, mixer.layers_tried), layers_text(mixer.layers_cls, mixer.layers_tried));
   if (!mixer.options.empty()) html += fmt::format("<dt>Drawn with</dt><dd>{}</dd>", escape_html(options_text(mixer)));
-  if (mixer.kind != "weights") html += "<dt>Drawn is</dt><dd>how strongly outputs react to inputs (derivative), not weights</dd>";
+  if (mixer.kind != "weights")
+    html += "<dt>Drawn is</dt><dd>how strongly outputs react to inputs (derivative), not weights</dd>";
   if (!mixer.paper.empty()) {
     const std::string title = escape_html(mixer.paper);
-    html += "<dt>Paper</dt><dd>" + (mixer.arxiv.empty() ? title : fmt::format("<a href=\"https://arxiv.org/abs/{0}\">{1}, arXiv {0}</a>", escape_html(mixer.arxiv), title)) + "</dd>";
+    html += "<dt>Paper</dt><dd>" +
+            (mixer.arxiv.empty() ? title
+                                 : fmt::format("<a href=\"https://arxiv.org/abs/{0}\">{1}, arXiv {0}</a>",
+                                               escape_html(mixer.arxiv), title)) +
+            "</dd>";
   }
-  html += fmt::format("</dl>\n<p class=\"links\"><code>lra-run atlas --mixer {0} --n {1}</code> · <a href=\"{2}.svg\">SVG</a></p>\n</article>\n", escape_html(shell_word(mixer.mixer)), atlas.n,
-                      picture_name(atlas, i));
+  html += fmt::format(
+      "</dl>\n<p class=\"links\"><code>lra-run atlas --mixer {0} --n {1}</code> · <a "
+      "href=\"{2}.svg\">SVG</a></p>\n</article>\n",
+      escape_html(shell_word(mixer.mixer)), atlas.n, picture_name(atlas, i));
   return html;
 }
 
 std::string table(const Atlas& atlas) {
   const std::vector<std::int64_t> lengths = {1024, 4096, 16384};
-  std::string html = "<div class=\"scroll\"><table>\n<thead><tr><th>Mechanism</th><th>Family</th><th>Cost</th><th class=\"number\">All see all</th><th class=\"number\">CLS sees all</th>";
+  std::string html =
+      "<div class=\"scroll\"><table>\n<thead><tr><th>Mechanism</th><th>Family</th><th>Cost</th><th "
+      "class=\"number\">All see all</th><th class=\"number\">CLS sees all</th>";
   for (const std::int64_t n : lengths) html += fmt::format("<th class=\"number\">FLOPs, N = {}</th>", n);
-  html += "<th class=\"number\">of them behind a mask, N = 4096</th><th class=\"number\">Fewer than full attention from N =</th></tr></thead>\n<tbody>\n";
+  html +=
+      "<th class=\"number\">of them behind a mask, N = 4096</th><th class=\"number\">Fewer than full attention from N "
+      "=</th></tr></thead>\n<tbody>\n";
   for (std::size_t i = 0; i < atlas.mixers.size(); ++i) {
     const AtlasMixer& mixer = atlas.mixers[i];
-    html += fmt::format("<tr><td><a href=\"#{}\">{}</a></td><td>{}</td><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>", card_id(atlas, i),
-                        escape_html(mixer.display_name), escape_html(family_named(mixer.family).title), escape_html(mixer.cost), layers_text(mixer.layers_all, mixer.layers_tried),
-                        mixer.cls_blind() ? badge(mixer) : layers_text(mixer.layers_cls, mixer.layers_tried));
+    html += fmt::format(
+        "<tr><td><a href=\"#{}\">{}</a></td><td>{}</td><td>{}</td><td class=\"number\">{}</td><td "
+        "class=\"number\">{}</td>",
+        card_id(atlas, i), escape_html(mixer.display_name), escape_html(family_named(mixer.family).title),
+        escape_html(mixer.cost), layers_text(mixer.layers_all, mixer.layers_tried),
+        mixer.cls_blind() ? badge(mixer) : layers_text(mixer.layers_cls, mixer.layers_tried));
     for (const std::int64_t n : lengths) {
       const AtlasCost* cost = cost_at(mixer, n);
       html += fmt::format("<td class=\"number\">{}</td>", cost == nullptr ? "–" : amount(cost->flops));
     }
     const AtlasCost* cost = cost_at(mixer, 4096);
     html += fmt::format("<td class=\"number\">{}</td><td class=\"number\">{}</td></tr>\n",
-                        cost == nullptr ? "–" : cost->masked_flops == 0 ? "0" : fmt::format("{:.0f} %", 100 * cost->masked_flops / cost->flops), crossing_text(mixer));
+                        cost == nullptr           ? "–"
+                        : cost->masked_flops == 0 ? "0"
+                                                  : fmt::format("{:.0f} %", 100 * cost->masked_flops / cost->flops),
+                        crossing_text(mixer));
   }
   return html + "</tbody></table></div>\n";
 }
@@ -120,37 +145,59 @@ std::string atlas_page(const Atlas& atlas, const std::string& cost_svg) {
   std::set<std::string> names;
   for (const AtlasMixer& mixer : atlas.mixers) names.insert(mixer.mixer);
   std::string html = page_head("Attention atlas") + page_style;
-  html += fmt::format("<h1>Attention atlas</h1>\n<p class=\"lead\">{} mechanisms that mix the tokens of a sequence, in {} forms, side by side on {} tokens: who reads whom, at what cost, and in how many layers everything is "
-                      "seen.</p>\n", names.size(), atlas.mixers.size(), atlas.n);
-  html += fmt::format("<h2>How to read the maps</h2>\n<ul>\n<li>Row i is the token that is made, column j the token that is read: how much of token j goes into token i, in one layer, for each head. The upper "
-                      "left corner is CLS, the first token.</li>\n<li>White is exactly nothing. Whatever is read has at least the palest shade; shades grow with the square root of the weight, up to the largest of the map. "
-                      "The sign is not drawn.</li>\n<li>The mechanisms are not trained: weights as they are initialised (seed {}), input: {}, width {}, {} heads. What a trained model reads differs; what it "
-                      "<i>can</i> read is the same.</li>\n<li>Windows, blocks and ranks are chosen for pictures of 64 tokens, not the defaults for long sequences.</li>\n"
-                      "<li><b>Reach</b>: a layer lets a token read what its map shows, and itself (residual connection). Layers are stacked, each with weights and random patterns of its own, until every token has "
-                      "seen every other. <span class=\"blind\" style=\"margin:0\">CLS blind</span>: the first token, from which a classifier may read its answer, never sees the whole sequence.</li>\n</ul>\n",
-                      atlas.seed, escape_html(atlas.input), atlas.d_model, atlas.num_heads);
-  html += "<h2>All of them</h2>\n<div class=\"overview\">" + overview_svg(atlas) + "</div>\n<p class=\"links\">Files: <a href=\"atlas.svg\">SVG</a> · <a href=\"atlas.png\">PNG</a></p>\n";
+  html += fmt::format(
+      "<h1>Attention atlas</h1>\n<p class=\"lead\">{} mechanisms that mix the tokens of a sequence, in {} forms, side "
+      "by side on {} tokens: who reads whom, at what cost, and in how many layers everything is "
+      "seen.</p>\n",
+      names.size(), atlas.mixers.size(), atlas.n);
+  html += fmt::format(
+      "<h2>How to read the maps</h2>\n<ul>\n<li>Row i is the token that is made, column j the token that is read: how "
+      "much of token j goes into token i, in one layer, for each head. The upper "
+      "left corner is CLS, the first token.</li>\n<li>White is exactly nothing. Whatever is read has at least the "
+      "palest shade; shades grow with the square root of the weight, up to the largest of the map. "
+      "The sign is not drawn.</li>\n<li>The mechanisms are not trained: weights as they are initialised (seed {}), "
+      "input: {}, width {}, {} heads. What a trained model reads differs; what it "
+      "<i>can</i> read is the same.</li>\n<li>Windows, blocks and ranks are chosen for pictures of 64 tokens, not the "
+      "defaults for long sequences.</li>\n"
+      "<li><b>Reach</b>: a layer lets a token read what its map shows, and itself (residual connection). Layers are "
+      "stacked, each with weights and random patterns of its own, until every token has "
+      "seen every other. <span class=\"blind\" style=\"margin:0\">CLS blind</span>: the first token, from which a "
+      "classifier may read its answer, never sees the whole sequence.</li>\n</ul>\n",
+      atlas.seed, escape_html(atlas.input), atlas.d_model, atlas.num_heads);
+  html += "<h2>All of them</h2>\n<div class=\"overview\">" + overview_svg(atlas) +
+          "</div>\n<p class=\"links\">Files: <a href=\"atlas.svg\">SVG</a> · <a href=\"atlas.png\">PNG</a></p>\n";
   for (std::size_t i = 0; i < atlas.mixers.size();) {  // in the order of their families
     const Family& family = family_named(atlas.mixers[i].family);
     std::string cards;
     for (; i < atlas.mixers.size() && &family_named(atlas.mixers[i].family) == &family; ++i) cards += card(atlas, i);
-    html += fmt::format("<h2><span class=\"dot\" style=\"background:{}\"></span>{}</h2>\n<div class=\"cards\">\n{}</div>\n", family.colour, escape_html(family.title), cards);
+    html +=
+        fmt::format("<h2><span class=\"dot\" style=\"background:{}\"></span>{}</h2>\n<div class=\"cards\">\n{}</div>\n",
+                    family.colour, escape_html(family.title), cards);
   }
-  html += "<h2>Cost against length</h2>\n<div class=\"cost\">" + (cost_svg.empty() ? "<p class=\"note\">Not rendered; the chart is in atlas_cost.vl.json.</p>" : cost_svg) +
+  html += "<h2>Cost against length</h2>\n<div class=\"cost\">" +
+          (cost_svg.empty() ? "<p class=\"note\">Not rendered; the chart is in atlas_cost.vl.json.</p>" : cost_svg) +
           "</div>\n<p class=\"links\">Files: <a href=\"atlas_cost.vl.json\">Vega-Lite</a>" +
-          (cost_svg.empty() ? "" : " · <a href=\"atlas_cost.svg\">SVG</a> · <a href=\"atlas_cost.png\">PNG</a> · <a href=\"atlas_cost.pdf\">PDF</a>") + "</p>\n";
+          (cost_svg.empty() ? ""
+                            : " · <a href=\"atlas_cost.svg\">SVG</a> · <a href=\"atlas_cost.png\">PNG</a> · <a "
+                              "href=\"atlas_cost.pdf\">PDF</a>") +
+          "</p>\n";
   html += two_orders;
   const std::int64_t d = atlas.flops_d_model / atlas.flops_num_heads;
   for (const AtlasMixer& mixer : atlas.mixers) {
     if (mixer.mixer == "linear" && mixer.below_softmax_from) {
-      html += fmt::format(" Here d = d′ = {}, and the {} takes fewer FLOPs from N = {} on: the formula's N = {}, and one more for its normaliser.", d, escape_html(mixer.display_name),
-                          *mixer.below_softmax_from, d);
+      html += fmt::format(
+          " Here d = d′ = {}, and the {} takes fewer FLOPs from N = {} on: the formula's N = {}, and one more for its "
+          "normaliser.",
+          d, escape_html(mixer.display_name), *mixer.below_softmax_from, d);
     }
   }
-  html += fmt::format("</p>\n<h3>All numbers</h3>\n<p>FLOPs (2 for each multiplication and addition) of one mixer with its projections and default options, one sequence, width {}, {} heads. At short lengths the "
-                      "projections, the same in almost all, are most of it. Blocks of a sparse pattern are computed whole; what a mask then hides is counted and shown as a share; "
-                      "where a sequence just begins a new block, the cost may be above full attention's once more.</p>\n",
-                      atlas.flops_d_model, atlas.flops_num_heads);
+  html += fmt::format(
+      "</p>\n<h3>All numbers</h3>\n<p>FLOPs (2 for each multiplication and addition) of one mixer with its projections "
+      "and default options, one sequence, width {}, {} heads. At short lengths the "
+      "projections, the same in almost all, are most of it. Blocks of a sparse pattern are computed whole; what a mask "
+      "then hides is counted and shown as a share; "
+      "where a sequence just begins a new block, the cost may be above full attention's once more.</p>\n",
+      atlas.flops_d_model, atlas.flops_num_heads);
   return html + table(atlas) + "</main>\n</body>\n</html>\n";
 }
 

@@ -16,14 +16,17 @@ bool no_better_than_chance(const ScoreRow& row) {
   return row.test->mean < 50 + 2 * 100 * std::sqrt(0.25 / examples);
 }
 
-/// The mean of a model's scores on the tasks of `groups`, one for each task; without a score where one is missing. `start`: its row in one of them.
+/// The mean of a model's scores on the tasks of `groups`, one for each task; without a score where one is missing.
+/// `start`: its row in one of them.
 ScoreRow average_row(const ScoreRow& start, const std::vector<const ScoreGroup*>& groups) {
   ScoreRow row{start.label, start.mixer, start.variant, "ok", ""};
   row.parameters = start.parameters;
   double sum = 0, variance = 0, tasks = 0;
   std::int64_t n = start.test ? start.test->n : 0;
   for (const ScoreGroup* group : groups) {
-    const auto same = [&](const ScoreRow& other) { return other.variant == start.variant && other.label == start.label; };
+    const auto same = [&](const ScoreRow& other) {
+      return other.variant == start.variant && other.label == start.label;
+    };
     const auto found = std::find_if(group->rows.begin(), group->rows.end(), same);
     const bool there = found != group->rows.end();
     const bool failed_path_x = group->task == "pathx" && there && no_better_than_chance(*found);
@@ -37,7 +40,8 @@ ScoreRow average_row(const ScoreRow& start, const std::vector<const ScoreGroup*>
     if (!failed_path_x) n = std::min(n, found->test->n);
     ++tasks;
   }
-  if (row.message.empty()) row.test = Summary{sum / tasks, std::sqrt(variance) / tasks, "from the tasks' standard errors", n};
+  if (row.message.empty())
+    row.test = Summary{sum / tasks, std::sqrt(variance) / tasks, "from the tasks' standard errors", n};
   return row;
 }
 
@@ -57,20 +61,23 @@ std::vector<const ScoreGroup*> one_group_a_task(const std::vector<const ScoreGro
   for (const std::string& task : arena_tasks()) {
     if (task == "pathx" && !with_path_x) continue;
     std::vector<const ScoreGroup*> found;
-    std::copy_if(groups.begin(), groups.end(), std::back_inserter(found), [&](const ScoreGroup* group) { return group->task == task && group->is_whole(); });
+    std::copy_if(groups.begin(), groups.end(), std::back_inserter(found),
+                 [&](const ScoreGroup* group) { return group->task == task && group->is_whole(); });
     if (found.size() != 1) return {};
     chosen.push_back(found.front());
   }
   return chosen;
 }
 
-std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& groups, bool with_path_x, const Json& published) {
+std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& groups, bool with_path_x,
+                                        const Json& published) {
   const auto members = one_group_a_task(groups, with_path_x);
   if (members.empty()) return std::nullopt;
   const ScoreGroup& first = *members.front();
   ScoreGroup average;
   average.task = with_path_x ? "average_6" : "average_5";
-  average.task_name = with_path_x ? "LRA average of 6 tasks (failed Path-X = 50)" : "LRA average of 5 tasks (without Path-X)";
+  average.task_name =
+      with_path_x ? "LRA average of 6 tasks (failed Path-X = 50)" : "LRA average of 5 tasks (without Path-X)";
   average.profile = first.profile;
   average.host = first.host;
   average.machine = first.machine;
@@ -79,14 +86,17 @@ std::optional<ScoreGroup> average_group(const std::vector<const ScoreGroup*>& gr
   average.suites = first.suites;
   average.precision = first.precision;
   average.condition = fmt::format("profile {} · {}", first.profile, first.host);
-  average.qualifiers = {average.suites, average.profile, "", "", "", "", average.setting, average.host, "", average.device};
+  average.qualifiers = {average.suites, average.profile, "", "", "", "", average.setting, average.host, "",
+                        average.device};
   average.title = average.task_name + ", " + average.condition;
   for (const ScoreGroup* group : members) {
     for (const std::string& warning : group->warnings) average.warnings.push_back(group->task_name + ": " + warning);
     if (average.easier.empty() && !group->easier.empty()) average.easier = group->task_name + ": " + group->easier;
   }
   if (average.easier.empty()) average.notes = {protocol_note(first.profile)};
-  if (with_path_x) average.notes.push_back("A Path-X run that failed or did no better than chance (50 % plus two standard errors) counts as 50.");
+  if (with_path_x)
+    average.notes.push_back(
+        "A Path-X run that failed or did no better than chance (50 % plus two standard errors) counts as 50.");
   std::set<std::string> taken;
   for (const ScoreRow& start : first.rows) {
     if (!taken.insert(start.label + "\n" + start.variant).second) continue;  // its other seeds ended otherwise
@@ -120,7 +130,9 @@ std::string why_no_average(const std::vector<const ScoreGroup*>& groups) {
     if (task != "pathx" && rankings[task] == 0) return {};  // nobody expects one
     if (rankings[task] > 1) twice += (twice.empty() ? "" : ", ") + task_name(task);
   }
-  return twice.empty() ? "" : fmt::format("No average over LRA's tasks: there is more than one ranking of {} in this setting.", twice);
+  return twice.empty()
+             ? ""
+             : fmt::format("No average over LRA's tasks: there is more than one ranking of {} in this setting.", twice);
 }
 
 }  // namespace lra::report

@@ -35,12 +35,15 @@ Drawing draw(const Chart& chart, const Layout& layout) {
     high_y = std::max(high_y, bubble.y);
   }
   const double largest_area = std::acos(-1.0) * largest_radius * largest_radius;
-  const auto radius = [&](const Bubble& bubble) { return largest_radius * std::sqrt(bubble.bytes / std::max(largest, 1.0)); };
+  const auto radius = [&](const Bubble& bubble) {
+    return largest_radius * std::sqrt(bubble.bytes / std::max(largest, 1.0));
+  };
 
   std::vector<std::string> caption = chart.caption;
   std::vector<std::pair<std::string, double>> levels, far_levels;
   const double reach = 0.8 * std::max(high_y - low_y, 10.0);  // a level farther away would squeeze the bubbles
-  for (const auto& level : chart.levels) (level.second > low_y - reach && level.second < high_y + reach ? levels : far_levels).push_back(level);
+  for (const auto& level : chart.levels)
+    (level.second > low_y - reach && level.second < high_y + reach ? levels : far_levels).push_back(level);
   std::sort(levels.begin(), levels.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
 
   std::vector<std::pair<double, double>> xs, ys;
@@ -81,7 +84,9 @@ Drawing draw(const Chart& chart, const Layout& layout) {
     const std::vector<bool> front = pareto_front(chart.bubbles);
     std::vector<std::size_t> order(labelled.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return std::pair(front[a], chart.bubbles[a].y) > std::pair(front[b], chart.bubbles[b].y); });
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return std::pair(front[a], chart.bubbles[a].y) > std::pair(front[b], chart.bubbles[b].y);
+    });
     for (std::size_t i = room; i < order.size(); ++i) labelled[order[i]].text.clear();
   }
   const auto labels = place_labels(labelled, layout.width, layout.height, level_pixels, name_size(layout));
@@ -94,13 +99,20 @@ Drawing draw(const Chart& chart, const Layout& layout) {
     const Bubble& bubble = chart.bubbles[i];
     const Family& family = family_of(bubble.mixer);
     present.insert(&family);
-    Json item = {{"model", bubble.label}, {"family", family.title}, {"x", bubble.x}, {"y", bubble.y}, {"memory", bubble.bytes / chart.bytes_per_unit}, {"front", front[i] ? "yes" : "no"}};
+    Json item = {{"model", bubble.label},
+                 {"family", family.title},
+                 {"x", bubble.x},
+                 {"y", bubble.y},
+                 {"memory", bubble.bytes / chart.bytes_per_unit},
+                 {"front", front[i] ? "yes" : "no"}};
     if (!bubble.source.empty()) item["source"] = bubble.source;
     bubbles.push_back(item);
-    if (bubble.error > 0) bars.push_back({{"x", bubble.x}, {"low", bubble.y - bubble.error}, {"high", bubble.y + bubble.error}});
+    if (bubble.error > 0)
+      bars.push_back({{"x", bubble.x}, {"low", bubble.y - bubble.error}, {"high", bubble.y + bubble.error}});
   }
   // Small circles in front of large ones.
-  std::stable_sort(bubbles.begin(), bubbles.end(), [](const Json& a, const Json& b) { return a["memory"].get<double>() > b["memory"].get<double>(); });
+  std::stable_sort(bubbles.begin(), bubbles.end(),
+                   [](const Json& a, const Json& b) { return a["memory"].get<double>() > b["memory"].get<double>(); });
   Json domain = Json::array(), colours = Json::array(), rims = Json::array();
   for (const Family* family : present) {
     domain.push_back(family->title);
@@ -111,7 +123,8 @@ Drawing draw(const Chart& chart, const Layout& layout) {
   const Json x_field = axis_field("x", x, chart.x_title + (log ? ", log scale" : ""), ",~r", layout);
   const auto y_field = [&](const char* field) { return axis_field(field, y, chart.y_title, "~r", layout); };
 
-  // Names of the dashed lines stand right of the plot, pushed apart where lines are close; the legends stand beyond them. Without that room they are in the caption.
+  // Names of the dashed lines stand right of the plot, pushed apart where lines are close; the legends stand beyond
+  // them. Without that room they are in the caption.
   Json level_lines = Json::array(), level_names = Json::array(), layers = Json::array();
   double side = 0, last = -1e300;
   std::vector<std::string> level_texts;
@@ -125,12 +138,20 @@ Drawing draw(const Chart& chart, const Layout& layout) {
     if (!layout.narrow) side = std::max(side, text_width(level_texts.back(), small_size(layout)) + 14);
   }
   if (!levels.empty()) {
-    layers.push_back(layer(level_lines, {{"type", "rule"}, {"strokeDash", {5, 4}}, {"color", line_grey}, {"strokeWidth", 1}},
+    layers.push_back(layer(level_lines,
+                           {{"type", "rule"}, {"strokeDash", {5, 4}}, {"color", line_grey}, {"strokeWidth", 1}},
                            {{"x", pixels(0)}, {"x2", pixels(layout.width)}, {"y", y_field("y")}}));
-    if (layout.narrow) caption.push_back(fmt::format("Dashed lines: {}.", sentence_list(level_texts)));
+    if (layout.narrow)
+      caption.push_back(fmt::format("Dashed lines: {}.", sentence_list(level_texts)));
     else
-      layers.push_back(layer(level_names, {{"type", "text"}, {"align", "left"}, {"baseline", "middle"}, {"fontSize", small_size(layout)}, {"color", grey_ink}},
-                             {{"x", pixels(layout.width + 6)}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}}));
+      layers.push_back(
+          layer(level_names,
+                {{"type", "text"},
+                 {"align", "left"},
+                 {"baseline", "middle"},
+                 {"fontSize", small_size(layout)},
+                 {"color", grey_ink}},
+                {{"x", pixels(layout.width + 6)}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}}));
   }
   if (!bars.empty()) {
     layers.push_back(layer(bars, {{"type", "rule"}, {"color", grey_ink}, {"strokeWidth", 1.1}, {"opacity", 0.75}},
@@ -144,36 +165,57 @@ Drawing draw(const Chart& chart, const Layout& layout) {
                   {{"field", "x"}, {"title", "Examples/s"}, {"format", ",.4~r"}},
                   {{"field", "memory"}, {"title", fmt::format("Memory ({})", chart.memory_unit)}, {"format", ",.4~r"}},
                   {{"field", "front"}, {"title", "Pareto front"}}};
-  if (!chart.bubbles.empty() && !chart.bubbles.front().source.empty()) tooltip.push_back({{"field", "source"}, {"title", "Source"}});
+  if (!chart.bubbles.empty() && !chart.bubbles.front().source.empty())
+    tooltip.push_back({{"field", "source"}, {"title", "Source"}});
   const auto legend = [&](Json options) {
     options["offset"] = layout.narrow ? 10.0 : 18 + side;
     if (layout.narrow) options.update({{"orient", "bottom"}, {"columns", 3}, {"columnPadding", 8}});
     return options;
   };
   const auto of_family = [&](const Json& range, Json more) {
-    more.update({{"field", "family"}, {"type", "nominal"}, {"scale", {{"domain", domain}, {"range", range}}},
-                 {"legend", legend({{"title", "Token mixing"}, {"symbolType", "circle"}, {"symbolSize", 120}, {"symbolOpacity", 1}, {"symbolStrokeWidth", 1.5}})}});
+    more.update({{"field", "family"},
+                 {"type", "nominal"},
+                 {"scale", {{"domain", domain}, {"range", range}}},
+                 {"legend", legend({{"title", "Token mixing"},
+                                    {"symbolType", "circle"},
+                                    {"symbolSize", 120},
+                                    {"symbolOpacity", 1},
+                                    {"symbolStrokeWidth", 1.5}})}});
     return more;
   };
-  const auto on_front = [&](const Json& value) { return Json{{"condition", {{"test", "datum.front === 'yes'"}, {"value", value}}}}; };
+  const auto on_front = [&](const Json& value) {
+    return Json{{"condition", {{"test", "datum.front === 'yes'"}, {"value", value}}}};
+  };
   const auto circles = static_cast<Json::difference_type>(layers.size());
-  layers.push_back(layer(
-      bubbles, {{"type", "circle"}, {"opacity", 1}, {"fillOpacity", 0.62}, {"strokeOpacity", 1}},
-      {{"x", x_field},
-       {"y", y_field("y")},
-       {"stroke", of_family(rims, on_front(ink))},
-       {"strokeWidth", {{"condition", {{"test", "datum.front === 'yes'"}, {"value", 2.2}}}, {"value", 1.5}}},
-       {"size",
-        {{"field", "memory"},
-         {"type", "quantitative"},
-         {"scale", {{"domain", {0, std::max(largest / chart.bytes_per_unit, 1e-9)}}, {"range", {0, largest_area}}, {"zero", true}, {"nice", false}}},
-         {"legend", legend({{"title", fmt::format("{} ({})", chart.memory_title, chart.memory_unit)}, {"values", sizes}, {"format", ",~r"},
-                            {"symbolFillColor", line_grey}, {"symbolOpacity", 0.7}, {"symbolStrokeColor", line_grey}})}}},
-       {"fill", of_family(colours, Json::object())},
-       {"tooltip", tooltip}}));
+  layers.push_back(
+      layer(bubbles, {{"type", "circle"}, {"opacity", 1}, {"fillOpacity", 0.62}, {"strokeOpacity", 1}},
+            {{"x", x_field},
+             {"y", y_field("y")},
+             {"stroke", of_family(rims, on_front(ink))},
+             {"strokeWidth", {{"condition", {{"test", "datum.front === 'yes'"}, {"value", 2.2}}}, {"value", 1.5}}},
+             {"size",
+              {{"field", "memory"},
+               {"type", "quantitative"},
+               {"scale",
+                {{"domain", {0, std::max(largest / chart.bytes_per_unit, 1e-9)}},
+                 {"range", {0, largest_area}},
+                 {"zero", true},
+                 {"nice", false}}},
+               {"legend", legend({{"title", fmt::format("{} ({})", chart.memory_title, chart.memory_unit)},
+                                  {"values", sizes},
+                                  {"format", ",~r"},
+                                  {"symbolFillColor", line_grey},
+                                  {"symbolOpacity", 0.7},
+                                  {"symbolStrokeColor", line_grey}})}}},
+             {"fill", of_family(colours, Json::object())},
+             {"tooltip", tooltip}}));
   if (chart.bubbles.empty()) {
     for (const char* channel : {"size", "fill", "stroke"}) layers.back()["encoding"][channel]["legend"] = nullptr;
-    layers.push_back(layer(Json::array({Json::object()}), {{"type", "text"}, {"text", "No run has both a score and a measured speed."}, {"fontSize", layout.narrow ? 11 : 15}, {"color", grey_ink}},
+    layers.push_back(layer(Json::array({Json::object()}),
+                           {{"type", "text"},
+                            {"text", "No run has both a score and a measured speed."},
+                            {"fontSize", layout.narrow ? 11 : 15},
+                            {"color", grey_ink}},
                            {{"x", pixels(layout.width / 2)}, {"y", pixels(layout.height / 2)}}));
   }
   std::vector<std::string> nameless;
@@ -185,32 +227,55 @@ Drawing draw(const Chart& chart, const Layout& layout) {
       continue;
     }
     const auto rounded = [](double value) { return std::round(value * 10) / 10; };
-    if (label.leader) leaders.push_back({{"px", rounded(label.from.x)}, {"py", rounded(label.from.y)}, {"qx", rounded(label.to.x)}, {"qy", rounded(label.to.y)}});
-    papers.push_back({{"px", rounded(label.box.left + 2)}, {"py", rounded(label.box.top + 1)}, {"qx", rounded(label.box.right - 2)}, {"qy", rounded(label.box.bottom - 1)}});
-    names.push_back({{"text", labelled[i].text}, {"px", rounded((label.box.left + label.box.right) / 2)}, {"py", rounded((label.box.top + label.box.bottom) / 2)}});
+    if (label.leader)
+      leaders.push_back({{"px", rounded(label.from.x)},
+                         {"py", rounded(label.from.y)},
+                         {"qx", rounded(label.to.x)},
+                         {"qy", rounded(label.to.y)}});
+    papers.push_back({{"px", rounded(label.box.left + 2)},
+                      {"py", rounded(label.box.top + 1)},
+                      {"qx", rounded(label.box.right - 2)},
+                      {"qy", rounded(label.box.bottom - 1)}});
+    names.push_back({{"text", labelled[i].text},
+                     {"px", rounded((label.box.left + label.box.right) / 2)},
+                     {"py", rounded((label.box.top + label.box.bottom) / 2)}});
   }
   if (!leaders.empty()) {
-    layers.push_back(layer(leaders, {{"type", "rule"}, {"color", line_grey}, {"strokeWidth", 0.8}},
-                           {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"x2", {{"field", "qx"}}}, {"y2", {{"field", "qy"}}}}));
+    layers.push_back(layer(
+        leaders, {{"type", "rule"}, {"color", line_grey}, {"strokeWidth", 0.8}},
+        {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"x2", {{"field", "qx"}}}, {"y2", {{"field", "qy"}}}}));
   }
   if (!names.empty()) {
     // Paper behind each name, so that it stands out where it must lie on a bar or a line; circles are never hidden.
-    layers.insert(layers.begin() + circles, layer(papers, {{"type", "rect"}, {"color", "white"}, {"opacity", 0.8}, {"tooltip", nullptr}},
-                                                  {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"x2", {{"field", "qx"}}}, {"y2", {{"field", "qy"}}}}));
-    layers.push_back(layer(names, {{"type", "text"}, {"align", "center"}, {"baseline", "middle"}, {"fontSize", name_size(layout)}, {"color", ink}},
+    layers.insert(layers.begin() + circles,
+                  layer(papers, {{"type", "rect"}, {"color", "white"}, {"opacity", 0.8}, {"tooltip", nullptr}},
+                        {{"x", pixel_field("px")},
+                         {"y", pixel_field("py")},
+                         {"x2", {{"field", "qx"}}},
+                         {"y2", {{"field", "qy"}}}}));
+    layers.push_back(layer(names,
+                           {{"type", "text"},
+                            {"align", "center"},
+                            {"baseline", "middle"},
+                            {"fontSize", name_size(layout)},
+                            {"color", ink}},
                            {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}}));
   }
 
   if (!chart.bubbles.empty()) {
-    caption.push_back("Dark rim: on the Pareto front; no other is at least as accurate, as fast and as small, and ahead in one of them by more than the error bars of both.");
+    caption.push_back(
+        "Dark rim: on the Pareto front; no other is at least as accurate, as fast and as small, and ahead in one of "
+        "them by more than the error bars of both.");
   }
   if (!far_levels.empty()) {
     std::vector<std::string> far;
     for (const auto& [name, value] : far_levels) far.push_back(fmt::format("{} {:.1f} %", name, value));
     caption.push_back("Reference levels outside the plot: " + sentence_list(far) + ".");
   }
-  if (nameless.size() > most_names) caption.push_back(fmt::format("Without room for a name: {} mechanisms.", nameless.size()));
-  else if (!nameless.empty()) caption.push_back("Without room for a name: " + sentence_list(nameless) + ".");
+  if (nameless.size() > most_names)
+    caption.push_back(fmt::format("Without room for a name: {} mechanisms.", nameless.size()));
+  else if (!nameless.empty())
+    caption.push_back("Without room for a name: " + sentence_list(nameless) + ".");
   add_not_drawn(caption, chart.not_drawn);
   return {chart_spec(chart.title, chart.subtitle, layout, std::move(layers)), caption};
 }

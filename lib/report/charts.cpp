@@ -15,8 +15,10 @@ namespace {
 /// "more than 20 and fewer than 120 symbols", as its generator was told, or "up to 1,024 tokens".
 std::string lengths_of(const Result& result) {
   const auto generator = result.data.find("generator");
-  if (generator != result.data.end() && generator->is_object() && generator->contains("min_length") && generator->contains("max_length")) {
-    return fmt::format("more than {} and fewer than {} symbols", shorten(text_at(*generator, "min_length"), 12), shorten(text_at(*generator, "max_length"), 12));
+  if (generator != result.data.end() && generator->is_object() && generator->contains("min_length") &&
+      generator->contains("max_length")) {
+    return fmt::format("more than {} and fewer than {} symbols", shorten(text_at(*generator, "min_length"), 12),
+                       shorten(text_at(*generator, "max_length"), 12));
   }
   const std::string length = text_at(result.config, "seq_len");
   return length.empty() ? "" : fmt::format("up to {} tokens", shorten(length, 12));
@@ -33,10 +35,15 @@ std::string spread_text(const std::vector<Bubble>& bubbles) {
     most = std::max(most, bubble.x_error / bubble.x);
   }
   std::string text;
-  if (most > 0) text = fmt::format("Speeds: medians; their spread (interquartile range over steps, or deviation over records) is {:.2g} to {:.2g} % of them.", 100 * least, 100 * most);
+  if (most > 0)
+    text = fmt::format(
+        "Speeds: medians; their spread (interquartile range over steps, or deviation over records) is {:.2g} to {:.2g} "
+        "% of them.",
+        100 * least, 100 * most);
   if (!disturbed.empty()) {
     const bool all = disturbed.size() == bubbles.size();
-    text += fmt::format(" Do not compare {}: the machine was busy with something else.", all ? "these speeds" : fmt::format("the speeds of {}", fmt::join(disturbed, ", ")));
+    text += fmt::format(" Do not compare {}: the machine was busy with something else.",
+                        all ? "these speeds" : fmt::format("the speeds of {}", fmt::join(disturbed, ", ")));
   }
   return text;
 }
@@ -64,7 +71,8 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memor
   bool dirty = false, other_revision = false;
   for (const ScoreRow& row : scores.rows) {
     if (!row.test) {
-      chart.not_drawn.emplace_back(row.label, row.status + (row.status == "ok" || row.status == "incomplete" ? ": " + row.message : ""));
+      chart.not_drawn.emplace_back(
+          row.label, row.status + (row.status == "ok" || row.status == "incomplete" ? ": " + row.message : ""));
       continue;
     }
     const SpeedRow* measured = speed == nullptr ? nullptr : speed_of(row, *speed);
@@ -82,36 +90,48 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memor
     n.insert(row.test->n);
     revisions.insert(measured->revision.substr(0, 10));
     dirty = dirty || measured->dirty;
-    other_revision = other_revision || (!row.records.empty() && text_at(row.records.front()->build, "revision") != measured->revision);
+    other_revision = other_revision ||
+                     (!row.records.empty() && text_at(row.records.front()->build, "revision") != measured->revision);
     if (!row.test->error_kind.empty()) {
-      error_kinds.insert(row.test->error_kind == "binomial SE" ? "binomial standard error of the test set" : row.test->error_kind == "sd over seeds" ? "standard deviation over seeds" : "standard error " + row.test->error_kind);
+      error_kinds.insert(row.test->error_kind == "binomial SE"     ? "binomial standard error of the test set"
+                         : row.test->error_kind == "sd over seeds" ? "standard deviation over seeds"
+                                                                   : "standard error " + row.test->error_kind);
     }
   }
   if (!n.empty()) {
-    chart.caption.push_back(*n.begin() == *n.rbegin() ? fmt::format("n = {} seed{} each.", *n.begin(), *n.begin() == 1 ? "" : "s")
-                                                      : fmt::format("n = {} to {} seeds.", *n.begin(), *n.rbegin()));
+    chart.caption.push_back(*n.begin() == *n.rbegin()
+                                ? fmt::format("n = {} seed{} each.", *n.begin(), *n.begin() == 1 ? "" : "s")
+                                : fmt::format("n = {} to {} seeds.", *n.begin(), *n.rbegin()));
   }
   if (!error_kinds.empty()) {
     chart.caption.push_back(fmt::format("Vertical bars: ± one {}.", fmt::join(error_kinds, " (one seed) or ")));
   }
   lengths.erase("");
   const std::string scored = lengths.empty() ? "" : fmt::format("Scores: {}; ", fmt::join(lengths, ", "));
-  chart.caption.push_back(memory == Memory::tensors ? "Circle area: peak bytes held by tensors during a training step."
-                                                    : "Circle area: the process's high-water mark in the computer's memory, program and libraries included.");
+  chart.caption.push_back(
+      memory == Memory::tensors
+          ? "Circle area: peak bytes held by tensors during a training step."
+          : "Circle area: the process's high-water mark in the computer's memory, program and libraries included.");
   if (speed == nullptr) {
     chart.x_title = "Training speed (not measured)";
   } else if (speed->source == "bench") {
-    chart.x_title = fmt::format("Training speed (examples/s, {} tokens each, batch {})", speed->length, speed->batch_size);
-    chart.caption.push_back(fmt::format("{}peed and memory: {} tokens in every sequence, batch {}, measured by bench on {}.", scored.empty() ? "S" : scored + "s",
-                                        with_commas(speed->length), speed->batch_size, speed->host));
+    chart.x_title =
+        fmt::format("Training speed (examples/s, {} tokens each, batch {})", speed->length, speed->batch_size);
+    chart.caption.push_back(
+        fmt::format("{}peed and memory: {} tokens in every sequence, batch {}, measured by bench on {}.",
+                    scored.empty() ? "S" : scored + "s", with_commas(speed->length), speed->batch_size, speed->host));
   } else {
-    chart.x_title = fmt::format("Training speed seen while training on {} (examples/s, batch {})", speed->task_name, speed->batch_size);
-    chart.caption.push_back(fmt::format("{}peed and memory: those seen while training, at the same lengths.", scored.empty() ? "S" : scored + "s"));
+    chart.x_title = fmt::format("Training speed seen while training on {} (examples/s, batch {})", speed->task_name,
+                                speed->batch_size);
+    chart.caption.push_back(fmt::format("{}peed and memory: those seen while training, at the same lengths.",
+                                        scored.empty() ? "S" : scored + "s"));
   }
   if (const std::string text = spread_text(chart.bubbles); !text.empty()) chart.caption.push_back(text);
   for (const std::string& warning : scores.warnings) chart.caption.push_back(warning);
   if (other_revision) chart.caption.push_back("Some speeds come from another program revision than the scores.");
-  if (revisions.size() > 1) chart.caption.push_back(fmt::format("Speeds come from different program revisions: {}.", fmt::join(revisions, ", ")));
+  if (revisions.size() > 1)
+    chart.caption.push_back(
+        fmt::format("Speeds come from different program revisions: {}.", fmt::join(revisions, ", ")));
   if (dirty) chart.caption.push_back("Some speeds come from programs with uncommitted changes.");
   set_memory_unit(chart);
   return chart;
@@ -121,7 +141,9 @@ Chart paper_chart(const Json& published, const std::string& length) {
   Chart chart;
   chart.name = length == "4K" ? "bubble_paper_2020" : "bubble_paper_2020_" + length;
   chart.title = "Long Range Arena, 2020: published accuracy, speed and memory";
-  chart.subtitle = fmt::format("Tay et al., arXiv 2011.04006, Tables 1 and 2 · byte-level text at {} tokens · batch 32 · 16 TPU v3 chips", length);
+  chart.subtitle = fmt::format(
+      "Tay et al., arXiv 2011.04006, Tables 1 and 2 · byte-level text at {} tokens · batch 32 · 16 TPU v3 chips",
+      length);
   chart.x_title = fmt::format("Training speed (examples/s, {} tokens, steps/s × 32)", length);
   chart.y_title = "LRA average of 5 tasks (%, without Path-X)";
   chart.memory_title = "Peak memory";
@@ -134,22 +156,29 @@ Chart paper_chart(const Json& published, const std::string& length) {
       if (row["model"] == model) speeds = &row;
     }
     if (speeds == nullptr) {
-      chart.not_drawn.emplace_back(model, fmt::format("{:.2f} %; not in Table 2", scores["Avg_recomputed_5"].get<double>()));
+      chart.not_drawn.emplace_back(model,
+                                   fmt::format("{:.2f} %; not in Table 2", scores["Avg_recomputed_5"].get<double>()));
       continue;
     }
     std::string mixer;
     for (const auto& [name, link] : published.at("mixers").items()) {
       if (mixer.empty() && link["model"] == model) mixer = name;
     }
-    chart.bubbles.push_back({model, mixer, 32 * (*speeds)["steps_per_sec"][length].get<double>(), scores["Avg_recomputed_5"].get<double>(), 0,
-                             1e9 * (*speeds)["peak_memory_gb_per_device"][length].get<double>(), "arXiv 2011.04006, Table 1 (average) and Table 2 (speed, memory)"});
+    chart.bubbles.push_back({model, mixer, 32 * (*speeds)["steps_per_sec"][length].get<double>(),
+                             scores["Avg_recomputed_5"].get<double>(), 0,
+                             1e9 * (*speeds)["peak_memory_gb_per_device"][length].get<double>(),
+                             "arXiv 2011.04006, Table 1 (average) and Table 2 (speed, memory)"});
     if (std::abs(scores["Avg_printed"].get<double>() - chart.bubbles.back().y) > 0.015) {
-      chart.caption.push_back(fmt::format("{}: the mean of its five printed scores, {:.2f}, is drawn; the paper prints {:.2f}.", model, chart.bubbles.back().y,
-                                          scores["Avg_printed"].get<double>()));
+      chart.caption.push_back(
+          fmt::format("{}: the mean of its five printed scores, {:.2f}, is drawn; the paper prints {:.2f}.", model,
+                      chart.bubbles.back().y, scores["Avg_printed"].get<double>()));
     }
   }
-  chart.caption.insert(chart.caption.begin(), "The paper's own figure prints no values, and what can be read off it fits no single length (its Performer, at about 300 examples/s, lies between the tables' 3K and 1K): this one is rebuilt from the "
-                       "tables. Circle area: peak memory per device.");
+  chart.caption.insert(
+      chart.caption.begin(),
+      "The paper's own figure prints no values, and what can be read off it fits no single length (its Performer, at "
+      "about 300 examples/s, lies between the tables' 3K and 1K): this one is rebuilt from the "
+      "tables. Circle area: peak memory per device.");
   return chart;
 }
 
@@ -159,7 +188,8 @@ std::vector<bool> pareto_front(const std::vector<Bubble>& bubbles) {
     front.push_back(std::none_of(bubbles.begin(), bubbles.end(), [&](const Bubble& b) {
       const bool nowhere_worse = b.x >= a.x && b.y >= a.y && b.bytes <= a.bytes;
       const bool faster = b.x - a.x > a.x_error + b.x_error && b.disturbed.empty();
-      return nowhere_worse && (faster || b.y - a.y > a.error + b.error || a.bytes - b.bytes > a.bytes_error + b.bytes_error);
+      return nowhere_worse &&
+             (faster || b.y - a.y > a.error + b.error || a.bytes - b.bytes > a.bytes_error + b.bytes_error);
     }));
   }
   return front;

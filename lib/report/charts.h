@@ -12,11 +12,11 @@ namespace lra::report {
 
 struct Bubble {
   std::string label, mixer;
-  double x = 0;      ///< examples per second
-  double y = 0;      ///< accuracy in percent
-  double error = 0;  ///< half the height of the error bar, percent
-  double bytes = 0;  ///< the circle's area
-  std::string source = {};  ///< of published numbers
+  double x = 0;                ///< examples per second
+  double y = 0;                ///< accuracy in percent
+  double error = 0;            ///< half the height of the error bar, percent
+  double bytes = 0;            ///< the circle's area
+  std::string source = {};     ///< of published numbers
   double x_error = 0;          ///< of the speed, examples per second
   double bytes_error = 0;      ///< the difference between equal records
   std::string disturbed = {};  ///< why the speed is not to be trusted; or empty
@@ -28,10 +28,10 @@ struct Chart {
   std::string title, subtitle, x_title, y_title, memory_title, memory_unit;
   double bytes_per_unit = 1;
   std::vector<Bubble> bubbles;
-  std::vector<std::pair<std::string, double>> levels;  ///< dashed lines: name, percent
-  std::vector<std::string> caption;                    ///< sentences under the chart
+  std::vector<std::pair<std::string, double>> levels;          ///< dashed lines: name, percent
+  std::vector<std::string> caption;                            ///< sentences under the chart
   std::vector<std::pair<std::string, std::string>> not_drawn;  ///< who is missing and why
-  std::optional<bool> log_x = {};                      ///< absent: where the speeds differ by more than 8 times
+  std::optional<bool> log_x = {};                              ///< absent: where the speeds differ by more than 8 times
 };
 
 struct Line {
@@ -59,17 +59,20 @@ struct Drawing {
 /// What a circle's area shows.
 enum class Memory { tensors, process };
 
-/// Score against speed against memory of one ranking. `speed` may be null: then nothing is drawn and everybody is listed.
+/// Score against speed against memory of one ranking. `speed` may be null: then nothing is drawn and everybody is
+/// listed.
 Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memory = Memory::tensors);
 
-/// The chart of arXiv 2011.04006 (its Figure 3), rebuilt from its Table 1 (average of 5 tasks) and Table 2 (`length` is 1K, 2K, 3K or 4K).
+/// The chart of arXiv 2011.04006 (its Figure 3), rebuilt from its Table 1 (average of 5 tasks) and Table 2 (`length` is
+/// 1K, 2K, 3K or 4K).
 Chart paper_chart(const Json& published, const std::string& length = "4K");
 
-/// For each bubble, whether no other has at least its score and speed with at most its memory, and one of them better by more than the errors of both. A speed
-/// that is not to be trusted beats nobody.
+/// For each bubble, whether no other has at least its score and speed with at most its memory, and one of them better
+/// by more than the errors of both. A speed that is not to be trusted beats nobody.
 std::vector<bool> pareto_front(const std::vector<Bubble>& bubbles);
 
-/// Scales and label positions are computed here, because Vega's label transform needs a canvas, which command-line renderers lack.
+/// Scales and label positions are computed here, because Vega's label transform needs a canvas, which command-line
+/// renderers lack.
 Drawing draw(const Chart& chart, const Layout& layout);
 Drawing draw(const LineChart& chart, const Layout& layout);
 

@@ -9,10 +9,12 @@
 
 namespace lra::report {
 
-/// The files that a record vouches for (`files`: name -> {bytes, sha256}) against those in its folder: a sentence for each that is missing or another.
+/// The files that a record vouches for (`files`: name -> {bytes, sha256}) against those in its folder: a sentence for
+/// each that is missing or another.
 std::vector<std::string> check_files(const Json& record, const std::filesystem::path& folder);
 
-/// What makes a record less than a measurement, by itself no fault: disturbed speed, incomplete data, sequences that are cut. `file` of the findings is empty.
+/// What makes a record less than a measurement, by itself no fault: disturbed speed, incomplete data, sequences that
+/// are cut. `file` of the findings is empty.
 std::vector<Finding> check_quality(const Result& result);
 
 /// Values that no run has: shares beyond 0 to 1, negative load, no threads.

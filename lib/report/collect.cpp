@@ -65,8 +65,10 @@ struct Reader {
     const Json* value = find(key);
     if (value == nullptr) return std::nullopt;
     const Json whole = canonical(*value);
-    if (!whole.is_number_integer() || whole.is_number_unsigned() || whole.get<std::int64_t>() < 0) fail(key, "an integer that is not negative");
-    if (whole.get<double>() > largest_number) fail(key, fmt::format("an integer of at most {:g}", largest_number).c_str());
+    if (!whole.is_number_integer() || whole.is_number_unsigned() || whole.get<std::int64_t>() < 0)
+      fail(key, "an integer that is not negative");
+    if (whole.get<double>() > largest_number)
+      fail(key, fmt::format("an integer of at most {:g}", largest_number).c_str());
     return whole.get<std::int64_t>();
   }
   std::optional<Measured> measured(const char* key) const {
@@ -109,7 +111,16 @@ Json settings_of(const Json& config) {
 }  // namespace
 
 const std::set<std::string>& bookkeeping_keys() {
-  static const std::set<std::string> keys = {"seed", "suite", "variant", "display_name", "data_dir", "out", "checkpoint_every", "memory_limit_gb", "time_limit_minutes", "eval_batch_size"};
+  static const std::set<std::string> keys = {"seed",
+                                             "suite",
+                                             "variant",
+                                             "display_name",
+                                             "data_dir",
+                                             "out",
+                                             "checkpoint_every",
+                                             "memory_limit_gb",
+                                             "time_limit_minutes",
+                                             "eval_batch_size"};
   return keys;
 }
 
@@ -124,7 +135,8 @@ Result parse_result(const Json& json, const fs::path& file) {
   const Reader top{file, json, ""};
   const auto version = top.integer("schema_version");
   if (!version || *version != record_schema_version) {
-    throw Error(fmt::format("{}: /schema_version: expected {}, found {}", shown(file), record_schema_version, version ? fmt::to_string(*version) : "none"),
+    throw Error(fmt::format("{}: /schema_version: expected {}, found {}", shown(file), record_schema_version,
+                            version ? fmt::to_string(*version) : "none"),
                 "use the lra-report of the version that wrote this record, or leave that folder out");
   }
   Result result;
@@ -152,8 +164,10 @@ Result parse_result(const Json& json, const fs::path& file) {
   if (const Json* notes = top.find("notes")) result.notes = *notes;
   for (const char* key : {"config", "host", "build", "data", "notes", "message"}) check_sizes(top, key);
 
-  const Json metrics_json = top.object_at("metrics"), speed_json = top.object_at("speed"), memory_json = top.object_at("memory");
-  const Reader metrics{file, metrics_json, "/metrics"}, speed{file, speed_json, "/speed"}, memory{file, memory_json, "/memory"};
+  const Json metrics_json = top.object_at("metrics"), speed_json = top.object_at("speed"),
+             memory_json = top.object_at("memory");
+  const Reader metrics{file, metrics_json, "/metrics"}, speed{file, speed_json, "/speed"},
+      memory{file, memory_json, "/memory"};
   result.train_accuracy = metrics.fraction("train_accuracy");
   result.valid_accuracy = metrics.fraction("valid_accuracy");
   result.test_accuracy = metrics.fraction("test_accuracy");
@@ -191,7 +205,9 @@ std::string wide_spread(const std::optional<Measured>& speed) {
   return fmt::format("spread is {:.0f} % of the median", 100 * speed->spread / speed->median);
 }
 
-bool trained_beside_another(const Result& result) { return result.disturbed.find("beside another run of this suite") != std::string::npos; }
+bool trained_beside_another(const Result& result) {
+  return result.disturbed.find("beside another run of this suite") != std::string::npos;
+}
 
 std::string data_identity(const Result& result) {
   std::string hashes;
@@ -220,7 +236,8 @@ Collection collect(const std::vector<fs::path>& folders) {
   const auto [files, problems] = find_files(folders, {"result.json"});
   if (files.empty()) {
     if (!problems.empty()) throw Error(problems.front());
-    throw Error(fmt::format("{}: no result.json in or below {}", shown(folders.front()), folders.size() == 1 ? "this folder" : "the given folders"),
+    throw Error(fmt::format("{}: no result.json in or below {}", shown(folders.front()),
+                            folders.size() == 1 ? "this folder" : "the given folders"),
                 "give the folder that lra-run wrote with --out");
   }
   Collection collection;
@@ -230,15 +247,18 @@ Collection collect(const std::vector<fs::path>& folders) {
     try {
       const std::string text = read_bounded(file);
       const auto [first, is_new] = seen.emplace(text, file);
-      if (is_new) collection.results.push_back(parse_result(parse_json(text, shown(file)), file));
-      else collection.broken.push_back(fmt::format("{}: a copy of {}, not counted", shown(file), shown(first->second)));
+      if (is_new)
+        collection.results.push_back(parse_result(parse_json(text, shown(file)), file));
+      else
+        collection.broken.push_back(fmt::format("{}: a copy of {}, not counted", shown(file), shown(first->second)));
     } catch (const Error& error) {
       collection.broken.push_back(error.what());
     } catch (const Json::exception& error) {
       collection.broken.push_back(fmt::format("{}: {}", shown(file), error.what()));
     }
   }
-  if (collection.results.empty()) throw Error(fmt::format("no record could be read; the first: {}", collection.broken.front()));
+  if (collection.results.empty())
+    throw Error(fmt::format("no record could be read; the first: {}", collection.broken.front()));
   return collection;
 }
 
@@ -249,10 +269,15 @@ std::vector<CurvePoint> read_curve(const fs::path& run_folder) {
   std::ifstream in(run_folder / "metrics.jsonl");
   for (std::string text; std::getline(in, text);) {
     const Json line = Json::parse(text, nullptr, false);
-    const auto number = [&](const char* key) { return line.contains(key) && line[key].is_number() ? line[key].get<double>() : std::nan(""); };
+    const auto number = [&](const char* key) {
+      return line.contains(key) && line[key].is_number() ? line[key].get<double>() : std::nan("");
+    };
     const double step = number("step"), accuracy = number("accuracy"), loss = number("loss");
-    if (!line.contains("split") || !line["split"].is_string() || !(step >= 0 && step <= largest_number) || !(accuracy >= 0 && accuracy <= 1)) continue;
-    curve.push_back({static_cast<std::int64_t>(step), line["split"].get<std::string>(), std::abs(loss) <= largest_number ? loss : std::nan(""), 100 * accuracy});
+    if (!line.contains("split") || !line["split"].is_string() || !(step >= 0 && step <= largest_number) ||
+        !(accuracy >= 0 && accuracy <= 1))
+      continue;
+    curve.push_back({static_cast<std::int64_t>(step), line["split"].get<std::string>(),
+                     std::abs(loss) <= largest_number ? loss : std::nan(""), 100 * accuracy});
   }
   return curve;
 }

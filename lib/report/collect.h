@@ -23,10 +23,13 @@ struct Result {
   std::optional<double> flops_per_step, wall_seconds;
   std::optional<Measured> train_steps_per_second, train_examples_per_second, inference_examples_per_second;
   Json reference_levels, config, host, build, data, notes;
-  Json settings;           ///< the configuration with the defaults of keys that the record lacks; equal settings have equal texts
-  std::string disturbed;   ///< why its speed is not to be trusted: what the record says, else a spread of more than a quarter of the median; or empty
+  Json
+      settings;  ///< the configuration with the defaults of keys that the record lacks; equal settings have equal texts
+  std::string disturbed;   ///< why its speed is not to be trusted: what the record says, else a spread of more than a
+                           ///< quarter of the median; or empty
   std::string incomplete;  ///< what the data lack of the official ones, or empty
-  std::string signature;   ///< the settings without what changes neither results nor speed; equal for the seeds of one setting and the lengths of a bench
+  std::string signature;   ///< the settings without what changes neither results nor speed; equal for the seeds of one
+                           ///< setting and the lengths of a bench
 };
 
 /// A value of an object as text, "" where there is none.
@@ -47,8 +50,8 @@ std::map<std::string, double> cut_shares(const Result& result);
 /// Checks a record's schema version and types. `file` names it in errors.
 Result parse_result(const Json& json, const std::filesystem::path& file);
 
-/// The records that could be read, and a sentence for each that could not (broken JSON, another schema version, a wrong type) or is a copy of another, and
-/// for each folder that could not be read.
+/// The records that could be read, and a sentence for each that could not (broken JSON, another schema version, a wrong
+/// type) or is a copy of another, and for each folder that could not be read.
 struct Collection {
   std::vector<Result> results;
   std::vector<std::string> broken;
@@ -57,17 +60,19 @@ struct Collection {
 /// Keys of a configuration that change neither what is computed nor how fast a step is.
 const std::set<std::string>& bookkeeping_keys();
 
-/// Every `result.json` below the folders, also behind symbolic links (each file once, sorted by path). Throws Error for a missing folder, or where no record can be read.
+/// Every `result.json` below the folders, also behind symbolic links (each file once, sorted by path). Throws Error for
+/// a missing folder, or where no record can be read.
 Collection collect(const std::vector<std::filesystem::path>& folders);
 
 /// One line of a run's metrics.jsonl.
 struct CurvePoint {
   std::int64_t step = 0;
-  std::string split;  ///< train | valid
+  std::string split;              ///< train | valid
   double loss = 0, accuracy = 0;  ///< accuracy in percent
 };
 
-/// metrics.jsonl in a run's folder; empty where there is none. Lines that cannot be read (the last one of a run that is being written) are left out.
+/// metrics.jsonl in a run's folder; empty where there is none. Lines that cannot be read (the last one of a run that is
+/// being written) are left out.
 std::vector<CurvePoint> read_curve(const std::filesystem::path& run_folder);
 
 }  // namespace lra::report

@@ -18,27 +18,35 @@ void add_warnings(ScoreGroup& group, const std::vector<const Result*>& members) 
   auto differing = differing_keys(members);
   for (const char* key : {"mixer", "attention_dropout", "black_pixels"}) differing.erase(key);
   std::erase_if(differing, [](const auto& item) { return item.first.starts_with("mixer_options."); });
-  for (const auto& [key, values] : differing) group.warnings.push_back(fmt::format("The rows differ in {}: {}.", key, fmt::join(values, ", ")));
-  const std::pair<const char*, const char*> facts[] = {{"revision", "program revision"}, {"libtorch", "LibTorch version"}, {"build_type", "build type"}};
+  for (const auto& [key, values] : differing)
+    group.warnings.push_back(fmt::format("The rows differ in {}: {}.", key, fmt::join(values, ", ")));
+  const std::pair<const char*, const char*> facts[] = {
+      {"revision", "program revision"}, {"libtorch", "LibTorch version"}, {"build_type", "build type"}};
   for (const auto& [key, title] : facts) {
     std::set<std::string> values;
     for (const Result* member : members) values.insert(text_at(member->build, key).substr(0, 10));
-    if (values.size() > 1) group.warnings.push_back(fmt::format("The rows differ in {}: {}.", title, fmt::join(values, ", ")));
+    if (values.size() > 1)
+      group.warnings.push_back(fmt::format("The rows differ in {}: {}.", title, fmt::join(values, ", ")));
   }
   std::set<std::string> threads;
   for (const Result* member : members) threads.insert(text_at(member->host, "threads"));
   threads.erase("");
-  if (threads.size() > 1) group.warnings.push_back(fmt::format("The rows differ in the number of threads: {}.", fmt::join(threads, ", ")));
+  if (threads.size() > 1)
+    group.warnings.push_back(fmt::format("The rows differ in the number of threads: {}.", fmt::join(threads, ", ")));
   const auto any = [&](auto test) { return std::any_of(members.begin(), members.end(), test); };
-  if (any([](const Result* r) { return is_dirty(*r); })) group.warnings.push_back("Some records come from programs with uncommitted changes.");
+  if (any([](const Result* r) { return is_dirty(*r); }))
+    group.warnings.push_back("Some records come from programs with uncommitted changes.");
   if (!group.incomplete.empty()) group.warnings.push_back(fmt::format("INCOMPLETE DATA: {}.", group.incomplete));
   std::map<std::string, double> cut;
   for (const Result* member : members) {
     for (const auto& [split, share] : cut_shares(*member)) cut[split] = std::max(cut[split], share);
   }
   if (!cut.empty()) group.warnings.push_back(cut_text(cut) + ".");
-  if (group.limited) group.warnings.push_back(fmt::format("LIMITED: only the first {} examples of each split were used.", text_at(members.front()->config, "limit")));
-  if (any([](const Result* r) { return r->suite == "smoke"; })) group.warnings.push_back("SMOKE RUN: a few steps to see that everything runs; its scores mean nothing.");
+  if (group.limited)
+    group.warnings.push_back(fmt::format("LIMITED: only the first {} examples of each split were used.",
+                                         text_at(members.front()->config, "limit")));
+  if (any([](const Result* r) { return r->suite == "smoke"; }))
+    group.warnings.push_back("SMOKE RUN: a few steps to see that everything runs; its scores mean nothing.");
 }
 
 /// Records that are ranked together.
@@ -50,16 +58,25 @@ std::map<std::string, std::map<std::string, Members>> settings_of(const std::vec
   for (const Result& result : results) {
     if (result.kind != "train") continue;
     const auto known = std::find(arena_tasks().begin(), arena_tasks().end(), result.task);
-    const Json key = {known - arena_tasks().begin(), result.task, result.profile, text_at(result.settings, "seq_len"), text_at(result.settings, "limit"),
-                      fmt::format("{:>8}", text_at(result.settings, "train_steps")), text_at(result.settings, "batch_size"), text_at(result.settings, "precision"),
-                      text_at(result.host, "name"), text_at(result.host, "cpu"), text_at(result.host, "device")};
+    const Json key = {known - arena_tasks().begin(),
+                      result.task,
+                      result.profile,
+                      text_at(result.settings, "seq_len"),
+                      text_at(result.settings, "limit"),
+                      fmt::format("{:>8}", text_at(result.settings, "train_steps")),
+                      text_at(result.settings, "batch_size"),
+                      text_at(result.settings, "precision"),
+                      text_at(result.host, "name"),
+                      text_at(result.host, "cpu"),
+                      text_at(result.host, "device")};
     by_setting[key.dump()][data_identity(result)].push_back(&result);
   }
   for (auto& [setting, by_data] : by_setting) {
     // A run that died early may know nothing of its data: it belongs to the group of its settings.
     if (by_data.size() < 2 || by_data.count("{}") == 0) continue;
     Members unknown = by_data.extract("{}").mapped(), &members = by_data.rbegin()->second;
-    std::copy_if(unknown.begin(), unknown.end(), std::back_inserter(members), [](const Result* result) { return result->status != "ok"; });
+    std::copy_if(unknown.begin(), unknown.end(), std::back_inserter(members),
+                 [](const Result* result) { return result->status != "ok"; });
     std::erase_if(unknown, [](const Result* result) { return result->status != "ok"; });
     if (!unknown.empty()) by_data["{}"] = unknown;
   }
@@ -78,15 +95,18 @@ ScoreGroup empty_group(const Members& members, std::size_t data_set, std::size_t
   group.device = text_at(first.host, "device");
   group.precision = text_at(first.settings, "precision");
   group.training = training_of(first);
-  group.setting = fmt::format("{}/{}/{}/{}", group.profile, text_at(first.host, "name") + text_at(first.host, "cpu"), group.device, group.precision);
+  group.setting = fmt::format("{}/{}/{}/{}", group.profile, text_at(first.host, "name") + text_at(first.host, "cpu"),
+                              group.device, group.precision);
   const auto limit = integer_at(first.config, "limit").value_or(0);
   group.limited = limit > 0;
   for (const Result* member : members) {
     if (group.incomplete.empty()) group.incomplete = member->incomplete;
     if (group.easier.empty()) group.easier = easier_than_official(*member);
   }
-  const std::string lengths = number_list(members, "seq_len"), steps = number_list(members, "train_steps"), batch = number_list(members, "batch_size");
-  group.condition = fmt::format("profile {} · sequences up to {} · {} steps, batch {}", first.profile, lengths, steps, batch);
+  const std::string lengths = number_list(members, "seq_len"), steps = number_list(members, "train_steps"),
+                    batch = number_list(members, "batch_size");
+  group.condition =
+      fmt::format("profile {} · sequences up to {} · {} steps, batch {}", first.profile, lengths, steps, batch);
   if (!group.precision.empty() && group.precision != "float32") group.condition += " · " + group.precision;
   if (!group.incomplete.empty()) group.condition += " · incomplete data";
   if (group.limited) group.condition += fmt::format(" · first {} examples of each split", limit);
@@ -100,15 +120,27 @@ ScoreGroup empty_group(const Members& members, std::size_t data_set, std::size_t
   for (const Result* member : members) suites.insert(member->suite);
   suites.erase("");
   group.suites = fmt::format("{}", fmt::join(suites, " and "));
-  const std::string data = group.limited ? fmt::format("limit {}", limit) : group.incomplete.empty() ? "" : "incomplete data";
-  group.qualifiers = {group.suites, group.profile, "up to " + lengths, data, steps + " steps", "batch " + batch, group.precision, text_at(first.host, "name"), text_at(first.host, "cpu"), group.device};
+  const std::string data = group.limited              ? fmt::format("limit {}", limit)
+                           : group.incomplete.empty() ? ""
+                                                      : "incomplete data";
+  group.qualifiers = {group.suites,
+                      group.profile,
+                      "up to " + lengths,
+                      data,
+                      steps + " steps",
+                      "batch " + batch,
+                      group.precision,
+                      text_at(first.host, "name"),
+                      text_at(first.host, "cpu"),
+                      group.device};
   return group;
 }
 
 void add_levels(const Result& record, ScoreGroup& group) {
   for (const auto& [name, value] : record.reference_levels.items()) {
     const auto known = [&name = name](const auto& level) { return level.first == name; };
-    if (std::none_of(group.reference_levels.begin(), group.reference_levels.end(), known)) group.reference_levels.emplace_back(name, 100 * value.get<double>());
+    if (std::none_of(group.reference_levels.begin(), group.reference_levels.end(), known))
+      group.reference_levels.emplace_back(name, 100 * value.get<double>());
   }
 }
 
@@ -120,16 +152,20 @@ void add_rows(const Members& members, const Json& published, ScoreGroup& group) 
   for (const Result* record : members) {
     const std::string row = record->variant + record->signature;
     if (!seen.insert(fmt::format("{}/{}", row, record->seed)).second) {
-      repeated.push_back(fmt::format("{} repeats seed {} of {} and is not counted.", shown(record->file), record->seed, labels.at(row)));
+      repeated.push_back(fmt::format("{} repeats seed {} of {} and is not counted.", shown(record->file), record->seed,
+                                     labels.at(row)));
       continue;
     }
     rows[row + "/" + record->status].push_back(record);
     add_levels(*record, group);
   }
-  if (repeated.size() > 3) repeated = {repeated[0], repeated[1], fmt::format("{} more records repeat a seed and are not counted.", repeated.size() - 2)};
+  if (repeated.size() > 3)
+    repeated = {repeated[0], repeated[1],
+                fmt::format("{} more records repeat a seed and are not counted.", repeated.size() - 2)};
   group.notes.insert(group.notes.end(), repeated.begin(), repeated.end());
   double trivial = 0;
-  for (const auto& [name, value] : group.reference_levels) trivial = name == "chance" || name == "majority" ? std::max(trivial, value) : trivial;
+  for (const auto& [name, value] : group.reference_levels)
+    trivial = name == "chance" || name == "majority" ? std::max(trivial, value) : trivial;
   for (const auto& [key, records] : rows) {
     ScoreRow row = score_row(records, labels.at(records.front()->variant + records.front()->signature), trivial);
     row.model = model_of(*records.front());
@@ -143,7 +179,10 @@ void add_rows(const Members& members, const Json& published, ScoreGroup& group) 
 
 std::string cut_text(const std::map<std::string, double>& shares) {
   std::vector<std::string> parts;
-  for (const auto& [split, share] : shares) parts.push_back(fmt::format("{} % of the sequences of {}", share < 0.01 ? fmt::format("{:.2g}", 100 * share) : fmt::format("{:.0f}", 100 * share), split));
+  for (const auto& [split, share] : shares)
+    parts.push_back(fmt::format("{} % of the sequences of {}",
+                                share < 0.01 ? fmt::format("{:.2g}", 100 * share) : fmt::format("{:.0f}", 100 * share),
+                                split));
   return fmt::format("seq_len cuts {}", fmt::join(parts, ", "));
 }
 
@@ -158,7 +197,8 @@ std::vector<ScoreGroup> compare_scores(const std::vector<Result>& results, const
     std::size_t data_set = 0;
     for (auto [data, members] : by_data) {
       // Of a seed that was run twice, the run that ended well counts.
-      std::stable_sort(members.begin(), members.end(), [](const Result* a, const Result* b) { return a->status == "ok" && b->status != "ok"; });
+      std::stable_sort(members.begin(), members.end(),
+                       [](const Result* a, const Result* b) { return a->status == "ok" && b->status != "ok"; });
       scores.push_back(empty_group(members, ++data_set, by_data.size()));
       add_rows(members, published, scores.back());
     }
@@ -180,7 +220,8 @@ std::vector<std::vector<const ScoreGroup*>> side_by_side(const std::vector<Score
   for (const ScoreGroup& group : groups) by_setting[group.setting].push_back(&group);
   for (const auto& [setting, members] : by_setting) {
     std::map<std::string, int> tasks;
-    const bool twice = std::any_of(members.begin(), members.end(), [&](const ScoreGroup* group) { return ++tasks[group->task] > 1; });
+    const bool twice =
+        std::any_of(members.begin(), members.end(), [&](const ScoreGroup* group) { return ++tasks[group->task] > 1; });
     for (const ScoreGroup* group : members) result[setting + (twice ? "/" + group->suites : "")].push_back(group);
   }
   std::vector<std::vector<const ScoreGroup*>> sets;

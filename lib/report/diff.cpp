@@ -21,15 +21,28 @@ namespace {
 using Sorted = nlohmann::json;
 
 // Keys that neither say what is computed nor how much work a step is; the device that ran is a fact of the host.
-const std::set<std::string> bookkeeping = {"seed", "suite", "display_name", "data_dir", "out", "checkpoint_every", "memory_limit_gb", "time_limit_minutes",
-                                           "eval_batch_size", "threads", "device", "measure_warmup_steps", "measure_steps"};
+const std::set<std::string> bookkeeping = {"seed",
+                                           "suite",
+                                           "display_name",
+                                           "data_dir",
+                                           "out",
+                                           "checkpoint_every",
+                                           "memory_limit_gb",
+                                           "time_limit_minutes",
+                                           "eval_batch_size",
+                                           "threads",
+                                           "device",
+                                           "measure_warmup_steps",
+                                           "measure_steps"};
 // A bench times single steps, wherever in training they are.
-const std::set<std::string> schedule = {"train_steps", "warmup_steps", "steps_per_cycle", "schedule", "cycle_momentum", "learning_rate", "eval_every", "selection"};
+const std::set<std::string> schedule = {"train_steps",    "warmup_steps",  "steps_per_cycle", "schedule",
+                                        "cycle_momentum", "learning_rate", "eval_every",      "selection"};
 
 Sorted identity(const Result& record, const std::set<std::string>& ignored) {
   Sorted kept = Sorted::object();
   for (const auto& [key, value] : record.settings.items()) {
-    if (bookkeeping.count(key) == 0 && ignored.count(key) == 0 && (record.kind != "bench" || schedule.count(key) == 0)) kept[key] = value;
+    if (bookkeeping.count(key) == 0 && ignored.count(key) == 0 && (record.kind != "bench" || schedule.count(key) == 0))
+      kept[key] = value;
   }
   kept["kind"] = record.kind;
   kept["task"] = record.task;
@@ -53,9 +66,12 @@ struct Difference {
 void compare(const Sorted& a, const Sorted& b, const std::string& prefix, Difference& difference) {
   for (const auto& [key, value] : a.items()) {
     const auto other = b.find(key);
-    if (other == b.end()) difference.one_sided.push_back(prefix + key);
-    else if (value.is_object() && other->is_object()) compare(value, *other, prefix + key + ".", difference);
-    else if (value != *other) difference.other_values.push_back(prefix + key);
+    if (other == b.end())
+      difference.one_sided.push_back(prefix + key);
+    else if (value.is_object() && other->is_object())
+      compare(value, *other, prefix + key + ".", difference);
+    else if (value != *other)
+      difference.other_values.push_back(prefix + key);
   }
   for (const auto& [key, value] : b.items()) {
     if (!a.contains(key)) difference.one_sided.push_back(prefix + key);
@@ -69,12 +85,13 @@ Difference compare(const Sorted& a, const Sorted& b) {
 }
 
 bool same_run(const Sorted& a, const Sorted& b) {
-  return a["kind"] == b["kind"] && a["task"] == b["task"] && a["profile"] == b["profile"] && a["variant"] == b["variant"];
+  return a["kind"] == b["kind"] && a["task"] == b["task"] && a["profile"] == b["profile"] &&
+         a["variant"] == b["variant"];
 }
 
 std::string name_of(const Sorted& config) {
-  std::string name = fmt::format("{} {} {} {}", config["kind"].get<std::string>(), config["task"].get<std::string>(), config["profile"].get<std::string>(),
-                                 config["variant"].get<std::string>());
+  std::string name = fmt::format("{} {} {} {}", config["kind"].get<std::string>(), config["task"].get<std::string>(),
+                                 config["profile"].get<std::string>(), config["variant"].get<std::string>());
   if (config.contains("seq_len")) name += " n" + config["seq_len"].dump();
   if (config.contains("batch_size")) name += " b" + config["batch_size"].dump();
   return name;
@@ -82,13 +99,15 @@ std::string name_of(const Sorted& config) {
 
 std::vector<const Result*> ok_of(const std::vector<const Result*>& records) {
   std::vector<const Result*> ok;
-  std::copy_if(records.begin(), records.end(), std::back_inserter(ok), [](const Result* record) { return record->status == "ok"; });
+  std::copy_if(records.begin(), records.end(), std::back_inserter(ok),
+               [](const Result* record) { return record->status == "ok"; });
   return ok;
 }
 
 /// Empty if all records agree on the fact; else a sentence.
 template <class Fact>
-std::string difference_of(const std::string& name, const std::vector<const Result*>& a, const std::vector<const Result*>& b, Fact fact) {
+std::string difference_of(const std::string& name, const std::vector<const Result*>& a,
+                          const std::vector<const Result*>& b, Fact fact) {
   std::set<std::string> in_a, in_b;
   for (const Result* record : a) in_a.insert(fact(*record));
   for (const Result* record : b) in_b.insert(fact(*record));
@@ -109,7 +128,8 @@ std::string data_difference(const std::vector<const Result*>& a, const std::vect
   if (difference.empty() || difference == "data not recorded") return difference;
   std::vector<std::string> splits;
   for (const char* split : {"train", "valid", "test"}) {
-    if (!difference_of(split, a, b, [&](const Result& record) { return "hash " + hash_of(record, split); }).empty()) splits.push_back(split);
+    if (!difference_of(split, a, b, [&](const Result& record) { return "hash " + hash_of(record, split); }).empty())
+      splits.push_back(split);
   }
   return splits.empty() ? "the data differ" : fmt::format("the data differ ({})", fmt::join(splits, ", "));
 }
@@ -121,7 +141,8 @@ std::map<std::int64_t, const Result*> by_seed(const std::vector<const Result*>& 
   return seeds;
 }
 
-void judge_score(const std::vector<const Result*>& a, const std::vector<const Result*>& b, bool same_data, const Tolerance& tolerance, DiffRow& row) {
+void judge_score(const std::vector<const Result*>& a, const std::vector<const Result*>& b, bool same_data,
+                 const Tolerance& tolerance, DiffRow& row) {
   const auto scores = [](const std::vector<const Result*>& records) {
     std::vector<double> values;
     for (const auto& [seed, record] : by_seed(records)) {
@@ -131,10 +152,13 @@ void judge_score(const std::vector<const Result*>& a, const std::vector<const Re
   };
   const auto in_a = scores(a), in_b = scores(b);
   if (in_a.empty() || in_b.empty()) {
-    if (in_a.empty() != in_b.empty()) row.not_comparable.push_back(fmt::format("no test accuracy in {}", in_a.empty() ? "A" : "B"));
+    if (in_a.empty() != in_b.empty())
+      row.not_comparable.push_back(fmt::format("no test accuracy in {}", in_a.empty() ? "A" : "B"));
     return;
   }
-  const auto mean = [](const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()); };
+  const auto mean = [](const std::vector<double>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  };
   ScoreChange score{100 * mean(in_a), 100 * mean(in_b), {}, ""};
   const auto examples_a = a.front()->test_examples.value_or(0), examples_b = b.front()->test_examples.value_or(0);
   if (in_a.size() > 1 && in_b.size() > 1) {
@@ -155,7 +179,8 @@ void judge_score(const std::vector<const Result*>& a, const std::vector<const Re
 
 /// The ratio of the medians over records; absent where one side has no values.
 template <class Get>
-std::optional<Ratio> ratio_of(const char* what, const std::vector<const Result*>& a, const std::vector<const Result*>& b, Get get, DiffRow& row) {
+std::optional<Ratio> ratio_of(const char* what, const std::vector<const Result*>& a,
+                              const std::vector<const Result*>& b, Get get, DiffRow& row) {
   const auto values_of = [&](const std::vector<const Result*>& records) {
     std::vector<double> values;
     for (const Result* record : records) {
@@ -164,7 +189,8 @@ std::optional<Ratio> ratio_of(const char* what, const std::vector<const Result*>
     return values;
   };
   const auto in_a = values_of(a), in_b = values_of(b);
-  if (in_a.empty() != in_b.empty()) row.not_comparable.push_back(fmt::format("no {} in {}", what, in_a.empty() ? "A" : "B"));
+  if (in_a.empty() != in_b.empty())
+    row.not_comparable.push_back(fmt::format("no {} in {}", what, in_a.empty() ? "A" : "B"));
   if (in_a.empty() || in_b.empty()) return std::nullopt;
   return Ratio{median(in_a), median(in_b), {}};
 }
@@ -192,19 +218,28 @@ std::vector<std::vector<double>> samples_of(const std::vector<const Result*>& re
   return runs;
 }
 
-void judge_cost(const std::vector<const Result*>& a, const std::vector<const Result*>& b, bool judged, const Tolerance& tolerance, DiffRow& row) {
-  const auto speed = [](const Result& r) { return r.train_examples_per_second ? std::optional<double>(r.train_examples_per_second->median) : std::nullopt; };
-  const auto memory = [](const Result& r) { return r.peak_tensor_bytes ? std::optional<double>(static_cast<double>(*r.peak_tensor_bytes)) : std::nullopt; };
+void judge_cost(const std::vector<const Result*>& a, const std::vector<const Result*>& b, bool judged,
+                const Tolerance& tolerance, DiffRow& row) {
+  const auto speed = [](const Result& r) {
+    return r.train_examples_per_second ? std::optional<double>(r.train_examples_per_second->median) : std::nullopt;
+  };
+  const auto memory = [](const Result& r) {
+    return r.peak_tensor_bytes ? std::optional<double>(static_cast<double>(*r.peak_tensor_bytes)) : std::nullopt;
+  };
   if ((row.speed = ratio_of("training speed", a, b, speed, row))) {
     const auto samples_a = samples_of(a), samples_b = samples_of(b);
     if (!samples_a.empty() && !samples_b.empty()) row.speed->interval = ratio_interval(samples_a, samples_b);
     for (const auto& [side, records] : {std::pair("A", &a), std::pair("B", &b)}) {
-      const auto disturbed = std::find_if(records->begin(), records->end(), [](const Result* record) { return !record->disturbed.empty(); });
-      if (disturbed != records->end()) row.notices.push_back(fmt::format("the speed in {} is not to be trusted: {}", side, (*disturbed)->disturbed));
+      const auto disturbed = std::find_if(records->begin(), records->end(),
+                                          [](const Result* record) { return !record->disturbed.empty(); });
+      if (disturbed != records->end())
+        row.notices.push_back(fmt::format("the speed in {} is not to be trusted: {}", side, (*disturbed)->disturbed));
     }
-    if (judged && row.speed->value() < tolerance.min_speed) row.beyond.push_back(fmt::format("trains at {:.2f} times the speed", row.speed->value()));
+    if (judged && row.speed->value() < tolerance.min_speed)
+      row.beyond.push_back(fmt::format("trains at {:.2f} times the speed", row.speed->value()));
   }
-  if ((row.memory = ratio_of("peak memory", a, b, memory, row)) && judged && row.memory->value() > tolerance.max_memory) {
+  if ((row.memory = ratio_of("peak memory", a, b, memory, row)) && judged &&
+      row.memory->value() > tolerance.max_memory) {
     row.beyond.push_back(fmt::format("takes {:.2f} times the memory", row.memory->value()));
   }
 }
@@ -219,7 +254,8 @@ void judge_status(const std::vector<const Result*>& a, const std::vector<const R
       worse += fmt::format("{}seed {}: {}", worse.empty() ? "" : ", ", seed, record->status);
     }
     if (before == seeds_a.end() || before->second->status == record->status) continue;
-    if (before->second->status != "ok") row.notices.push_back(fmt::format("seed {}: {} in A, {} in B", seed, before->second->status, record->status));
+    if (before->second->status != "ok")
+      row.notices.push_back(fmt::format("seed {}: {} in A, {} in B", seed, before->second->status, record->status));
   }
   if (!worse.empty() && !ok_of(a).empty()) row.beyond.push_back("no longer ok: " + worse);
 }
@@ -230,7 +266,8 @@ std::vector<std::string> statuses(const std::vector<const Result*>& records) {
   return texts;
 }
 
-DiffRow row_of(const Sorted& config, const char* verdict, const std::vector<const Result*>& a, const std::vector<const Result*>& b) {
+DiffRow row_of(const Sorted& config, const char* verdict, const std::vector<const Result*>& a,
+               const std::vector<const Result*>& b) {
   DiffRow row;
   row.verdict = verdict;
   row.run = name_of(config);
@@ -240,30 +277,40 @@ DiffRow row_of(const Sorted& config, const char* verdict, const std::vector<cons
   return row;
 }
 
-DiffRow compare_pair(const Sorted& config, const std::vector<const Result*>& a, const std::vector<const Result*>& b, const Tolerance& tolerance) {
+DiffRow compare_pair(const Sorted& config, const std::vector<const Result*>& a, const std::vector<const Result*>& b,
+                     const Tolerance& tolerance) {
   DiffRow row = row_of(config, "", a, b);
   judge_status(a, b, row);
   const auto seeds_a = by_seed(a).size(), seeds_b = by_seed(b).size();
-  if (seeds_b < seeds_a) (tolerance.allow_missing ? row.notices : row.beyond).push_back(fmt::format("{} of {} seeds missing in B", seeds_a - seeds_b, seeds_a));
+  if (seeds_b < seeds_a)
+    (tolerance.allow_missing ? row.notices : row.beyond)
+        .push_back(fmt::format("{} of {} seeds missing in B", seeds_a - seeds_b, seeds_a));
   if (seeds_a < a.size() || seeds_b < b.size()) {
-    row.notices.push_back("some seeds have several records: the first of each counts for the score, all for speed and memory");
+    row.notices.push_back(
+        "some seeds have several records: the first of each counts for the score, all for speed and memory");
   }
   const auto ok_a = ok_of(a), ok_b = ok_of(b);
   if (!ok_a.empty() && !ok_b.empty()) {
     const std::string data = data_difference(ok_a, ok_b);
     std::vector<std::string> host;
-    for (const auto& [name, key] : {std::pair("host", "name"), std::pair("processor", "cpu"), std::pair("device", "device"), std::pair("threads", "threads")}) {
-      const std::string text = difference_of(name, ok_a, ok_b, [key = key](const Result& record) { return text_at(record.host, key); });
+    for (const auto& [name, key] : {std::pair("host", "name"), std::pair("processor", "cpu"),
+                                    std::pair("device", "device"), std::pair("threads", "threads")}) {
+      const std::string text =
+          difference_of(name, ok_a, ok_b, [key = key](const Result& record) { return text_at(record.host, key); });
       if (!text.empty()) host.push_back(text);
     }
     // How long a task's sequences are decides how fast a step is.
     const bool train = row.config["kind"] == "train";
-    if (!data.empty()) row.not_comparable.push_back(fmt::format("{} not judged: {}", train ? "score, speed and memory" : "speed and memory", data));
-    if (!host.empty()) row.not_comparable.push_back(fmt::format("speed and memory not judged: {}", fmt::join(host, "; ")));
+    if (!data.empty())
+      row.not_comparable.push_back(
+          fmt::format("{} not judged: {}", train ? "score, speed and memory" : "speed and memory", data));
+    if (!host.empty())
+      row.not_comparable.push_back(fmt::format("speed and memory not judged: {}", fmt::join(host, "; ")));
     if (train) judge_score(ok_a, ok_b, data.empty(), tolerance, row);
     judge_cost(ok_a, ok_b, data.empty() && host.empty(), tolerance, row);
     // May be what is compared, so that it is said and no more.
-    const std::string allocator = difference_of("allocator", ok_a, ok_b, [](const Result& record) { return text_at(record.host, "allocator"); });
+    const std::string allocator =
+        difference_of("allocator", ok_a, ok_b, [](const Result& record) { return text_at(record.host, "allocator"); });
     if (!allocator.empty()) row.notices.push_back(allocator);
   }
   row.verdict = !row.beyond.empty() ? "beyond" : !row.not_comparable.empty() ? "not comparable" : "within";
@@ -277,7 +324,8 @@ void tell_apart(std::vector<DiffRow>& rows) {
   for (auto& [name, same] : named) {
     std::set<std::string> keys;
     for (const DiffRow* row : same) {
-      for (const std::string& key : compare(Sorted(same.front()->config), Sorted(row->config)).other_values) keys.insert(key.substr(0, key.find('.')));
+      for (const std::string& key : compare(Sorted(same.front()->config), Sorted(row->config)).other_values)
+        keys.insert(key.substr(0, key.find('.')));
     }
     for (DiffRow* row : same) {
       for (const std::string& key : keys) row->run += fmt::format(" {}={}", key, text_at(row->config, key.c_str()));
@@ -288,7 +336,8 @@ void tell_apart(std::vector<DiffRow>& rows) {
 }  // namespace
 
 std::size_t Diff::count(const std::string& verdict) const {
-  return static_cast<std::size_t>(std::count_if(rows.begin(), rows.end(), [&](const DiffRow& row) { return row.verdict == verdict; }));
+  return static_cast<std::size_t>(
+      std::count_if(rows.begin(), rows.end(), [&](const DiffRow& row) { return row.verdict == verdict; }));
 }
 
 bool Diff::within() const {
@@ -308,7 +357,8 @@ Diff diff(const fs::path& a, const fs::path& b, const Tolerance& tolerance) {
         for (const auto& [name, value] : record.config.items()) known.insert(name);
       }
     }
-    if (known.count(key) == 0) throw Error("--ignore " + key + ": no record has this key", suggestion(key, {known.begin(), known.end()}));
+    if (known.count(key) == 0)
+      throw Error("--ignore " + key + ": no record has this key", suggestion(key, {known.begin(), known.end()}));
   }
   Groups only_a = group(records_a, tolerance.ignored), only_b = group(records_b, tolerance.ignored);
   for (auto it = only_a.begin(); it != only_a.end();) {
@@ -321,7 +371,8 @@ Diff diff(const fs::path& a, const fs::path& b, const Tolerance& tolerance) {
     only_b.erase(other);
     it = only_a.erase(it);
   }
-  // Versions of the program differ in which keys they record: those that both have decide, where that leaves one choice.
+  // Versions of the program differ in which keys they record: those that both have decide, where that leaves one
+  // choice.
   std::map<Sorted, std::vector<Sorted>> choices_a, choices_b;
   for (const auto& [config_a, runs_a] : only_a) {
     for (const auto& [config_b, runs_b] : only_b) {
@@ -333,7 +384,8 @@ Diff diff(const fs::path& a, const fs::path& b, const Tolerance& tolerance) {
   for (const auto& [config_a, choices] : choices_a) {
     if (choices.size() != 1 || choices_b[choices[0]].size() != 1) continue;
     DiffRow row = compare_pair(config_a, only_a[config_a], only_b[choices[0]], tolerance);
-    row.notices.push_back(fmt::format("recorded on one side only: {}", fmt::join(compare(config_a, choices[0]).one_sided, ", ")));
+    row.notices.push_back(
+        fmt::format("recorded on one side only: {}", fmt::join(compare(config_a, choices[0]).one_sided, ", ")));
     result.rows.push_back(row);
     only_a.erase(config_a);
     only_b.erase(choices[0]);
@@ -350,7 +402,8 @@ Diff diff(const fs::path& a, const fs::path& b, const Tolerance& tolerance) {
   }
   for (const auto& [config, runs] : only_b) result.rows.push_back(row_of(config, "only in B", {}, runs));
   tell_apart(result.rows);
-  std::stable_sort(result.rows.begin(), result.rows.end(), [](const DiffRow& x, const DiffRow& y) { return x.run < y.run; });
+  std::stable_sort(result.rows.begin(), result.rows.end(),
+                   [](const DiffRow& x, const DiffRow& y) { return x.run < y.run; });
   return result;
 }
 

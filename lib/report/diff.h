@@ -31,19 +31,21 @@ struct ScoreChange {
 /// Medians over runs: training examples per second, or peak bytes of tensors.
 struct Ratio {
   double a = 0, b = 0;
-  std::optional<std::pair<double, double>> interval;  ///< 95 %, bootstrap over the raw samples; of the steps' scatter only, not of the machine's moods
+  std::optional<std::pair<double, double>>
+      interval;  ///< 95 %, bootstrap over the raw samples; of the steps' scatter only, not of the machine's moods
   double value() const { return b / a; }
 };
 
 /// The runs of one configuration, seeds together. What was not measured on both sides is absent.
 struct DiffRow {
-  std::string verdict;  ///< within | beyond | not comparable | missing in B | only in B
-  std::string run;      ///< "train listops small linear n2000 b32"
-  Json config;          ///< the keys that were compared
+  std::string verdict;            ///< within | beyond | not comparable | missing in B | only in B
+  std::string run;                ///< "train listops small linear n2000 b32"
+  Json config;                    ///< the keys that were compared
   std::vector<std::string> a, b;  ///< "seed 0: ok", one for each record
   std::optional<ScoreChange> score;
   std::optional<Ratio> speed, memory;
-  std::vector<std::string> beyond, not_comparable, notices;  ///< sentences: beyond which threshold; what was not judged and why; what else to know
+  std::vector<std::string> beyond, not_comparable,
+      notices;  ///< sentences: beyond which threshold; what was not judged and why; what else to know
 };
 
 struct Diff {
@@ -58,10 +60,11 @@ struct Diff {
   bool within() const;
 };
 
-/// Compares the records below two folders. A pair has the same kind, task, profile, variant and configuration but for bookkeeping (seed, limits, threads,
-/// device, folders, ...; of a bench also the schedule); records that lack a key that newer ones have are paired by the others. It is judged under equal
-/// conditions only: with the same data, and speed and memory on the same host, processor, device and threads. Throws Error for a folder without records and
-/// for an ignored key that no record has.
+/// Compares the records below two folders. A pair has the same kind, task, profile, variant and configuration but for
+/// bookkeeping (seed, limits, threads, device, folders, ...; of a bench also the schedule); records that lack a key
+/// that newer ones have are paired by the others. It is judged under equal conditions only: with the same data, and
+/// speed and memory on the same host, processor, device and threads. Throws Error for a folder without records and for
+/// an ignored key that no record has.
 Diff diff(const std::filesystem::path& a, const std::filesystem::path& b, const Tolerance& tolerance);
 
 /// A table of the rows that are not within the thresholds (`all`: of every row) and a summary line.

@@ -8,8 +8,8 @@
 
 namespace lra::report {
 
-// Chosen so that any two are apart for normal, protanopic, deuteranopic and tritanopic eyes, on white and on black, and that the strong ones have a contrast of
-// 3:1 against both; a test measures it.
+// Chosen so that any two are apart for normal, protanopic, deuteranopic and tritanopic eyes, on white and on black, and
+// that the strong ones have a contrast of 3:1 against both; a test measures it.
 const std::vector<Family>& families() {
   static const std::vector<Family> all = {
       {"full", "full attention", "#7595eb", "#2b87fe", {"softmax", "flash"}},
@@ -35,7 +35,8 @@ const Family& family_named(const std::string& name) {
   static const std::vector<std::string> colours = {"#8c6d31", "#a55194", "#637939", "#3d7ea6", "#b5635f", "#7f7f3f"};
   std::size_t sum = 0;  // not std::hash, which differs between standard libraries
   for (const char c : name) sum = sum * 31 + static_cast<unsigned char>(c);
-  return others.try_emplace(name, Family{name, name, colours[sum % colours.size()], colours[sum % colours.size()], {}}).first->second;
+  return others.try_emplace(name, Family{name, name, colours[sum % colours.size()], colours[sum % colours.size()], {}})
+      .first->second;
 }
 
 bool comes_before(const Family& a, const Family& b) {

@@ -7,10 +7,10 @@ namespace lra::report {
 
 /// One way of mixing tokens, with the same colour in every picture.
 struct Family {
-  std::string name;   ///< `family` in configs/mixers/*.json
-  std::string title;  ///< in pictures
-  std::string colour;  ///< of areas
-  std::string strong;  ///< of lines and rims: 3:1 against the page, light or dark
+  std::string name;                 ///< `family` in configs/mixers/*.json
+  std::string title;                ///< in pictures
+  std::string colour;               ///< of areas
+  std::string strong;               ///< of lines and rims: 3:1 against the page, light or dark
   std::vector<std::string> mixers;  ///< also published models that have no configuration here
 };
 

@@ -25,14 +25,15 @@ struct Figure {
 /// Score, speed and memory of every ranking at every length that was measured; averages first.
 Figure bubble_figure(const std::vector<ScoreGroup>& scores, const std::vector<SpeedGroup>& speeds, std::int64_t length);
 
-/// Accuracy and loss against steps, means over seeds, read from the runs' metrics.jsonl. Without views where there are none.
+/// Accuracy and loss against steps, means over seeds, read from the runs' metrics.jsonl. Without views where there are
+/// none.
 Figure curves_figure(const std::vector<ScoreGroup>& scores);
 
 /// Time, memory and the mixer's share against the length.
 Figure growth_figure(const std::vector<GrowthSet>& sets);
 
-/// Where a step of each profiled bench (train/profile.h) stands below what the machine can do. Without views where there are none; what cannot be read is
-/// named in `broken`.
+/// Where a step of each profiled bench (train/profile.h) stands below what the machine can do. Without views where
+/// there are none; what cannot be read is named in `broken`.
 Figure roofline_figure(const std::vector<Result>& results, std::vector<std::string>& broken);
 
 /// The paper's chart, rebuilt from its tables, at each of its lengths.

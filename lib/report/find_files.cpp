@@ -18,7 +18,8 @@ std::string read_bounded(const fs::path& file) {
   constexpr std::uintmax_t most = std::uintmax_t{64} << 20;
   std::error_code code;
   const auto size = fs::file_size(file, code);
-  if (!code && size > most) throw Error(fmt::format("{}: {} bytes, expected at most {}", shown(file), size, most), "leave this file out");
+  if (!code && size > most)
+    throw Error(fmt::format("{}: {} bytes, expected at most {}", shown(file), size, most), "leave this file out");
   return read_file(file);
 }
 
@@ -36,7 +37,9 @@ FoundFiles find_files(const std::vector<fs::path>& folders, const std::set<std::
     if (!code && !read.insert(real).second) continue;
     std::vector<fs::directory_entry> entries;
     if (!code) {
-      for (auto entry = fs::directory_iterator(folder, code); !code && entry != fs::directory_iterator(); entry.increment(code)) entries.push_back(*entry);
+      for (auto entry = fs::directory_iterator(folder, code); !code && entry != fs::directory_iterator();
+           entry.increment(code))
+        entries.push_back(*entry);
     }
     if (code) found.problems.push_back(fmt::format("{}: cannot be read ({})", shown(folder), code.message()));
     std::sort(entries.rbegin(), entries.rend());

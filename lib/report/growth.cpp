@@ -15,11 +15,11 @@ namespace {
 
 using Points = std::vector<std::pair<std::int64_t, double>>;
 
-constexpr std::int64_t short_length = 64;    // up to it, what grows with the length hardly counts
+constexpr std::int64_t short_length = 64;  // up to it, what grows with the length hardly counts
 constexpr std::int64_t fitted_from = 1024;
 constexpr double noise = 0.05;  // of a measurement: a smaller difference of two says nothing
 
-Points series(const GrowthRow& row, std::optional<double> GrowthPoint::*value) {
+Points series(const GrowthRow& row, std::optional<double> GrowthPoint::* value) {
   Points points;
   for (const GrowthPoint& point : row.points) {
     if (point.*value) points.emplace_back(point.length, *(point.*value));
@@ -35,7 +35,8 @@ std::optional<double> value_at(const Points& points, std::int64_t length) {
 }
 
 /// The law of what `points` have more than `base`.
-std::optional<PowerLaw> fit_difference(const Points& points, const Points& base, const std::vector<std::int64_t>& fitted) {
+std::optional<PowerLaw> fit_difference(const Points& points, const Points& base,
+                                       const std::vector<std::int64_t>& fitted) {
   Points more;
   for (const auto& [n, value] : points) {
     const auto less = value_at(base, n);
@@ -81,7 +82,8 @@ std::optional<PowerLaw> fit_power_law(const Points& points, const std::vector<st
   const double t = student_t_quantile(n - 2);
   // The shortest length has a share of the growth too; each round knows it better, by a factor of some hundreds.
   for (int round = 0; round < 20; ++round) {
-    if (law.subtracted) law.constant = std::max(0.0, at_shortest - law.factor * std::pow(static_cast<double>(shortest), law.exponent));
+    if (law.subtracted)
+      law.constant = std::max(0.0, at_shortest - law.factor * std::pow(static_cast<double>(shortest), law.exponent));
     double x_mean = 0, y_mean = 0, xx = 0, xy = 0, squares = 0;
     for (const auto& [length, value] : used) {
       if (value <= law.constant) return std::nullopt;
@@ -96,7 +98,8 @@ std::optional<PowerLaw> fit_power_law(const Points& points, const std::vector<st
     law.exponent = xy / xx;
     law.factor = std::exp(y_mean - law.exponent * x_mean);
     for (const auto& [length, value] : used) {
-      const double residual = std::log(value - law.constant) - std::log(law.factor) - law.exponent * std::log(static_cast<double>(length));
+      const double residual =
+          std::log(value - law.constant) - std::log(law.factor) - law.exponent * std::log(static_cast<double>(length));
       squares += residual * residual;
     }
     const double half = t * std::sqrt(squares / (n - 2) / xx);
@@ -122,7 +125,8 @@ std::optional<Crossing> crossing(const Points& points, const Points& other) {
       const auto [n, above] = ratios[i];
       const auto [next, below] = ratios[i + 1];
       result.kind = Crossing::Kind::from;
-      result.length = static_cast<double>(n) * std::pow(static_cast<double>(next) / static_cast<double>(n), above / (above - below));
+      result.length = static_cast<double>(n) *
+                      std::pow(static_cast<double>(next) / static_cast<double>(n), above / (above - below));
     }
   }
   return result;
@@ -144,12 +148,15 @@ std::vector<GrowthSet> growth(const std::vector<SpeedGroup>& speeds) {
       warnings.insert(group->warnings.begin(), group->warnings.end());
     }
     set.warnings.assign(warnings.begin(), warnings.end());
-    std::copy_if(set.lengths.begin(), set.lengths.end(), std::back_inserter(set.fitted), [](std::int64_t n) { return n >= fitted_from; });
+    std::copy_if(set.lengths.begin(), set.lengths.end(), std::back_inserter(set.fitted),
+                 [](std::int64_t n) { return n >= fitted_from; });
     if (set.fitted.size() < 4) set.fitted.assign(set.lengths.begin() + 1, set.lengths.end());
 
     for (auto group = groups.rbegin(); group != groups.rend(); ++group) {
       for (const SpeedRow& speed : group->second->rows) {
-        const auto same = [&](const GrowthRow& row) { return row.label == speed.label && row.variant == speed.variant && row.model == speed.model; };
+        const auto same = [&](const GrowthRow& row) {
+          return row.label == speed.label && row.variant == speed.variant && row.model == speed.model;
+        };
         auto row = std::find_if(set.rows.begin(), set.rows.end(), same);
         if (row == set.rows.end()) {
           row = set.rows.emplace(row);
@@ -159,12 +166,14 @@ std::vector<GrowthSet> growth(const std::vector<SpeedGroup>& speeds) {
           row->model = speed.model;
         }
         // A length may have a failed record beside a good one, which comes first.
-        if (row->points.empty() || row->points.front().length != group->first) row->points.insert(row->points.begin(), point_of(speed, group->first));
+        if (row->points.empty() || row->points.front().length != group->first)
+          row->points.insert(row->points.begin(), point_of(speed, group->first));
       }
     }
 
-    const auto of = [&](const char* variant, std::optional<double> GrowthPoint::*value) {
-      const auto row = std::find_if(set.rows.begin(), set.rows.end(), [&](const GrowthRow& r) { return r.variant == variant; });
+    const auto of = [&](const char* variant, std::optional<double> GrowthPoint::* value) {
+      const auto row =
+          std::find_if(set.rows.begin(), set.rows.end(), [&](const GrowthRow& r) { return r.variant == variant; });
       return row == set.rows.end() ? Points{} : series(*row, value);
     };
     const Points none_time = of("none", &GrowthPoint::seconds), none_memory = of("none", &GrowthPoint::bytes);
@@ -177,7 +186,7 @@ std::vector<GrowthSet> growth(const std::vector<SpeedGroup>& speeds) {
       row.mixer_memory = fit_difference(memory, none_memory, set.fitted);
       row.declared_time = declared_exponent(row.mixer, "time");
       row.declared_memory = declared_exponent(row.mixer, "memory");
-      const auto below = [&](const Points& own, const char* variant, std::optional<double> GrowthPoint::*value) {
+      const auto below = [&](const Points& own, const char* variant, std::optional<double> GrowthPoint::* value) {
         return row.variant == variant ? std::nullopt : crossing(own, of(variant, value));
       };
       row.faster_than_softmax = below(time, "softmax", &GrowthPoint::seconds);

@@ -21,25 +21,29 @@ enum class Manners { strict, evicting, lenient };
 
 // Advance widths of printable ASCII in thousandths of the font size.
 constexpr std::array<std::uint16_t, 95> widths = {
-    278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556, 556, 556,
-    556, 556, 278, 278, 584, 584, 584, 556, 1015, 667, 667, 722, 722, 667, 611, 778, 722, 278, 500, 667, 556, 833, 722, 778,
-    667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 278, 278, 278, 469, 556, 333, 556, 556, 500, 556, 556, 278, 556,
-    556, 222, 222, 500, 222, 833, 556, 556, 556, 556, 333, 500, 278, 556, 500, 722, 500, 500, 500, 334, 260, 334, 584};
+    278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333,  278, 278, 556, 556, 556,
+    556, 556, 556, 556, 556, 556, 556, 278, 278, 584, 584, 584, 556, 1015, 667, 667, 722, 722, 667,
+    611, 778, 722, 278, 500, 667, 556, 833, 722, 778, 667, 778, 722, 667,  611, 722, 667, 944, 667,
+    667, 611, 278, 278, 278, 469, 556, 333, 556, 556, 500, 556, 556, 278,  556, 556, 222, 222, 500,
+    222, 833, 556, 556, 556, 556, 333, 500, 278, 556, 500, 722, 500, 500,  500, 334, 260, 334, 584};
 
 bool continues(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 
 double overlap_area(const Box& a, const Box& b) {
-  return std::max(0.0, std::min(a.right, b.right) - std::max(a.left, b.left)) * std::max(0.0, std::min(a.bottom, b.bottom) - std::max(a.top, b.top));
+  return std::max(0.0, std::min(a.right, b.right) - std::max(a.left, b.left)) *
+         std::max(0.0, std::min(a.bottom, b.bottom) - std::max(a.top, b.top));
 }
 
 /// How deep a box lies in a disc, in pixels; 0 where they don't touch.
 double depth_in_disc(const Box& box, const Point& centre, double radius) {
-  const double dx = std::clamp(centre.x, box.left, box.right) - centre.x, dy = std::clamp(centre.y, box.top, box.bottom) - centre.y;
+  const double dx = std::clamp(centre.x, box.left, box.right) - centre.x,
+               dy = std::clamp(centre.y, box.top, box.bottom) - centre.y;
   return std::max(0.0, radius - std::hypot(dx, dy));
 }
 
 double distance_to_disc(const Box& box, const LabelledBubble& bubble) {
-  const double dx = std::clamp(bubble.centre.x, box.left, box.right) - bubble.centre.x, dy = std::clamp(bubble.centre.y, box.top, box.bottom) - bubble.centre.y;
+  const double dx = std::clamp(bubble.centre.x, box.left, box.right) - bubble.centre.x,
+               dy = std::clamp(bubble.centre.y, box.top, box.bottom) - bubble.centre.y;
   return std::hypot(dx, dy) - bubble.radius;
 }
 
@@ -49,8 +53,10 @@ bool overlap(const Box& a, const Box& b) { return overlap_area(a, b) > 0; }
 
 bool crosses(const Point& a, const Point& b, const Box& box) {
   double enter = 0, leave = 1;  // Liang and Barsky's clipping
-  const std::array<std::array<double, 2>, 4> edges = {{{a.x - b.x, a.x - box.left}, {b.x - a.x, box.right - a.x},
-                                                       {a.y - b.y, a.y - box.top}, {b.y - a.y, box.bottom - a.y}}};
+  const std::array<std::array<double, 2>, 4> edges = {{{a.x - b.x, a.x - box.left},
+                                                       {b.x - a.x, box.right - a.x},
+                                                       {a.y - b.y, a.y - box.top},
+                                                       {b.y - a.y, box.bottom - a.y}}};
   for (const auto& [direction, distance] : edges) {
     if (direction == 0 && distance < 0) return false;
     if (direction < 0) enter = std::max(enter, distance / direction);
@@ -63,9 +69,12 @@ double text_width(std::string_view text, double font_size) {
   double sum = 0;
   for (const char c : text) {
     const auto code = static_cast<unsigned char>(c);
-    if (code >= 32 && code < 127) sum += widths[static_cast<std::size_t>(code) - 32];
-    else if (code >= 0xE3) sum += 1000;  // mostly East Asian scripts: one em
-    else if (!continues(c)) sum += 620;
+    if (code >= 32 && code < 127)
+      sum += widths[static_cast<std::size_t>(code) - 32];
+    else if (code >= 0xE3)
+      sum += 1000;  // mostly East Asian scripts: one em
+    else if (!continues(c))
+      sum += 620;
   }
   return sum * font_size / 1000;
 }
@@ -122,10 +131,12 @@ std::vector<std::string> shorten_all(const std::vector<std::string>& texts, std:
         const std::ptrdiff_t head = std::max<std::ptrdiff_t>(1, room / 3), rest = room - head - 1;
         const std::ptrdiff_t from = std::clamp(first - rest / 3, head + 1, std::max(head + 1, size - rest));
         const bool whole = size - from <= rest;
-        text = joined(own.begin(), own.begin() + head) + "…" + joined(own.begin() + from, whole ? own.end() : own.begin() + from + rest - 1) + (whole ? "" : "…");
+        text = joined(own.begin(), own.begin() + head) + "…" +
+               joined(own.begin() + from, whole ? own.end() : own.begin() + from + rest - 1) + (whole ? "" : "…");
       }
     }
-    if (const int count = ++used[text]; count > 1 && text != texts[i]) text = shorten(text, length - 3) + "#" + std::to_string(count);
+    if (const int count = ++used[text]; count > 1 && text != texts[i])
+      text = shorten(text, length - 3) + "#" + std::to_string(count);
     result.push_back(text);
   }
   return result;
@@ -138,10 +149,13 @@ std::vector<double> spread(const std::vector<double>& wanted, double room, doubl
     double first(double step) const { return sum / size - (size - 1) / 2 * step; }
   };
   std::vector<Block> blocks;
-  const auto start = [&](const Block& block) { return std::clamp(block.first(room), low, std::max(low, high - (block.size - 1) * room)); };
+  const auto start = [&](const Block& block) {
+    return std::clamp(block.first(room), low, std::max(low, high - (block.size - 1) * room));
+  };
   for (const double one : wanted) {
     blocks.push_back({one, 1});
-    while (blocks.size() > 1 && start(blocks[blocks.size() - 2]) + blocks[blocks.size() - 2].size * room > start(blocks.back())) {
+    while (blocks.size() > 1 &&
+           start(blocks[blocks.size() - 2]) + blocks[blocks.size() - 2].size * room > start(blocks.back())) {
       const Block last = blocks.back();
       blocks.pop_back();
       blocks.back().sum += last.sum;
@@ -155,13 +169,14 @@ std::vector<double> spread(const std::vector<double>& wanted, double room, doubl
   return places;
 }
 
-std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles, double width, double height, const std::vector<double>& lines,
-                                      double font_size) {
+std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles, double width, double height,
+                                      const std::vector<double>& lines, double font_size) {
   std::vector<PlacedLabel> labels(bubbles.size());
 
   const auto candidate = [&](std::size_t i, double angle, double distance) {
     const LabelledBubble& bubble = bubbles[i];
-    const double half_width = text_width(bubble.text, font_size) / 2 + side_margin, half_height = font_size / 2 + margin;
+    const double half_width = text_width(bubble.text, font_size) / 2 + side_margin,
+                 half_height = font_size / 2 + margin;
     const double dx = std::cos(angle), dy = -std::sin(angle), reach = bubble.radius + gap + distance;
     // The centre of the name lies where its box just leaves the disc of radius `reach` in that direction.
     const Point centre{bubble.centre.x + dx * reach + half_width * std::clamp(dx * 1.6, -1.0, 1.0),
@@ -171,25 +186,29 @@ std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles
     label.placed = true;
     label.leader = distance > 6;
     label.from = {bubble.centre.x + dx * bubble.radius, bubble.centre.y + dy * bubble.radius};
-    label.to = {std::clamp(label.from.x, label.box.left, label.box.right), std::clamp(label.from.y, label.box.top, label.box.bottom)};
+    label.to = {std::clamp(label.from.x, label.box.left, label.box.right),
+                std::clamp(label.from.y, label.box.top, label.box.bottom)};
     return label;
   };
 
   /// Whether two names, or one and the other's leader line, get in each other's way.
   const auto collide = [](const PlacedLabel& a, const PlacedLabel& b) {
-    return overlap(a.box, b.box) || (b.leader && crosses(b.from, b.to, a.box)) || (a.leader && crosses(a.from, a.to, b.box));
+    return overlap(a.box, b.box) || (b.leader && crosses(b.from, b.to, a.box)) ||
+           (a.leader && crosses(a.from, a.to, b.box));
   };
 
   std::vector<double> evictions(bubbles.size(), 0.0);
 
-  /// The price of a candidate, or nothing where it leaves the plot or collides with another name (unless its manners allow that).
+  /// The price of a candidate, or nothing where it leaves the plot or collides with another name (unless its manners
+  /// allow that).
   const auto price = [&](std::size_t i, const PlacedLabel& label, Manners manners) -> std::optional<double> {
     const Box& box = label.box;
     if (box.left < 0 || box.top < 0 || box.right > width || box.bottom > height) return std::nullopt;
     double sum = 0;
     for (std::size_t j = 0; j < bubbles.size(); ++j) {
       if (j != i && labels[j].placed && collide(label, labels[j])) {
-        if (manners == Manners::strict || (manners == Manners::lenient && overlap(box, labels[j].box))) return std::nullopt;
+        if (manners == Manners::strict || (manners == Manners::lenient && overlap(box, labels[j].box)))
+          return std::nullopt;
         sum += 100 * (1 + evictions[j]);
       }
       const LabelledBubble& other = bubbles[j];
@@ -197,8 +216,8 @@ std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles
       if (depth > 0) sum += 160 + 8 * depth;
       const Box bar{other.centre.x - 1, other.centre.y - other.error, other.centre.x + 1, other.centre.y + other.error};
       if (overlap(box, bar)) sum += 25;
-      const Box core{other.centre.x - 0.5 * other.radius, other.centre.y - 0.5 * other.radius, other.centre.x + 0.5 * other.radius,
-                     other.centre.y + 0.5 * other.radius};
+      const Box core{other.centre.x - 0.5 * other.radius, other.centre.y - 0.5 * other.radius,
+                     other.centre.x + 0.5 * other.radius, other.centre.y + 0.5 * other.radius};
       if (j != i && label.leader && crosses(label.from, label.to, core)) sum += 30;
     }
     for (const double y : lines) {

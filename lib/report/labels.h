@@ -29,7 +29,8 @@ struct LabelledBubble {
   std::string text;
 };
 
-/// Where a name goes. `leader`: a thin line from the bubble's edge (`from`) to the name (`to`). Not `placed`: there was no free room.
+/// Where a name goes. `leader`: a thin line from the bubble's edge (`from`) to the name (`to`). Not `placed`: there was
+/// no free room.
 struct PlacedLabel {
   Box box;
   bool placed = false, leader = false;
@@ -45,16 +46,18 @@ std::vector<std::string> wrap(const std::string& text, double width, double font
 /// At most `length` characters (not bytes), the last one an ellipsis where some were cut.
 std::string shorten(const std::string& text, std::size_t length);
 
-/// All of them of at most `length` characters, and unlike each other where they were: what a text has in common with its nearest relative is cut, not where they
-/// differ.
+/// All of them of at most `length` characters, and unlike each other where they were: what a text has in common with
+/// its nearest relative is cut, not where they differ.
 std::vector<std::string> shorten_all(const std::vector<std::string>& texts, std::size_t length);
 
-/// Places for things that want to stand at the (ascending) positions, moved as little as it takes to keep `room` between any two and all between `low` and `high`.
+/// Places for things that want to stand at the (ascending) positions, moved as little as it takes to keep `room`
+/// between any two and all between `low` and `high`.
 std::vector<double> spread(const std::vector<double>& wanted, double room, double low, double high);
 
-/// Places one name near each bubble: no two names overlap, none leaves the plot of width x height, and bubbles, error bars and the horizontal
-/// `lines` are covered only where nothing else is free; a leader line passes under a name only then. Greedy, the most crowded bubble first, then improved one name at a time.
-std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles, double width, double height, const std::vector<double>& lines,
-                                      double font_size);
+/// Places one name near each bubble: no two names overlap, none leaves the plot of width x height, and bubbles, error
+/// bars and the horizontal `lines` are covered only where nothing else is free; a leader line passes under a name only
+/// then. Greedy, the most crowded bubble first, then improved one name at a time.
+std::vector<PlacedLabel> place_labels(const std::vector<LabelledBubble>& bubbles, double width, double height,
+                                      const std::vector<double>& lines, double font_size);
 
 }  // namespace lra::report

@@ -19,8 +19,10 @@ std::vector<std::pair<double, double>> thinned(const std::vector<std::pair<doubl
   std::vector<std::pair<double, double>> kept = {points.front()};
   const std::size_t inner = points.size() - 2, stretches = (most - 2) / 2;
   for (std::size_t i = 0; i < stretches; ++i) {
-    const auto begin = points.begin() + 1 + static_cast<std::ptrdiff_t>(i * inner / stretches), end = points.begin() + 1 + static_cast<std::ptrdiff_t>((i + 1) * inner / stretches);
-    auto [low, high] = std::minmax_element(begin, end, [](const auto& a, const auto& b) { return a.second < b.second; });
+    const auto begin = points.begin() + 1 + static_cast<std::ptrdiff_t>(i * inner / stretches),
+               end = points.begin() + 1 + static_cast<std::ptrdiff_t>((i + 1) * inner / stretches);
+    auto [low, high] =
+        std::minmax_element(begin, end, [](const auto& a, const auto& b) { return a.second < b.second; });
     if (low > high) std::swap(low, high);
     kept.push_back(*low);
     if (low != high) kept.push_back(*high);
@@ -69,7 +71,8 @@ Drawing draw(const LineChart& whole, const Layout& layout) {
   Json layers = Json::array(), level_lines = Json::array();
   for (const auto& [name, value] : chart.levels) level_lines.push_back({{"y", value}});
   if (!chart.levels.empty()) {
-    layers.push_back(layer(level_lines, {{"type", "rule"}, {"strokeDash", {5, 4}}, {"color", line_grey}}, {{"x", pixels(0)}, {"x2", pixels(plot.width)}, {"y", y_field}}));
+    layers.push_back(layer(level_lines, {{"type", "rule"}, {"strokeDash", {5, 4}}, {"color", line_grey}},
+                           {{"x", pixels(0)}, {"x2", pixels(plot.width)}, {"y", y_field}}));
   }
 
   Json points = Json::array();
@@ -102,7 +105,8 @@ Drawing draw(const LineChart& whole, const Layout& layout) {
     colours.push_back(line_grey);
     dashes.push_back(patterns[1]);
   }
-  const double room = names.empty() ? size + 2 : std::min(size + 2, (layout.height + 24) / static_cast<double>(names.size()));
+  const double room =
+      names.empty() ? size + 2 : std::min(size + 2, (layout.height + 24) / static_cast<double>(names.size()));
   const double text_size = std::min(size, room - 1);
   std::vector<double> wanted;
   std::stable_sort(names.begin(), names.end(), [](const Name& a, const Name& b) { return a.y < b.y; });
@@ -111,26 +115,57 @@ Drawing draw(const LineChart& whole, const Layout& layout) {
   Json labels = Json::array();
   for (std::size_t i = 0; i < names.size(); ++i) {
     const Name& name = names[i];
-    labels.push_back({{"text", name.text}, {"model", name.model}, {"px", plot.width + 16}, {"py", places[i]}, {"ex", std::max(name.end_x, 0.0)}, {"ey", name.end_y}, {"lx", plot.width + 13}});
+    labels.push_back({{"text", name.text},
+                      {"model", name.model},
+                      {"px", plot.width + 16},
+                      {"py", places[i]},
+                      {"ex", std::max(name.end_x, 0.0)},
+                      {"ey", name.end_y},
+                      {"lx", plot.width + 13}});
   }
-  const Json colour = {{"field", "model"}, {"type", "nominal"}, {"scale", {{"domain", domain}, {"range", colours}}}, {"legend", nullptr}};
+  const Json colour = {{"field", "model"},
+                       {"type", "nominal"},
+                       {"scale", {{"domain", domain}, {"range", colours}}},
+                       {"legend", nullptr}};
   const Json faded = {{"condition", {{"param", "near"}, {"value", 1}, {"empty", true}}}, {"value", 0.15}};
   if (!labels.empty()) {
     layers.push_back(layer(labels, {{"type", "rule"}, {"strokeWidth", 0.9}, {"clip", false}},
-                           {{"x", pixel_field("ex")}, {"y", pixel_field("ey")}, {"x2", {{"field", "lx"}}}, {"y2", {{"field", "py"}}}, {"color", colour}, {"opacity", faded}}));
-    layers.push_back(layer(labels, {{"type", "text"}, {"align", "left"}, {"baseline", "middle"}, {"fontSize", text_size}, {"color", ink}},
-                           {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}, {"opacity", faded}}));
+                           {{"x", pixel_field("ex")},
+                            {"y", pixel_field("ey")},
+                            {"x2", {{"field", "lx"}}},
+                            {"y2", {{"field", "py"}}},
+                            {"color", colour},
+                            {"opacity", faded}}));
+    layers.push_back(layer(
+        labels, {{"type", "text"}, {"align", "left"}, {"baseline", "middle"}, {"fontSize", text_size}, {"color", ink}},
+        {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}, {"opacity", faded}}));
   }
   layers.push_back(layer(points, {{"type", "line"}, {"strokeWidth", 1.8}},
-                         {{"x", x_field}, {"y", y_field}, {"color", colour}, {"opacity", faded},
-                          {"strokeDash", {{"field", "model"}, {"type", "nominal"}, {"scale", {{"domain", domain}, {"range", dashes}}}, {"legend", nullptr}}}}));
+                         {{"x", x_field},
+                          {"y", y_field},
+                          {"color", colour},
+                          {"opacity", faded},
+                          {"strokeDash",
+                           {{"field", "model"},
+                            {"type", "nominal"},
+                            {"scale", {{"domain", domain}, {"range", dashes}}},
+                            {"legend", nullptr}}}}));
   layers.push_back(layer(points, {{"type", "circle"}, {"size", 26}},
-                         {{"x", x_field}, {"y", y_field}, {"color", colour}, {"opacity", faded},
-                          {"tooltip", {{{"field", "model"}, {"title", "Mechanism"}}, {{"field", "x"}, {"title", chart.x_title}, {"format", ",~r"}},
-                                       {{"field", "y"}, {"title", chart.y_title}, {"format", ",.4~r"}}}}}));
-  layers.back()["params"] = {{{"name", "near"}, {"select", {{"type", "point"}, {"on", "pointerover"}, {"clear", "pointerout"}, {"fields", {"model"}}}}}};
+                         {{"x", x_field},
+                          {"y", y_field},
+                          {"color", colour},
+                          {"opacity", faded},
+                          {"tooltip",
+                           {{{"field", "model"}, {"title", "Mechanism"}},
+                            {{"field", "x"}, {"title", chart.x_title}, {"format", ",~r"}},
+                            {{"field", "y"}, {"title", chart.y_title}, {"format", ",.4~r"}}}}}));
+  layers.back()["params"] = {
+      {{"name", "near"},
+       {"select", {{"type", "point"}, {"on", "pointerover"}, {"clear", "pointerout"}, {"fields", {"model"}}}}}};
   std::vector<std::string> caption = chart.caption;
-  if (thin) caption.push_back(fmt::format("Of curves with more than {} points every stretch is drawn with its lowest and highest.", most_points));
+  if (thin)
+    caption.push_back(fmt::format(
+        "Of curves with more than {} points every stretch is drawn with its lowest and highest.", most_points));
   add_not_drawn(caption, chart.not_drawn);
   return {chart_spec(chart.title, chart.subtitle, plot, std::move(layers)), caption};
 }

@@ -18,7 +18,8 @@ constexpr const char* list_name = "lra_report_files.json";
 /// What an earlier report may have written: nothing else is removed, whatever the list says.
 bool is_ours(const std::string& name) {
   const bool in_folder = name.starts_with("tables/") || name.starts_with("charts/");
-  return name == "index.html" || (in_folder && name.find("..") == std::string::npos && name.find('/', 7) == std::string::npos);
+  return name == "index.html" ||
+         (in_folder && name.find("..") == std::string::npos && name.find('/', 7) == std::string::npos);
 }
 
 bool is_our_page(const fs::path& file) {
@@ -27,7 +28,8 @@ bool is_our_page(const fs::path& file) {
   in.read(start.data(), static_cast<std::streamsize>(start.size()));
   // The titles are those of pages that did not name their generator yet.
   const auto has = [&](const char* text) { return start.find(text) != std::string::npos; };
-  return has("<meta name=\"generator\" content=\"lra-report\">") || has("<title>Attention atlas</title>") || has("<title>Long Range Arena report</title>");
+  return has("<meta name=\"generator\" content=\"lra-report\">") || has("<title>Attention atlas</title>") ||
+         has("<title>Long Range Arena report</title>");
 }
 
 }  // namespace
@@ -36,17 +38,20 @@ void write_report_file(const fs::path& out, const std::string& name, const std::
   const fs::path file = out / name;
   std::error_code code;
   if (file.parent_path() != out && fs::is_symlink(file.parent_path(), code)) {
-    throw Error(fmt::format("{}: is a link, and a report writes only below its own folder", shown(file.parent_path())), "remove the link, or give another folder with -o");
+    throw Error(fmt::format("{}: is a link, and a report writes only below its own folder", shown(file.parent_path())),
+                "remove the link, or give another folder with -o");
   }
   if (fs::is_symlink(file, code)) fs::remove(file, code);
   write_file_atomically(file, text);
 }
 
-Output::Output(fs::path folder, bool force, std::function<bool()> stopped) : folder_(std::move(folder)), stopped_(std::move(stopped)) {
+Output::Output(fs::path folder, bool force, std::function<bool()> stopped)
+    : folder_(std::move(folder)), stopped_(std::move(stopped)) {
   std::error_code code;
   for (const char* page : {"index.html", "atlas.html"}) {
     if (!force && fs::exists(folder_ / page, code) && !is_our_page(folder_ / page)) {
-      throw Error(fmt::format("{}: was not written by lra-report", shown(folder_ / page)), "give another folder with -o, or --force to write over it");
+      throw Error(fmt::format("{}: was not written by lra-report", shown(folder_ / page)),
+                  "give another folder with -o, or --force to write over it");
     }
   }
   if (!fs::exists(folder_ / list_name, code)) return;

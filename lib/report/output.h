@@ -8,8 +8,8 @@
 
 namespace lra::report {
 
-/// Writes out / `name` ("index.html", "tables/x.md"). A report writes only below its folder: a link that stands there is replaced, not followed. Throws Error,
-/// also where tables or charts is a link.
+/// Writes out / `name` ("index.html", "tables/x.md"). A report writes only below its folder: a link that stands there
+/// is replaced, not followed. Throws Error, also where tables or charts is a link.
 void write_report_file(const std::filesystem::path& out, const std::string& name, const std::string& text);
 
 /// Thrown to leave a report half-way.
@@ -17,7 +17,8 @@ struct Stopped : std::exception {
   const char* what() const noexcept override { return "stopped"; }
 };
 
-/// The files of one report. What an earlier one left in the same folder is known from its list, and removed where it is not written again.
+/// The files of one report. What an earlier one left in the same folder is known from its list, and removed where it is
+/// not written again.
 class Output {
  public:
   /// Throws Error where a page that lra-report did not write stands there, unless `force`.

@@ -21,15 +21,16 @@ struct Content {
   Collection records;
   Tables tables;
   std::vector<Figure> figures;
-  std::string atlas_svg;     ///< overview, linked to atlas.html; empty: there is none
-  std::string vega_bundle;   ///< JavaScript that defines `window.vegaEmbed`; empty: pictures stand still
-  int refresh_seconds = 0;   ///< after which the page loads itself again; 0: never
+  std::string atlas_svg;    ///< overview, linked to atlas.html; empty: there is none
+  std::string vega_bundle;  ///< JavaScript that defines `window.vegaEmbed`; empty: pictures stand still
+  int refresh_seconds = 0;  ///< after which the page loads itself again; 0: never
 };
 
 /// The beginning of a page in the report's style, up to and with <main>.
 std::string page_head(const std::string& title, int refresh_seconds = 0);
 
-/// The self-contained page. `svg_of` gives the rendered picture of a view's file, or empty; used where there is no bundle.
+/// The self-contained page. `svg_of` gives the rendered picture of a view's file, or empty; used where there is no
+/// bundle.
 std::string page(const Content& content, const std::function<std::string(const std::string& file)>& svg_of);
 
 /// What all records have in common and where they differ, in sentences; empty where nothing differs.

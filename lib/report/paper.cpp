@@ -14,28 +14,36 @@ namespace {
 
 std::string source_of(const Json& row) {
   const Json& source = row.at("source");
-  return fmt::format("{}, arXiv {}, {}", source.at("paper").get<std::string>(), source.at("arxiv").get<std::string>(), source.at("table").get<std::string>());
+  return fmt::format("{}, arXiv {}, {}", source.at("paper").get<std::string>(), source.at("arxiv").get<std::string>(),
+                     source.at("table").get<std::string>());
 }
 
-/// The paper's models in the given rows of `published`, each with the one of our rows that stands for it; `ours` and `theirs` are absent where there is no number.
+/// The paper's models in the given rows of `published`, each with the one of our rows that stands for it; `ours` and
+/// `theirs` are absent where there is no number.
 template <class Row>
-void add_pairs(PaperComparison& comparison, const std::vector<Row>& rows, const Json& published, const Json& published_rows,
-               const std::function<std::optional<double>(const Row&)>& ours, const std::function<std::optional<double>(const Json&, const Row&)>& theirs) {
+void add_pairs(PaperComparison& comparison, const std::vector<Row>& rows, const Json& published,
+               const Json& published_rows, const std::function<std::optional<double>(const Row&)>& ours,
+               const std::function<std::optional<double>(const Json&, const Row&)>& theirs) {
   for (const auto& [mixer, link] : published.at("mixers").items()) {
     const Json& model = link.at("model");
     const auto taken = [&](const PaperPair& pair) { return pair.model == model; };
-    if (link.at("table") != "lra_table1" || std::any_of(comparison.pairs.begin(), comparison.pairs.end(), taken)) continue;
+    if (link.at("table") != "lra_table1" || std::any_of(comparison.pairs.begin(), comparison.pairs.end(), taken))
+      continue;
     const std::string named = link.value("variant", mixer);
-    const auto rank = [&, &name = mixer](const Row& row) { return std::tuple(row.variant != name, row.variant != named, row.variant); };
+    const auto rank = [&, &name = mixer](const Row& row) {
+      return std::tuple(row.variant != name, row.variant != named, row.variant);
+    };
     const Row* best = nullptr;
     for (const Row& row : rows) {
       if (row.mixer == mixer && ours(row) && (best == nullptr || rank(row) < rank(*best))) best = &row;
     }
-    const auto entry = std::find_if(published_rows.begin(), published_rows.end(), [&](const Json& row) { return row.at("model") == model; });
+    const auto entry = std::find_if(published_rows.begin(), published_rows.end(),
+                                    [&](const Json& row) { return row.at("model") == model; });
     if (best == nullptr || entry == published_rows.end()) continue;
     const auto value = theirs(*entry, *best);
     if (!value) continue;
-    comparison.pairs.push_back({best->label, best->variant, model.get<std::string>(), *ours(*best), *value, entry->value("note", "")});
+    comparison.pairs.push_back(
+        {best->label, best->variant, model.get<std::string>(), *ours(*best), *value, entry->value("note", "")});
     comparison.source = source_of(*entry);
   }
   std::vector<std::pair<double, double>> numbers;
@@ -45,7 +53,10 @@ void add_pairs(PaperComparison& comparison, const std::vector<Row>& rows, const 
 
 /// The percentage of a model of Table 1 in the task or average of a group.
 std::optional<double> published_score(const Json& model, const ScoreGroup& scores) {
-  const auto number = [&](const std::string& column) { return model.contains(column) && model[column].is_number() ? std::optional(model[column].get<double>()) : std::nullopt; };
+  const auto number = [&](const std::string& column) {
+    return model.contains(column) && model[column].is_number() ? std::optional(model[column].get<double>())
+                                                               : std::nullopt;
+  };
   if (!scores.is_average()) return number(scores.task_name);
   const auto five = number("Avg_recomputed_5");
   if (scores.task == "average_5" || !five) return five;
@@ -55,7 +66,8 @@ std::optional<double> published_score(const Json& model, const ScoreGroup& score
 
 std::optional<double> number_at(const Json& row, const char* key, const std::string& length) {
   const auto found = row.find(key);
-  if (found == row.end() || !found->is_object() || !found->contains(length) || !(*found)[length].is_number()) return std::nullopt;
+  if (found == row.end() || !found->is_object() || !found->contains(length) || !(*found)[length].is_number())
+    return std::nullopt;
   return (*found)[length].get<double>();
 }
 
@@ -73,14 +85,23 @@ std::optional<PaperComparison> paper_scores(const ScoreGroup& scores, const Json
 
 std::vector<PaperComparison> paper_speeds(const std::vector<SpeedGroup>& speeds, const Json& published) {
   const Json& rows = published.at("lra_table2").at("rows");
-  const auto full = std::find_if(rows.begin(), rows.end(), [](const Json& row) { return row.at("model") == "Transformer"; });
+  const auto full =
+      std::find_if(rows.begin(), rows.end(), [](const Json& row) { return row.at("model") == "Transformer"; });
   std::vector<PaperComparison> comparisons;
   for (const SpeedGroup& group : speeds) {
     if (group.source != "bench" || group.length % 1024 != 0 || group.length < 1024 || group.length > 4096) continue;
     const std::string length = fmt::format("{}K", group.length / 1024), text = with_commas(group.length);
-    const auto add = [&](const char* quantity, const char* what, std::optional<double> SpeedRow::*ours, const char* key) {
-      PaperComparison comparison{quantity, fmt::format("{} at {} tokens, relative to softmax attention", what, text), group.condition, group.setting,
-                                 group.length, "", "", {}, {}};
+    const auto add = [&](const char* quantity, const char* what, std::optional<double> SpeedRow::* ours,
+                         const char* key) {
+      PaperComparison comparison{quantity,
+                                 fmt::format("{} at {} tokens, relative to softmax attention", what, text),
+                                 group.condition,
+                                 group.setting,
+                                 group.length,
+                                 "",
+                                 "",
+                                 {},
+                                 {}};
       add_pairs<SpeedRow>(
           comparison, group.rows, published, rows, [&](const SpeedRow& row) { return row.*ours; },
           [&](const Json& row, const SpeedRow&) -> std::optional<double> {

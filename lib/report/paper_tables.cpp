@@ -34,18 +34,26 @@ Cell published_cell(const Json& row, const char* key) {
 /// Our number for the published row's model; empty where there is none.
 Cell our_cell(const PaperComparison& comparison, const Json& row, const char* format) {
   for (const PaperPair& pair : comparison.pairs) {
-    if (row["model"] == pair.model) return {fmt::format(fmt::runtime(format), pair.ours), pair.ours, Mark::none, false, pair.label + ", " + comparison.condition};
+    if (row["model"] == pair.model)
+      return {fmt::format(fmt::runtime(format), pair.ours), pair.ours, Mark::none, false,
+              pair.label + ", " + comparison.condition};
   }
   return {};
 }
 
 constexpr const char* table_columns[] = {"ListOps", "Text", "Retrieval", "Image", "Pathfinder", "Path-X"};
 
-
 /// Ours on easier data than the paper's: its scores never stand beside them.
 Table easier_table(const std::vector<PaperComparison>& comparisons) {
-  Table table{"easier_than_official", "Our scores on easier or smaller tasks than the paper's, accuracy in percent", {{"model", "Model", false}}, {}};
-  TableSection section{"", {"These are not the tasks of the 2020 paper, so its scores are not printed here; only the order of the mechanisms is compared, below."}, {}, {}};
+  Table table{"easier_than_official",
+              "Our scores on easier or smaller tasks than the paper's, accuracy in percent",
+              {{"model", "Model", false}},
+              {}};
+  TableSection section{"",
+                       {"These are not the tasks of the 2020 paper, so its scores are not printed here; only the order "
+                        "of the mechanisms is compared, below."},
+                       {},
+                       {}};
   std::vector<std::string> models;
   std::vector<const PaperComparison*> columns;
   for (const PaperComparison& comparison : comparisons) {
@@ -68,7 +76,8 @@ Table easier_table(const std::vector<PaperComparison>& comparisons) {
 
 /// What stands in the table of rank correlations for our side.
 std::string ours_of(const PaperComparison& comparison) {
-  return comparison.condition + (comparison.easier.empty() ? "" : " · easier than the official task: " + comparison.easier);
+  return comparison.condition +
+         (comparison.easier.empty() ? "" : " · easier than the official task: " + comparison.easier);
 }
 
 }  // namespace
@@ -86,7 +95,12 @@ std::vector<Table> paper_tables(const std::vector<PaperComparison>& comparisons,
     ours.push_back(&comparison);
     scores.columns.push_back({fmt::format("ours_{}", ours.size()), "Ours: " + comparison.what});
   }
-  TableSection section{"", {"Tay et al., 2020 (arXiv 2011.04006), Table 1. Ours beside it, if there are any, are of the official data at the official length, but of other models and other training: no common ranking."}, {}, {}};
+  TableSection section{
+      "",
+      {"Tay et al., 2020 (arXiv 2011.04006), Table 1. Ours beside it, if there are any, are of the official data at "
+       "the official length, but of other models and other training: no common ranking."},
+      {},
+      {}};
   for (const Json& row : published.at("lra_table1")) {
     std::vector<Cell> cells = {{row["model"], row["model"]}};
     for (const char* task : table_columns) cells.push_back(published_cell(row, task));
@@ -103,23 +117,36 @@ std::vector<Table> paper_tables(const std::vector<PaperComparison>& comparisons,
 
   for (const bool speed : {true, false}) {
     Table table{speed ? "paper_table2_speed" : "paper_table2_memory",
-                speed ? "Table 2: training speed, steps/s (× Transformer)" : "Table 2: peak memory, GB per device (× Transformer)", {{"model", "Model", false}}, {}};
+                speed ? "Table 2: training speed, steps/s (× Transformer)"
+                      : "Table 2: peak memory, GB per device (× Transformer)",
+                {{"model", "Model", false}},
+                {}};
     const char* key = speed ? "steps_per_sec" : "peak_memory_gb_per_device";
     const Json& rows = published.at("lra_table2")["rows"];
-    const auto base = std::find_if(rows.begin(), rows.end(), [](const Json& row) { return row["model"] == "Transformer"; });
+    const auto base =
+        std::find_if(rows.begin(), rows.end(), [](const Json& row) { return row["model"] == "Transformer"; });
     std::vector<const PaperComparison*> measured;
     for (const char* length : {"1K", "2K", "3K", "4K"}) table.columns.push_back({length, length});
     for (const PaperComparison& comparison : comparisons) {
       if (comparison.quantity != (speed ? "speed" : "memory") || comparison.pairs.size() < 4) continue;
       measured.push_back(&comparison);
-      table.columns.push_back({fmt::format("ours_{}", measured.size()), fmt::format("Ours, {} tokens: {}", comparison.length, comparison.condition.substr(0, comparison.condition.find(" · ", comparison.condition.find("batch"))))});
+      table.columns.push_back(
+          {fmt::format("ours_{}", measured.size()),
+           fmt::format(
+               "Ours, {} tokens: {}", comparison.length,
+               comparison.condition.substr(0, comparison.condition.find(" · ", comparison.condition.find("batch"))))});
     }
-    TableSection part{"", {"Tay et al., 2020, Table 2: byte-level text, batch 32, 16 TPU v3 chips. Ours: multiples of softmax attention."}, {}, {}};
+    TableSection part{"",
+                      {"Tay et al., 2020, Table 2: byte-level text, batch 32, 16 TPU v3 chips. Ours: multiples of "
+                       "softmax attention."},
+                      {},
+                      {}};
     for (const Json& row : rows) {
       std::vector<Cell> cells = {{row["model"], row["model"]}};
       for (const char* length : {"1K", "2K", "3K", "4K"}) {
         const double value = row[key][length], relative = value / (*base)[key][length].get<double>();
-        cells.push_back({fmt::format("{:.{}f} ({:.{}f}×)", value, speed ? 1 : 2, relative, speed ? 1 : 2), value, Mark::none, false, source_text(row)});
+        cells.push_back({fmt::format("{:.{}f} ({:.{}f}×)", value, speed ? 1 : 2, relative, speed ? 1 : 2), value,
+                         Mark::none, false, source_text(row)});
       }
       for (const PaperComparison* comparison : measured) {
         cells.push_back(our_cell(*comparison, row, "{:.2f}×"));
@@ -130,14 +157,31 @@ std::vector<Table> paper_tables(const std::vector<PaperComparison>& comparisons,
     tables.push_back(table);
   }
 
-  Table ranks{"rank_correlation", "Rank correlation of ours with the paper's", {{"what", "Quantity", false}, {"n", "Mechanisms"}, {"rho", "Spearman's ρ"}, {"low", "95 % from"}, {"high", "to"}, {"ours", "Ours", false}}, {}};
-  TableSection list{"", {"1: the same order, 0: none, -1: the opposite. With few mechanisms the interval is wide: read it before the number."}, {}, {}};
+  Table ranks{"rank_correlation",
+              "Rank correlation of ours with the paper's",
+              {{"what", "Quantity", false},
+               {"n", "Mechanisms"},
+               {"rho", "Spearman's ρ"},
+               {"low", "95 % from"},
+               {"high", "to"},
+               {"ours", "Ours", false}},
+              {}};
+  TableSection list{"",
+                    {"1: the same order, 0: none, -1: the opposite. With few mechanisms the interval is wide: read it "
+                     "before the number."},
+                    {},
+                    {}};
   for (const PaperComparison& comparison : comparisons) {
     const auto& rho = comparison.correlation;
     if (!rho) continue;  // fewer than 4 mechanisms
     const auto number = [](double value) { return Cell{fmt::format("{:.2f}", value), value}; };
     const auto n = static_cast<std::int64_t>(comparison.pairs.size());
-    list.rows.push_back({{comparison.what, comparison.what, Mark::none, false, comparison.source}, {fmt::format("{}", n), n}, number(rho->rho), number(rho->low), number(rho->high), {ours_of(comparison), ours_of(comparison)}});
+    list.rows.push_back({{comparison.what, comparison.what, Mark::none, false, comparison.source},
+                         {fmt::format("{}", n), n},
+                         number(rho->rho),
+                         number(rho->low),
+                         number(rho->high),
+                         {ours_of(comparison), ours_of(comparison)}});
   }
   if (!list.rows.empty()) {
     ranks.sections.push_back(list);
@@ -147,14 +191,24 @@ std::vector<Table> paper_tables(const std::vector<PaperComparison>& comparisons,
   Table later{"later_results", "Later published results", {{"model", "Model", false}}, {}};
   for (const char* task : table_columns) later.columns.push_back({task, task});
   later.columns.push_back({"source", "Source", false});
-  for (const auto& [key, title] : {std::pair{"Avg_recomputed_5", "Average of 5"}, {"Avg_recomputed_6", "Average of 6"}, {"Avg_recomputed_6_fail50", "of 6, failed Path-X = 50"}}) later.columns.push_back({key, title});
-  TableSection rows{"", {"Other models, sizes and budgets than the 2020 paper's: not one ranking. The source of each number is shown on hover."}, {}, {}};
+  for (const auto& [key, title] : {std::pair{"Avg_recomputed_5", "Average of 5"},
+                                   {"Avg_recomputed_6", "Average of 6"},
+                                   {"Avg_recomputed_6_fail50", "of 6, failed Path-X = 50"}})
+    later.columns.push_back({key, title});
+  TableSection rows{"",
+                    {"Other models, sizes and budgets than the 2020 paper's: not one ranking. The source of each "
+                     "number is shown on hover."},
+                    {},
+                    {}};
   for (const Json& row : published.at("later")) {
     std::vector<Cell> cells = {{row["model"], row["model"], Mark::none, false, source_text(row)}};
     for (const char* task : table_columns) cells.push_back(published_cell(row, task));
-    const std::string arxiv = text_at(row["source"], "arxiv"), source = (arxiv.empty() ? text_at(row["source"], "paper") : "arXiv " + arxiv) + ", " + text_at(row["source"], "table");
+    const std::string arxiv = text_at(row["source"], "arxiv"),
+                      source = (arxiv.empty() ? text_at(row["source"], "paper") : "arXiv " + arxiv) + ", " +
+                               text_at(row["source"], "table");
     cells.push_back({shorten(source, 90), source, Mark::none, false, source_text(row)});
-    for (const char* key : {"Avg_recomputed_5", "Avg_recomputed_6", "Avg_recomputed_6_fail50"}) cells.push_back(published_cell(row, key));
+    for (const char* key : {"Avg_recomputed_5", "Avg_recomputed_6", "Avg_recomputed_6_fail50"})
+      cells.push_back(published_cell(row, key));
     rows.rows.push_back(cells);
   }
   later.sections.push_back(rows);

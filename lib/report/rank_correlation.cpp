@@ -41,20 +41,23 @@ std::optional<double> spearman(const std::vector<std::pair<double, double>>& pai
 
 }  // namespace
 
-std::optional<RankCorrelation> rank_correlation(const std::vector<std::pair<double, double>>& pairs, std::int64_t resamples, std::uint64_t seed) {
+std::optional<RankCorrelation> rank_correlation(const std::vector<std::pair<double, double>>& pairs,
+                                                std::int64_t resamples, std::uint64_t seed) {
   const auto rho = spearman(pairs);
   if (pairs.size() < 4 || !rho) return std::nullopt;
   std::mt19937_64 random(seed);
   std::vector<double> drawn;
   for (std::int64_t i = 0; i < resamples; ++i) {
     std::vector<std::pair<double, double>> sample;
-    // Not std::uniform_int_distribution, which differs between standard libraries; so few pairs make the remainder's bias nothing.
+    // Not std::uniform_int_distribution, which differs between standard libraries; so few pairs make the remainder's
+    // bias nothing.
     for (std::size_t j = 0; j < pairs.size(); ++j) sample.push_back(pairs[random() % pairs.size()]);
     if (const auto value = spearman(sample)) drawn.push_back(*value);
   }
   if (drawn.empty()) return std::nullopt;
   std::sort(drawn.begin(), drawn.end());
-  return RankCorrelation{*rho, quantile(drawn, 0.025), quantile(drawn, 0.975), static_cast<std::int64_t>(pairs.size()), static_cast<std::int64_t>(drawn.size())};
+  return RankCorrelation{*rho, quantile(drawn, 0.025), quantile(drawn, 0.975), static_cast<std::int64_t>(pairs.size()),
+                         static_cast<std::int64_t>(drawn.size())};
 }
 
 }  // namespace lra::report

@@ -13,7 +13,7 @@ namespace lra::report {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::int64_t longest = 4096;                   // tokens of a map
+constexpr std::int64_t longest = 4096;  // tokens of a map
 constexpr std::int64_t largest_width = 1 << 24;
 constexpr std::int64_t longest_of_costs = 1LL << 40;
 constexpr std::size_t most_mixers = 500, most_maps = 64, most_costs = 1000;
@@ -27,7 +27,8 @@ struct Part {
   std::string place;
 
   [[noreturn]] void fail(const std::string& where, const std::string& expected) const {
-    throw Error(fmt::format("{}: {}/{}: expected {}", shown(file), place, where, expected), "write it again with lra-run atlas");
+    throw Error(fmt::format("{}: {}/{}: expected {}", shown(file), place, where, expected),
+                "write it again with lra-run atlas");
   }
   const Json& at(const std::string& key) const {
     if (!json.is_object()) fail("", "an object");
@@ -43,18 +44,23 @@ struct Part {
     const Json& items = at(key);
     if (!items.is_array() || items.size() > most) fail(key, fmt::format("a list of at most {}", most));
     std::vector<Part> parts;
-    for (std::size_t i = 0; i < items.size(); ++i) parts.push_back({file, items[i], fmt::format("{}/{}/{}", place, key, i)});
+    for (std::size_t i = 0; i < items.size(); ++i)
+      parts.push_back({file, items[i], fmt::format("{}/{}/{}", place, key, i)});
     return parts;
   }
   std::string text(const std::string& key) const {
     const Json& value = at(key);
-    if (!value.is_string() || value.get_ref<const std::string&>().size() > longest_text) fail(key, fmt::format("a text of at most {} bytes", longest_text));
+    if (!value.is_string() || value.get_ref<const std::string&>().size() > longest_text)
+      fail(key, fmt::format("a text of at most {} bytes", longest_text));
     return value.get<std::string>();
   }
-  std::string text_or(const std::string& key, const std::string& otherwise) const { return json.is_object() && json.contains(key) && !json[key].is_null() ? text(key) : otherwise; }
+  std::string text_or(const std::string& key, const std::string& otherwise) const {
+    return json.is_object() && json.contains(key) && !json[key].is_null() ? text(key) : otherwise;
+  }
   std::int64_t whole(const std::string& key, std::int64_t low, std::int64_t high) const {
     const Json value = canonical(at(key));
-    const bool good = value.is_number_integer() && !value.is_number_unsigned() && value.get<std::int64_t>() >= low && value.get<std::int64_t>() <= high;
+    const bool good = value.is_number_integer() && !value.is_number_unsigned() && value.get<std::int64_t>() >= low &&
+                      value.get<std::int64_t>() <= high;
     if (!good) fail(key, fmt::format("a whole number from {} to {}", low, high));
     return value.get<std::int64_t>();
   }
@@ -63,7 +69,8 @@ struct Part {
   }
   double number(const std::string& key, double low, double high) const {
     const Json& value = at(key);
-    if (!value.is_number() || !(value.get<double>() >= low && value.get<double>() <= high)) fail(key, fmt::format("a number from {:g} to {:g}", low, high));
+    if (!value.is_number() || !(value.get<double>() >= low && value.get<double>() <= high))
+      fail(key, fmt::format("a number from {:g} to {:g}", low, high));
     return value.get<double>();
   }
 };
@@ -76,7 +83,8 @@ AtlasMap read_map(const Part& part, std::int64_t n) {
   for (const Json& row : rows) {
     if (!row.is_array() || row.size() != size) part.fail("rows", fmt::format("rows of {} numbers", n));
     for (const Json& value : row) {
-      if (!value.is_number() || !(std::abs(value.get<double>()) <= largest_value)) part.fail("rows", fmt::format("numbers of at most {:g}", largest_value));
+      if (!value.is_number() || !(std::abs(value.get<double>()) <= largest_value))
+        part.fail("rows", fmt::format("numbers of at most {:g}", largest_value));
       map.values.push_back(value.get<double>());
     }
   }
@@ -92,11 +100,13 @@ AtlasMixer read_mixer(const Part& part, std::int64_t n) {
   mixer.formula = part.text("formula");
   mixer.cost = part.text("cost");
   mixer.kind = part.text("kind");
-  const Part paper = part.part("paper"), options = part.part("options"), reach = part.part("reach"), flops = part.part("flops");
+  const Part paper = part.part("paper"), options = part.part("options"), reach = part.part("reach"),
+             flops = part.part("flops");
   mixer.paper = paper.text_or("title", "");
   mixer.arxiv = paper.text_or("arxiv", "");
   for (const auto& [key, value] : options.json.items()) {
-    mixer.options.emplace_back(shorten(key, 100), shorten(value.is_string() ? value.get<std::string>() : value.dump(), 100));
+    mixer.options.emplace_back(shorten(key, 100),
+                               shorten(value.is_string() ? value.get<std::string>() : value.dump(), 100));
     if (mixer.options.size() > 100) part.fail("options", "at most 100 options");
   }
   constexpr std::int64_t most_layers = 1 << 20;
@@ -107,8 +117,10 @@ AtlasMixer read_mixer(const Part& part, std::int64_t n) {
   if (mixer.maps.empty()) part.fail("maps", "at least one");
   for (const Part& point : flops.list("points", most_costs)) {
     const double cost = point.number("flops", 1, largest_value);
-    mixer.costs.push_back({point.whole("n", 1, longest_of_costs), cost, point.number("masked_flops", 0, cost), point.number("softmax_flops", 1, largest_value)});
-    if (mixer.costs.size() > 1 && mixer.costs.back().n <= mixer.costs[mixer.costs.size() - 2].n) flops.fail("points", "n in ascending order");
+    mixer.costs.push_back({point.whole("n", 1, longest_of_costs), cost, point.number("masked_flops", 0, cost),
+                           point.number("softmax_flops", 1, largest_value)});
+    if (mixer.costs.size() > 1 && mixer.costs.back().n <= mixer.costs[mixer.costs.size() - 2].n)
+      flops.fail("points", "n in ascending order");
   }
   mixer.below_softmax_from = flops.whole_or_null("below_softmax_from", 0, longest_of_costs);
   return mixer;
@@ -118,7 +130,8 @@ AtlasMixer read_mixer(const Part& part, std::int64_t n) {
 
 Atlas parse_atlas(const Json& json, const fs::path& file) {
   const Part top{file, json, ""};
-  if (!json.is_object() || canonical(json.value("schema_version", Json())) != Json(atlas_schema_version)) top.fail("schema_version", fmt::format("{}", atlas_schema_version));
+  if (!json.is_object() || canonical(json.value("schema_version", Json())) != Json(atlas_schema_version))
+    top.fail("schema_version", fmt::format("{}", atlas_schema_version));
   Atlas atlas;
   atlas.n = top.whole("n", 1, longest);
   atlas.seed = top.whole("seed", 0, longest_of_costs);
@@ -132,7 +145,9 @@ Atlas parse_atlas(const Json& json, const fs::path& file) {
   if (atlas.mixers.empty()) top.fail("mixers", "at least one");
   std::stable_sort(atlas.mixers.begin(), atlas.mixers.end(), [](const AtlasMixer& a, const AtlasMixer& b) {
     const Family &first = family_named(a.family), &second = family_named(b.family);
-    const auto place = [](const Family& family, const AtlasMixer& mixer) { return std::find(family.mixers.begin(), family.mixers.end(), mixer.mixer) - family.mixers.begin(); };
+    const auto place = [](const Family& family, const AtlasMixer& mixer) {
+      return std::find(family.mixers.begin(), family.mixers.end(), mixer.mixer) - family.mixers.begin();
+    };
     return &first == &second ? place(first, a) < place(second, b) : comes_before(first, second);
   });
   return atlas;

@@ -13,10 +13,12 @@ namespace lra::report {
 
 std::optional<std::int64_t> integer_at(const Json& object, const char* key);
 
-/// The keys of the settings whose values differ, with all values. Options of mixer and task are keys of their own: "mixer_options.features".
+/// The keys of the settings whose values differ, with all values. Options of mixer and task are keys of their own:
+/// "mixer_options.features".
 std::map<std::string, std::set<std::string>> differing_keys(const std::vector<const Result*>& results);
 
-/// Display names by variant + signature. Where one variant has several configurations, the keys that differ are added, so that no two are mixed up.
+/// Display names by variant + signature. Where one variant has several configurations, the keys that differ are added,
+/// so that no two are mixed up.
 std::map<std::string, std::string> labels_of(const std::vector<const Result*>& results);
 
 /// The values of a key: "1000", or "1000 to 4000".

@@ -60,7 +60,8 @@ std::string render_charts(const std::vector<fs::path>& files) {
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
   while (!output.empty() && output.back() == '\n') output.pop_back();
   const std::string last = output.substr(output.rfind('\n') + 1);  // npos + 1 = 0: the only line
-  return fmt::format("{}{} {}: {}", missing, arguments[0], fs::path(arguments[1]).filename().string(), last.empty() ? "failed without a message" : last);
+  return fmt::format("{}{} {}: {}", missing, arguments[0], fs::path(arguments[1]).filename().string(),
+                     last.empty() ? "failed without a message" : last);
 }
 
 }  // namespace lra::report

@@ -22,7 +22,9 @@ std::string vega_bundle(std::vector<std::string>& missing) {
     const char* given = std::getenv("LRA_VEGA_BUNDLE");
     return read_file(given != nullptr ? fs::path(given) : repository_file(".venv/share/lra/vega_bundle.js"));
   } catch (const Error&) {
-    missing.push_back("the page's charts are still pictures: Vega's JavaScript was not found (LRA_VEGA_BUNDLE, else .venv/share/lra/vega_bundle.js)");
+    missing.push_back(
+        "the page's charts are still pictures: Vega's JavaScript was not found (LRA_VEGA_BUNDLE, else "
+        ".venv/share/lra/vega_bundle.js)");
     return {};
   }
 }
@@ -31,13 +33,15 @@ std::string vega_bundle(std::vector<std::string>& missing) {
 
 fs::path repository_file(const fs::path& relative) {
   std::error_code code;
-  for (fs::path start : {fs::read_symlink("/proc/self/exe", code), fs::current_path(code) / "x", fs::path(build_info().source_dir) / "x"}) {
+  for (fs::path start : {fs::read_symlink("/proc/self/exe", code), fs::current_path(code) / "x",
+                         fs::path(build_info().source_dir) / "x"}) {
     while (start.has_relative_path()) {
       start = start.parent_path();
       if (fs::exists(start / relative, code)) return start / relative;
     }
   }
-  throw Error(fmt::format("{} was not found above the program or the working directory", relative.string()), "start lra-report inside the repository");
+  throw Error(fmt::format("{} was not found above the program or the working directory", relative.string()),
+              "start lra-report inside the repository");
 }
 
 std::vector<std::string> write_report(const ReportOptions& options) {
@@ -59,7 +63,8 @@ std::vector<std::string> write_report(const ReportOptions& options) {
       if (group.length != 0) lengths.insert(group.length);
     }
     if (lengths.count(options.length) == 0) {
-      throw Error(fmt::format("--length {}: no bench record has this length", options.length), fmt::format("measured: {}", lengths.empty() ? "none" : fmt::format("{}", fmt::join(lengths, ", "))));
+      throw Error(fmt::format("--length {}: no bench record has this length", options.length),
+                  fmt::format("measured: {}", lengths.empty() ? "none" : fmt::format("{}", fmt::join(lengths, ", "))));
     }
   }
   std::vector<PaperComparison> comparisons;
@@ -75,7 +80,8 @@ std::vector<std::string> write_report(const ReportOptions& options) {
   content.figures.push_back(roofline_figure(content.records.results, content.records.broken));
   content.figures.push_back(paper_figure(published));
   check_stopped();
-  content.tables = {accuracy_table(scores), efficiency_table(speeds), score_tables(scores), length_tables(speeds), growth_tables(growths), paper_tables(comparisons, published)};
+  content.tables = {accuracy_table(scores), efficiency_table(speeds), score_tables(scores),
+                    length_tables(speeds),  growth_tables(growths),   paper_tables(comparisons, published)};
 
   std::vector<std::string> missing = content.records.broken;
   const Tables& all = content.tables;
@@ -87,7 +93,8 @@ std::vector<std::string> write_report(const ReportOptions& options) {
     const Table& table = *one;
     output.write("tables/" + table.name + ".md", to_markdown(table));
     output.write("tables/" + table.name + ".csv", to_csv(table));
-    output.write("tables/" + table.name + ".json", to_json(table).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    output.write("tables/" + table.name + ".json",
+                 to_json(table).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     output.write("tables/" + table.name + ".tex", to_latex(table));
   }
   std::vector<fs::path> specs;
@@ -96,7 +103,8 @@ std::vector<std::string> write_report(const ReportOptions& options) {
     for (const View& view : figure.views) {
       if (view.file.empty()) continue;
       charts.push_back("charts/" + view.file);
-      output.write(charts.back() + ".vl.json", picture(view.wide, wide_layout).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+      output.write(charts.back() + ".vl.json",
+                   picture(view.wide, wide_layout).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
       specs.push_back(options.out / (charts.back() + ".vl.json"));
       // Pictures of an earlier report must not stand beside the new numbers.
       std::error_code code;

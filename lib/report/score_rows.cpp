@@ -28,12 +28,16 @@ void set_published(ScoreRow& row, const Json& published, const std::string& colu
   const Json& value = (*found)[column];
   row.published_text = value.is_string() ? value.get<std::string>() : fmt::format("{:.2f}", value.get<double>());
   if (value.is_number()) row.published = value.get<double>();
-  row.published_source = fmt::format("{}, arXiv {}, {}", text_at(*found, "model"), text_at((*found)["source"], "arxiv"), text_at((*found)["source"], "table"));
+  row.published_source = fmt::format("{}, arXiv {}, {}", text_at(*found, "model"), text_at((*found)["source"], "arxiv"),
+                                     text_at((*found)["source"], "table"));
 }
 
 std::string protocol_note(const std::string& profile) {
-  return fmt::format("Published: as printed by the papers named in each row. Their models, training and hardware differ from this group (profile {}, "
-                     "measured here), so the two columns are not one ranking.", profile);
+  return fmt::format(
+      "Published: as printed by the papers named in each row. Their models, training and hardware differ from this "
+      "group (profile {}, "
+      "measured here), so the two columns are not one ranking.",
+      profile);
 }
 
 double ScoreRow::standard_error() const {
@@ -61,8 +65,11 @@ void rank(std::vector<ScoreRow>& rows) {
   for (const Mark win : {Mark::best, Mark::second}) {
     if (first == rivals.size()) return;
     const ScoreRow& leader = *rivals[first];
-    const auto level = [&](const ScoreRow* row) { return leader.test->mean - row->test->mean <= 2 * std::hypot(row->standard_error(), leader.standard_error()); };
-    const auto end = static_cast<std::size_t>(std::find_if_not(rivals.begin() + static_cast<std::ptrdiff_t>(first), rivals.end(), level) - rivals.begin());
+    const auto level = [&](const ScoreRow* row) {
+      return leader.test->mean - row->test->mean <= 2 * std::hypot(row->standard_error(), leader.standard_error());
+    };
+    const auto end = static_cast<std::size_t>(
+        std::find_if_not(rivals.begin() + static_cast<std::ptrdiff_t>(first), rivals.end(), level) - rivals.begin());
     if (end - first > 1) {
       for (std::size_t i = first; i < end; ++i) rivals[i]->mark = win == Mark::best ? Mark::tied : Mark::none;
       return;
@@ -97,7 +104,9 @@ ScoreRow score_row(const std::vector<const Result*>& records, const std::string&
   row.test->mean *= 100;
   row.test->error *= 100;
   const double trivial = trivial_level / 100;
-  row.at_chance = examples > 0 && trivial > 0 && row.test->mean <= trivial_level + 200 * std::sqrt(trivial * (1 - trivial) / examples / static_cast<double>(scores.size()));
+  row.at_chance = examples > 0 && trivial > 0 &&
+                  row.test->mean <= trivial_level + 200 * std::sqrt(trivial * (1 - trivial) / examples /
+                                                                    static_cast<double>(scores.size()));
   if ((row.valid = mean_of(records, [](const Result& r) { return r.valid_accuracy; }))) *row.valid *= 100;
   if ((row.train = mean_of(records, [](const Result& r) { return r.train_accuracy; }))) *row.train *= 100;
   return row;

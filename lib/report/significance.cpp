@@ -8,7 +8,8 @@
 namespace lra::report {
 namespace {
 
-/// The regularised incomplete beta function I_x(a, b) by its continued fraction (DLMF 8.17.22), evaluated as Lentz does.
+/// The regularised incomplete beta function I_x(a, b) by its continued fraction (DLMF 8.17.22), evaluated as Lentz
+/// does.
 double incomplete_beta(double a, double b, double x) {
   if (x <= 0 || x >= 1) return x <= 0 ? 0 : 1;
   // On this side of the mean the fraction converges fast.
@@ -27,7 +28,8 @@ double incomplete_beta(double a, double b, double x) {
     }
     if (std::abs(change - 1) < 1e-15) break;
   }
-  return fraction / a * std::exp(a * std::log(x) + b * std::log1p(-x) + std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b));
+  return fraction / a *
+         std::exp(a * std::log(x) + b * std::log1p(-x) + std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b));
 }
 
 /// Mean and squared standard error.
@@ -68,7 +70,9 @@ double welch_p(const std::vector<double>& a, const std::vector<double>& b) {
   const auto [mean_b, error_b] = mean_and_error(b);
   const double error = error_a + error_b;
   if (error == 0) return mean_a == mean_b ? 1 : 0;
-  const double degrees = error * error / (error_a * error_a / static_cast<double>(a.size() - 1) + error_b * error_b / static_cast<double>(b.size() - 1));
+  const double degrees =
+      error * error /
+      (error_a * error_a / static_cast<double>(a.size() - 1) + error_b * error_b / static_cast<double>(b.size() - 1));
   return student_t_p((mean_a - mean_b) / std::sqrt(error), degrees);
 }
 
@@ -85,7 +89,8 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? *middle : (*middle + *std::max_element(values.begin(), middle)) / 2;
 }
 
-std::pair<double, double> ratio_interval(const std::vector<std::vector<double>>& a, const std::vector<std::vector<double>>& b) {
+std::pair<double, double> ratio_interval(const std::vector<std::vector<double>>& a,
+                                         const std::vector<std::vector<double>>& b) {
   std::mt19937_64 random(0);
   std::vector<double> ratios(1000);
   for (double& ratio : ratios) {

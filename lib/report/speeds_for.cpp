@@ -9,7 +9,8 @@ namespace lra::report {
 const SpeedGroup* speed_for(const ScoreGroup& scores, const std::vector<SpeedGroup>& speeds, std::int64_t length) {
   const auto candidates = speeds_for(scores, speeds);
   if (length == 0) return candidates.empty() ? nullptr : candidates.front();
-  const auto found = std::find_if(candidates.begin(), candidates.end(), [&](const SpeedGroup* group) { return group->length == length; });
+  const auto found = std::find_if(candidates.begin(), candidates.end(),
+                                  [&](const SpeedGroup* group) { return group->length == length; });
   return found == candidates.end() ? nullptr : *found;
 }
 
@@ -32,14 +33,18 @@ std::vector<const SpeedGroup*> speeds_for(const ScoreGroup& scores, const std::v
     // A bench's steps may be larger than those of training, and have more threads.
     if (bench ? group.machine != scores.machine : group.host != scores.host) continue;
     if (!(bench || training) || group.profile != scores.profile || group.precision != scores.precision) continue;
-    const auto measured = std::count_if(scores.rows.begin(), scores.rows.end(), [&](const ScoreRow& row) { return row.test && speed_of(row, group) != nullptr; });
+    const auto measured = std::count_if(scores.rows.begin(), scores.rows.end(), [&](const ScoreRow& row) {
+      return row.test && speed_of(row, group) != nullptr;
+    });
     if (measured > 0) candidates.emplace_back(measured, &group);
   }
-  const auto scored = std::count_if(scores.rows.begin(), scores.rows.end(), [](const ScoreRow& row) { return row.test.has_value(); });
+  const auto scored =
+      std::count_if(scores.rows.begin(), scores.rows.end(), [](const ScoreRow& row) { return row.test.has_value(); });
   std::stable_sort(candidates.begin(), candidates.end(), [&](const auto& a, const auto& b) {
     const auto order = [&](const auto& one) {
       const bool bench_of_most = one.second->length > 0 && 2 * one.first >= scored;
-      return std::tuple(!bench_of_most, -one.first, -one.second->length, -one.second->batch_size, one.second->host != scores.host);
+      return std::tuple(!bench_of_most, -one.first, -one.second->length, -one.second->batch_size,
+                        one.second->host != scores.host);
     };
     return order(a) < order(b);
   });

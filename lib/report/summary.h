@@ -9,8 +9,9 @@
 
 namespace lra::report {
 
-/// A mean over records. `error` is the standard deviation over seeds (or records) where there are several; of a single test accuracy it is the
-/// binomial standard error of the test set, of a single speed the interquartile range over its steps. `error_kind` says which.
+/// A mean over records. `error` is the standard deviation over seeds (or records) where there are several; of a single
+/// test accuracy it is the binomial standard error of the test set, of a single speed the interquartile range over its
+/// steps. `error_kind` says which.
 struct Summary {
   double mean = 0;
   double error = 0;

@@ -18,10 +18,35 @@ std::string escape_markdown(const std::string& text) {
 }
 
 std::string escape_latex(const std::string& text) {
-  static const std::map<std::string, std::string> signs = {{"&", "\\&"}, {"%", "\\%"}, {"$", "\\$"}, {"#", "\\#"}, {"_", "\\_"}, {"{", "\\{"}, {"}", "\\}"},
-                                                           {"~", "\\textasciitilde{}"}, {"^", "\\textasciicircum{}"}, {"\\", "\\textbackslash{}"}, {"±", "$\\pm$"},
-                                                           {"×", "$\\times$"}, {"≈", "$\\approx$"}, {"–", "--"}, {"·", "$\\cdot$"}, {"…", "\\ldots{}"}, {"≤", "$\\le$"},
-                                                           {"≥", "$\\ge$"}, {"²", "$^2$"}, {"∝", "$\\propto$"}, {"→", "$\\to$"}, {"∞", "$\\infty$"}, {"ρ", "$\\rho$"}, {"†", "$\\dagger$"}, {"\r", " "}, {"√", "$\\sqrt{}$"}, {"<", "$<$"}, {">", "$>$"}, {"\n", " "}};
+  static const std::map<std::string, std::string> signs = {{"&", "\\&"},
+                                                           {"%", "\\%"},
+                                                           {"$", "\\$"},
+                                                           {"#", "\\#"},
+                                                           {"_", "\\_"},
+                                                           {"{", "\\{"},
+                                                           {"}", "\\}"},
+                                                           {"~", "\\textasciitilde{}"},
+                                                           {"^", "\\textasciicircum{}"},
+                                                           {"\\", "\\textbackslash{}"},
+                                                           {"±", "$\\pm$"},
+                                                           {"×", "$\\times$"},
+                                                           {"≈", "$\\approx$"},
+                                                           {"–", "--"},
+                                                           {"·", "$\\cdot$"},
+                                                           {"…", "\\ldots{}"},
+                                                           {"≤", "$\\le$"},
+                                                           {"≥", "$\\ge$"},
+                                                           {"²", "$^2$"},
+                                                           {"∝", "$\\propto$"},
+                                                           {"→", "$\\to$"},
+                                                           {"∞", "$\\infty$"},
+                                                           {"ρ", "$\\rho$"},
+                                                           {"†", "$\\dagger$"},
+                                                           {"\r", " "},
+                                                           {"√", "$\\sqrt{}$"},
+                                                           {"<", "$<$"},
+                                                           {">", "$>$"},
+                                                           {"\n", " "}};
   std::string result;
   for (std::size_t at = 0, end = 0; at < text.size(); at = end) {
     for (end = at + 1; end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80;) ++end;
@@ -42,7 +67,8 @@ std::string as_comment(const std::string& text) {
 
 std::string csv_field(std::string_view text) {
   // A spreadsheet takes these for the beginning of a formula, and would run it.
-  if (!text.empty() && std::string_view("=+-@\t\r").find(text[0]) != std::string_view::npos) return csv_field("'" + std::string(text));
+  if (!text.empty() && std::string_view("=+-@\t\r").find(text[0]) != std::string_view::npos)
+    return csv_field("'" + std::string(text));
   if (text.find_first_of(",\"\n\r") == std::string_view::npos) return std::string(text);
   std::string quoted = "\"";
   for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
@@ -53,12 +79,23 @@ std::string escape_html(std::string_view text) {
   std::string escaped;
   for (const char c : text) {
     switch (c) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '"': escaped += "&quot;"; break;
-      case '\'': escaped += "&#39;"; break;
-      default: escaped += c;
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      case '\'':
+        escaped += "&#39;";
+        break;
+      default:
+        escaped += c;
     }
   }
   return escaped;
@@ -74,7 +111,10 @@ std::string to_csv(const Table& table) {
         const Json& value = row[i].value;
         // Lists (seeds) as their text; numbers with all their digits.
         csv += i == 0 ? "" : ",";
-        csv += value.is_string() ? csv_field(value.get<std::string>()) : value.is_array() ? csv_field(row[i].text) : value.is_null() ? "" : value.dump();
+        csv += value.is_string()  ? csv_field(value.get<std::string>())
+               : value.is_array() ? csv_field(row[i].text)
+               : value.is_null()  ? ""
+                                  : value.dump();
       }
       csv += "\n";
     }
@@ -91,7 +131,8 @@ Json to_json(const Table& table) {
       for (std::size_t i = 0; i < row.size(); ++i) object[table.columns[i].key] = row[i].value;
       rows.push_back(object);
     }
-    sections.push_back({{"title", section.title}, {"warnings", section.warnings}, {"notes", section.notes}, {"rows", rows}});
+    sections.push_back(
+        {{"title", section.title}, {"warnings", section.warnings}, {"notes", section.notes}, {"rows", rows}});
   }
   return {{"schema_version", 1}, {"table", table.title}, {"sections", sections}};
 }
@@ -114,7 +155,10 @@ std::string to_markdown(const Table& table) {
       for (std::size_t i = 0; i < row.size(); ++i) {
         if (table.columns[i].title.empty()) continue;
         const std::string content = escape_markdown(row[i].text);
-        markdown += row[i].mark == Mark::best ? " **" + content + "** |" : row[i].mark == Mark::second ? " _" + content + "_ |" : row[i].mark == Mark::tied ? " ≈ " + content + " |" : " " + content + " |";
+        markdown += row[i].mark == Mark::best     ? " **" + content + "** |"
+                    : row[i].mark == Mark::second ? " _" + content + "_ |"
+                    : row[i].mark == Mark::tied   ? " ≈ " + content + " |"
+                                                  : " " + content + " |";
       }
       markdown += "\n";
     }
@@ -136,7 +180,8 @@ std::string to_latex(const Table& table) {
       shape += column.number ? "r" : "l";
       head += (head.empty() ? "" : " & ") + escape_latex(column.title);
     }
-    latex += fmt::format("\n{}\n\\begin{{tabular}}{{{}}}\n\\toprule\n{} \\\\\n\\midrule\n", as_comment(comment), shape, head);
+    latex += fmt::format("\n{}\n\\begin{{tabular}}{{{}}}\n\\toprule\n{} \\\\\n\\midrule\n", as_comment(comment), shape,
+                         head);
     for (const auto& row : section.rows) {
       std::string line;
       for (std::size_t i = 0, shown = 0; i < row.size(); ++i) {
@@ -160,25 +205,32 @@ std::string to_html(const Table& table) {
   for (const TableSection& section : table.sections) {
     if (!section.title.empty()) html += fmt::format("<h4>{}</h4>\n", escape_html(section.title));
     std::string warnings;
-    for (const std::string& warning : section.warnings) warnings += (warnings.empty() ? "" : "<br>") + escape_html(warning);
+    for (const std::string& warning : section.warnings)
+      warnings += (warnings.empty() ? "" : "<br>") + escape_html(warning);
     if (!warnings.empty()) html += fmt::format("<p class=\"warning\">{}</p>\n", warnings);
     html += "<div class=\"scroll\"><table class=\"sortable\">\n<thead><tr>";
     for (const Column& column : table.columns) {
-      if (!column.title.empty()) html += fmt::format("<th scope=\"col\"{}><button>{}</button></th>", column.number ? " class=\"number\"" : "", escape_html(column.title));
+      if (!column.title.empty())
+        html += fmt::format("<th scope=\"col\"{}><button>{}</button></th>", column.number ? " class=\"number\"" : "",
+                            escape_html(column.title));
     }
     html += "</tr></thead>\n<tbody>\n";
     for (const auto& row : section.rows) {
-      const bool reference = std::any_of(row.begin(), row.end(), [](const Cell& cell) { return cell.text == "reference_level"; });
+      const bool reference =
+          std::any_of(row.begin(), row.end(), [](const Cell& cell) { return cell.text == "reference_level"; });
       html += reference ? "<tr class=\"reference\">" : "<tr>";
       for (std::size_t i = 0; i < row.size(); ++i) {
         if (table.columns[i].title.empty()) continue;
         const Cell& cell = row[i];
         std::string classes = table.columns[i].number ? "number" : "";
-        for (const auto& [mark, name] : {std::pair{Mark::best, " best"}, {Mark::second, " second"}, {Mark::tied, " tied"}}) classes += cell.mark == mark ? name : "";
+        for (const auto& [mark, name] :
+             {std::pair{Mark::best, " best"}, {Mark::second, " second"}, {Mark::tied, " tied"}})
+          classes += cell.mark == mark ? name : "";
         if (cell.muted) classes += " muted";
-        html += fmt::format("<td{}{}{}>{}</td>", classes.empty() ? "" : fmt::format(" class=\"{}\"", classes),
-                            cell.value.is_number() ? fmt::format(" data-value=\"{:.6g}\"", cell.value.get<double>()) : "",
-                            cell.hover.empty() ? "" : fmt::format(" title=\"{}\"", escape_html(cell.hover)), escape_html(cell.text));
+        html += fmt::format(
+            "<td{}{}{}>{}</td>", classes.empty() ? "" : fmt::format(" class=\"{}\"", classes),
+            cell.value.is_number() ? fmt::format(" data-value=\"{:.6g}\"", cell.value.get<double>()) : "",
+            cell.hover.empty() ? "" : fmt::format(" title=\"{}\"", escape_html(cell.hover)), escape_html(cell.text));
       }
       html += "</tr>\n";
     }

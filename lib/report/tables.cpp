@@ -38,13 +38,14 @@ Cell score_cell(const ScoreRow& row) {
   if (!row.test) return {row.status == "ok" ? "–" : row.status, Json(), Mark::none, true, row.message};
   Cell cell{fmt::format("{:.2f}", row.test->mean), row.test->mean, row.mark, row.at_chance, {}};
   if (!row.test->error_kind.empty()) cell.text += fmt::format(" ± {:.2f}", row.test->error);
-  cell.hover = fmt::format("n = {}{}{}", row.test->n, row.test->error_kind.empty() ? "" : "; ±: " + row.test->error_kind,
-                           row.at_chance ? "; no better than chance or the majority class" : "");
+  cell.hover =
+      fmt::format("n = {}{}{}", row.test->n, row.test->error_kind.empty() ? "" : "; ±: " + row.test->error_kind,
+                  row.at_chance ? "; no better than chance or the majority class" : "");
   return cell;
 }
 
-/// The first and the second of rows sorted fastest first, where each leads the next by more than both errors. `none` mixes nothing and wins nothing; behind a
-/// speed that is not to be trusted nobody wins.
+/// The first and the second of rows sorted fastest first, where each leads the next by more than both errors. `none`
+/// mixes nothing and wins nothing; behind a speed that is not to be trusted nobody wins.
 Mark speed_mark(const std::vector<SpeedRow>& rows, const SpeedRow& row) {
   std::vector<const SpeedRow*> rivals;
   for (const SpeedRow& rival : rows) {
@@ -58,19 +59,27 @@ Mark speed_mark(const std::vector<SpeedRow>& rows, const SpeedRow& row) {
   return Mark::none;
 }
 
-/// Bytes are counted, not timed: one record knows no error. Where several records of a row differ, a difference within theirs is none.
+/// Bytes are counted, not timed: one record knows no error. Where several records of a row differ, a difference within
+/// theirs is none.
 Mark memory_mark(const std::vector<SpeedRow>& rows, const SpeedRow& row) {
   std::vector<const SpeedRow*> rivals;
   for (const SpeedRow& rival : rows) {
     if (rival.peak_tensor_bytes && rival.mixer != "none") rivals.push_back(&rival);
   }
-  std::stable_sort(rivals.begin(), rivals.end(), [](const SpeedRow* a, const SpeedRow* b) { return *a->peak_tensor_bytes < *b->peak_tensor_bytes; });
+  std::stable_sort(rivals.begin(), rivals.end(),
+                   [](const SpeedRow* a, const SpeedRow* b) { return *a->peak_tensor_bytes < *b->peak_tensor_bytes; });
   std::size_t first = 0;
   for (const Mark win : {Mark::best, Mark::second}) {
     if (first >= rivals.size()) return Mark::none;
-    const auto level = [&](const SpeedRow* rival) { return *rival->peak_tensor_bytes - *rivals[first]->peak_tensor_bytes <= std::max(rival->peak_tensor_spread, rivals[first]->peak_tensor_spread); };
-    const auto end = static_cast<std::size_t>(std::find_if_not(rivals.begin() + static_cast<std::ptrdiff_t>(first), rivals.end(), level) - rivals.begin());
-    const bool among = std::find(rivals.begin() + static_cast<std::ptrdiff_t>(first), rivals.begin() + static_cast<std::ptrdiff_t>(end), &row) != rivals.begin() + static_cast<std::ptrdiff_t>(end);
+    const auto level = [&](const SpeedRow* rival) {
+      return *rival->peak_tensor_bytes - *rivals[first]->peak_tensor_bytes <=
+             std::max(rival->peak_tensor_spread, rivals[first]->peak_tensor_spread);
+    };
+    const auto end = static_cast<std::size_t>(
+        std::find_if_not(rivals.begin() + static_cast<std::ptrdiff_t>(first), rivals.end(), level) - rivals.begin());
+    const bool among = std::find(rivals.begin() + static_cast<std::ptrdiff_t>(first),
+                                 rivals.begin() + static_cast<std::ptrdiff_t>(end),
+                                 &row) != rivals.begin() + static_cast<std::ptrdiff_t>(end);
     if (end - first > 1) return among && win == Mark::best ? Mark::tied : Mark::none;
     if (among) return win;
     first = end;
@@ -113,7 +122,9 @@ std::vector<Table> score_tables(const std::vector<ScoreGroup>& groups) {
         if (places[i] == nullptr || row.test) places[i] = &row;
       }
     }
-    for (const auto& column : {Column{"runs", "Runs"}, Column{"parameters", "Parameters"}, Column{"training_minutes", "Training time (min)"}}) table.columns.push_back(column);
+    for (const auto& column : {Column{"runs", "Runs"}, Column{"parameters", "Parameters"},
+                               Column{"training_minutes", "Training time (min)"}})
+      table.columns.push_back(column);
     TableSection section{"", {}, {}, {}};
     std::set<std::string> warnings;
     for (const ScoreGroup* column : columns) {
@@ -140,27 +151,39 @@ std::vector<Table> score_tables(const std::vector<ScoreGroup>& groups) {
       }
       const auto range = [](const std::set<std::int64_t>& values) {
         if (values.empty()) return Cell{};
-        return Cell{values.size() == 1 ? fmt::format("{}", *values.begin()) : fmt::format("{}–{}", *values.begin(), *values.rbegin()), *values.rbegin()};
+        return Cell{values.size() == 1 ? fmt::format("{}", *values.begin())
+                                       : fmt::format("{}–{}", *values.begin(), *values.rbegin()),
+                    *values.rbegin()};
       };
       cells.push_back(range(runs));
       cells.push_back(range(parameters));
       cells.push_back(seconds > 0 ? Cell{fmt::format("{:.1f}", seconds / 60), seconds / 60} : Cell{});
       section.rows.push_back(cells);
     }
-    for (const auto& [name, title] : {std::pair{"chance", "chance"}, {"majority", "majority class"}, {"root_operator", "root operator alone"}}) {
-      std::vector<Cell> cells = {Cell{fmt::format("reference: {}", title), name, Mark::none, true, {}}, Cell{"reference_level", "reference_level"}};
+    for (const auto& [name, title] :
+         {std::pair{"chance", "chance"}, {"majority", "majority class"}, {"root_operator", "root operator alone"}}) {
+      std::vector<Cell> cells = {Cell{fmt::format("reference: {}", title), name, Mark::none, true, {}},
+                                 Cell{"reference_level", "reference_level"}};
       bool any = false;
       for (const ScoreGroup* column : columns) {
-        const auto level = std::find_if(column->reference_levels.begin(), column->reference_levels.end(), [&name = name](const auto& known) { return known.first == name; });
+        const auto level = std::find_if(column->reference_levels.begin(), column->reference_levels.end(),
+                                        [&name = name](const auto& known) { return known.first == name; });
         any = any || level != column->reference_levels.end();
-        cells.push_back(level == column->reference_levels.end() ? Cell{} : Cell{fmt::format("{:.2f}", level->second), level->second, Mark::none, true, "what one gets without looking"});
+        cells.push_back(level == column->reference_levels.end()
+                            ? Cell{}
+                            : Cell{fmt::format("{:.2f}", level->second), level->second, Mark::none, true,
+                                   "what one gets without looking"});
       }
       cells.resize(table.columns.size());
       if (any) section.rows.push_back(cells);
     }
-    section.notes = {"Mean ± standard deviation over seeds; with one run ± the binomial standard error of the test set, which says nothing about other seeds. Best in bold, second "
-                     "best underlined, where they lead by more than two standard errors of the difference; ≈: level at the top. Grey: failed, or no better than chance. Training "
-                     "time: wall time of one run with its evaluations, summed over the tasks; of a resumed run, the last part only."};
+    section.notes = {
+        "Mean ± standard deviation over seeds; with one run ± the binomial standard error of the test set, which says "
+        "nothing about other seeds. Best in bold, second "
+        "best underlined, where they lead by more than two standard errors of the difference; ≈: level at the top. "
+        "Grey: failed, or no better than chance. Training "
+        "time: wall time of one run with its evaluations, summed over the tasks; of a resumed run, the last part "
+        "only."};
     table.sections.push_back(section);
     tables.push_back(table);
   }
@@ -178,7 +201,8 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
       Table table;
       const std::string ending = by_setting.size() == 1 ? "" : fmt::format("_{}", tables.size() / 2 + 1);
       table.name = (speed ? "speed" : "memory") + ending;
-      table.title = speed ? "Training speed, examples/s (× full attention)" : "Peak tensor memory, MB (× full attention)";
+      table.title =
+          speed ? "Training speed, examples/s (× full attention)" : "Peak tensor memory, MB (× full attention)";
       table.columns = {{"model", "Mechanism", false}, {"variant", "", false}};
       std::set<std::string> warnings;
       for (const SpeedGroup* group : lengths) warnings.insert(group->warnings.begin(), group->warnings.end());
@@ -186,7 +210,9 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
       std::vector<std::string> order;
       std::map<std::string, std::vector<Cell>> rows;
       for (std::size_t i = 0; i < lengths.size(); ++i) {
-        table.columns.push_back({fmt::format("{}_{}", speed ? "examples_per_second" : "peak_tensor_bytes", lengths[i]->length), fmt::format("{}", lengths[i]->length)});
+        table.columns.push_back(
+            {fmt::format("{}_{}", speed ? "examples_per_second" : "peak_tensor_bytes", lengths[i]->length),
+             fmt::format("{}", lengths[i]->length)});
         table.columns.push_back({fmt::format("relative_{}_{}", speed ? "speed" : "memory", lengths[i]->length), ""});
         for (const SpeedRow& row : lengths[i]->rows) {
           auto& cells = rows[row.label + "\n" + row.variant];
@@ -199,13 +225,20 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
           const auto& relative = speed ? row.relative_speed : row.relative_memory;
           const bool measured = speed ? row.examples_per_second.has_value() : row.peak_tensor_bytes.has_value();
           if (!measured) {
-            if (cell.text.empty()) cell = {row.status, Json(), Mark::none, true, row.message};  // not in place of a run that ended well
+            if (cell.text.empty())
+              cell = {row.status, Json(), Mark::none, true, row.message};  // not in place of a run that ended well
             continue;
           }
           cell = speed ? speed_cell(row) : megabytes(row.peak_tensor_bytes);
           cell.mark = speed ? speed_mark(lengths[i]->rows, row) : memory_mark(lengths[i]->rows, row);
-          if (speed) cell.hover = fmt::format("± {} ({}), n = {}", four_digits(row.examples_per_second->error), row.examples_per_second->error_kind, row.n) + (row.disturbed.empty() ? "" : "; not to be trusted: " + row.disturbed);
-          if (relative) cell.text += fmt::format(" ({}×)", *relative < 0.1 ? fmt::format("{:.3f}", *relative) : *relative < 10 ? fmt::format("{:.2f}", *relative) : fmt::format("{:.1f}", *relative));
+          if (speed)
+            cell.hover = fmt::format("± {} ({}), n = {}", four_digits(row.examples_per_second->error),
+                                     row.examples_per_second->error_kind, row.n) +
+                         (row.disturbed.empty() ? "" : "; not to be trusted: " + row.disturbed);
+          if (relative)
+            cell.text += fmt::format(" ({}×)", *relative < 0.1  ? fmt::format("{:.3f}", *relative)
+                                               : *relative < 10 ? fmt::format("{:.2f}", *relative)
+                                                                : fmt::format("{:.1f}", *relative));
           cells[2 + 2 * i + 1] = relative ? Cell{"", *relative} : Cell{};
         }
       }
@@ -214,14 +247,20 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
       std::stable_sort(section.rows.begin(), section.rows.end(), [&](const auto& a, const auto& b) {
         const Json &x = a[a.size() - 2].value, &y = b[b.size() - 2].value;
         if (x.is_null() || y.is_null()) return !x.is_null() && y.is_null();
-        return speed ? x.template get<double>() > y.template get<double>() : x.template get<double>() < y.template get<double>();
+        return speed ? x.template get<double>() > y.template get<double>()
+                     : x.template get<double>() < y.template get<double>();
       });
-      section.notes = {speed ? "Medians of training steps on sequences of exactly these lengths; in brackets, how many times as fast as materialised full attention (softmax). Bold: "
-                               "fastest, underlined: second (no mixing aside), where the lead is more than both interquartile ranges. †: not to be trusted, because other programs took part of the processor or the "
-                               "steps' times vary by more than a quarter of their median."
-                             : "The most bytes held by tensors during a training step above what was there before the model; in brackets, divided by that of materialised full "
-                               "attention. Bold: smallest, underlined: second (no mixing aside); where several records of one mechanism differ, "
-                               "differences within theirs are none (≈). 1 MB = 1,000,000 bytes."};
+      section.notes = {
+          speed ? "Medians of training steps on sequences of exactly these lengths; in brackets, how many times as "
+                  "fast as materialised full attention (softmax). Bold: "
+                  "fastest, underlined: second (no mixing aside), where the lead is more than both interquartile "
+                  "ranges. †: not to be trusted, because other programs took part of the processor or the "
+                  "steps' times vary by more than a quarter of their median."
+                : "The most bytes held by tensors during a training step above what was there before the model; in "
+                  "brackets, divided by that of materialised full "
+                  "attention. Bold: smallest, underlined: second (no mixing aside); where several records of one "
+                  "mechanism differ, "
+                  "differences within theirs are none (≈). 1 MB = 1,000,000 bytes."};
       table.sections.push_back(section);
       tables.push_back(table);
     }
@@ -231,36 +270,60 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
 
 std::vector<Table> growth_tables(const std::vector<GrowthSet>& sets) {
   const auto law = [](const std::optional<PowerLaw>& fit) {
-    if (!fit) return Cell{"–", Json(), Mark::none, true, "too few lengths, or not above what does not depend on the length"};
-    return Cell{fmt::format("{:.2f} [{:.2f}, {:.2f}]", fit->exponent, fit->low, fit->high), fit->exponent, Mark::none, false,
-                fmt::format("{} lengths from {} to {}{}", fit->n, fit->first, fit->last, fit->subtracted ? fmt::format("; subtracted: {:.4g}", fit->constant) : "; nothing subtracted: no length of 64 tokens or fewer was measured")};
+    if (!fit)
+      return Cell{"–", Json(), Mark::none, true, "too few lengths, or not above what does not depend on the length"};
+    return Cell{fmt::format("{:.2f} [{:.2f}, {:.2f}]", fit->exponent, fit->low, fit->high), fit->exponent, Mark::none,
+                false,
+                fmt::format("{} lengths from {} to {}{}", fit->n, fit->first, fit->last,
+                            fit->subtracted ? fmt::format("; subtracted: {:.4g}", fit->constant)
+                                            : "; nothing subtracted: no length of 64 tokens or fewer was measured")};
   };
-  const auto limit = [](const std::optional<double>& exponent) { return exponent ? Cell{fmt::format("{:g}", *exponent), *exponent} : Cell{}; };
+  const auto limit = [](const std::optional<double>& exponent) {
+    return exponent ? Cell{fmt::format("{:g}", *exponent), *exponent} : Cell{};
+  };
   const auto from = [](const std::optional<Crossing>& cross) {
     if (!cross) return Cell{};
-    if (cross->kind == Crossing::Kind::always) return Cell{fmt::format("≤ {}", cross->first), cross->first, Mark::none, false, "at every length measured"};
-    if (cross->kind == Crossing::Kind::never) return Cell{fmt::format("> {}", cross->last), Json(), Mark::none, true, "not at the longest length measured"};
-    return Cell{fmt::format("{:.0f}", cross->length), cross->length, Mark::none, false, "interpolated between measured lengths"};
+    if (cross->kind == Crossing::Kind::always)
+      return Cell{fmt::format("≤ {}", cross->first), cross->first, Mark::none, false, "at every length measured"};
+    if (cross->kind == Crossing::Kind::never)
+      return Cell{fmt::format("> {}", cross->last), Json(), Mark::none, true, "not at the longest length measured"};
+    return Cell{fmt::format("{:.0f}", cross->length), cross->length, Mark::none, false,
+                "interpolated between measured lengths"};
   };
   std::vector<Table> tables;
   for (const GrowthSet& set : sets) {
     Table table;
     table.name = tables.empty() ? "growth" : fmt::format("growth_{}", tables.size() + 1);
     table.title = "Exponents, and from which length on a mechanism pays";
-    table.columns = {{"model", "Mechanism", false}, {"variant", "", false}, {"time_exponent", "Time ∝ N^p, p [95 %]"}, {"flops_exponent", "FLOPs, fitted alike"}, {"declared_time", "Time as N → ∞"},
-                     {"memory_exponent", "Memory ∝ N^p, p [95 %]"}, {"declared_memory", "Memory as N → ∞"}, {"mixer_time_exponent", "Mixer's own time, p"}, {"mixer_memory_exponent", "Mixer's own memory, p"},
-                     {"faster_than_softmax", "Faster than softmax from N ="}, {"faster_than_flash", "Faster than fused from N ="}, {"smaller_than_softmax", "Smaller than softmax from N ="},
-                     {"smaller_than_flash", "Smaller than fused from N ="}, {"share", "Share of the step at the longest"}};
+    table.columns = {{"model", "Mechanism", false},
+                     {"variant", "", false},
+                     {"time_exponent", "Time ∝ N^p, p [95 %]"},
+                     {"flops_exponent", "FLOPs, fitted alike"},
+                     {"declared_time", "Time as N → ∞"},
+                     {"memory_exponent", "Memory ∝ N^p, p [95 %]"},
+                     {"declared_memory", "Memory as N → ∞"},
+                     {"mixer_time_exponent", "Mixer's own time, p"},
+                     {"mixer_memory_exponent", "Mixer's own memory, p"},
+                     {"faster_than_softmax", "Faster than softmax from N ="},
+                     {"faster_than_flash", "Faster than fused from N ="},
+                     {"smaller_than_softmax", "Smaller than softmax from N ="},
+                     {"smaller_than_flash", "Smaller than fused from N ="},
+                     {"share", "Share of the step at the longest"}};
     TableSection section{set.condition, {}, set.warnings, {}};
     for (const GrowthRow& row : set.rows) {
       const bool at_longest = !row.points.empty() && row.points.back().length == set.lengths.back();
       const double share = at_longest ? row.points.back().share.value_or(-1) : -1;
-      section.rows.push_back({text(row.label), text(row.variant), law(row.time), law(row.flops), limit(row.declared_time), law(row.memory), limit(row.declared_memory), law(row.mixer_time),
-                              law(row.mixer_memory), from(row.faster_than_softmax), from(row.faster_than_flash), from(row.smaller_than_softmax), from(row.smaller_than_flash),
+      section.rows.push_back({text(row.label), text(row.variant), law(row.time), law(row.flops),
+                              limit(row.declared_time), law(row.memory), limit(row.declared_memory),
+                              law(row.mixer_time), law(row.mixer_memory), from(row.faster_than_softmax),
+                              from(row.faster_than_flash), from(row.smaller_than_softmax), from(row.smaller_than_flash),
                               share >= 0 ? Cell{fmt::format("{:.0f} %", 100 * share), share} : Cell{}});
     }
-    section.notes = {fmt::format("Fitted over {} lengths from {} to {}. The mixer's own: beyond the model without mixing, where that is over 5 %. Softmax is full attention with its matrix materialised, fused the same "
-                                 "through a fused kernel (flash).", set.fitted.size(), set.fitted.empty() ? 0 : set.fitted.front(), set.fitted.empty() ? 0 : set.fitted.back())};
+    section.notes = {fmt::format(
+        "Fitted over {} lengths from {} to {}. The mixer's own: beyond the model without mixing, where that is over 5 "
+        "%. Softmax is full attention with its matrix materialised, fused the same "
+        "through a fused kernel (flash).",
+        set.fitted.size(), set.fitted.empty() ? 0 : set.fitted.front(), set.fitted.empty() ? 0 : set.fitted.back())};
     table.sections.push_back(section);
     tables.push_back(table);
   }
@@ -271,29 +334,59 @@ Table accuracy_table(const std::vector<ScoreGroup>& groups) {
   Table table;
   table.name = "accuracy";
   table.title = "Accuracy";
-  table.columns = {{"task", "", false}, {"profile", "", false}, {"host", "", false}, {"condition", "", false},
-                   {"row", "", false}, {"model", "Model", false}, {"mixer", "", false}, {"variant", "", false},
-                   {"status", "Status", false}, {"message", "", false}, {"test_accuracy_percent", "Test %"}, {"error_percent", "±"},
-                   {"error_kind", "", false}, {"n", "n"}, {"seeds", "", false}, {"valid_accuracy_percent", "Valid %"},
-                   {"train_accuracy_percent", "Train %"}, {"test_examples", "Test examples"}, {"train_steps", "Steps"},
-                   {"parameters", "Parameters"}, {"wall_seconds", "Wall time (s)"}, {"published_percent", "Published %, other protocol"}, {"published_source", "Published as", false}, {"incomplete", "", false}};
+  table.columns = {{"task", "", false},
+                   {"profile", "", false},
+                   {"host", "", false},
+                   {"condition", "", false},
+                   {"row", "", false},
+                   {"model", "Model", false},
+                   {"mixer", "", false},
+                   {"variant", "", false},
+                   {"status", "Status", false},
+                   {"message", "", false},
+                   {"test_accuracy_percent", "Test %"},
+                   {"error_percent", "±"},
+                   {"error_kind", "", false},
+                   {"n", "n"},
+                   {"seeds", "", false},
+                   {"valid_accuracy_percent", "Valid %"},
+                   {"train_accuracy_percent", "Train %"},
+                   {"test_examples", "Test examples"},
+                   {"train_steps", "Steps"},
+                   {"parameters", "Parameters"},
+                   {"wall_seconds", "Wall time (s)"},
+                   {"published_percent", "Published %, other protocol"},
+                   {"published_source", "Published as", false},
+                   {"incomplete", "", false}};
   for (const ScoreGroup& group : groups) {
     TableSection section{group.title, group.notes, group.warnings, {}};
-    section.notes.insert(section.notes.begin(), "±: standard deviation over seeds where n > 1, else the binomial standard error of the test set. Accuracies in percent; n: runs.");
-    const auto row_start = [&](const char* kind) { return std::vector<Cell>{text(group.task), text(group.profile), text(group.host), text(group.condition), text(kind)}; };
+    section.notes.insert(section.notes.begin(),
+                         "±: standard deviation over seeds where n > 1, else the binomial standard error of the test "
+                         "set. Accuracies in percent; n: runs.");
+    const auto row_start = [&](const char* kind) {
+      return std::vector<Cell>{text(group.task), text(group.profile), text(group.host), text(group.condition),
+                               text(kind)};
+    };
     for (const ScoreRow& row : group.rows) {
       auto cells = row_start("run");
       const bool spread = row.test && !row.test->error_kind.empty();
       const std::int64_t n = row.test ? row.test->n : static_cast<std::int64_t>(row.seeds.size());
-      for (const Cell& cell : {text(row.label), text(row.mixer), text(row.variant),
-                               status_cell(row.status, row.at_chance ? "at chance" : row.message), text(row.message),
-                               row.test ? Cell{fmt::format("{:.2f}", row.test->mean), row.test->mean, row.mark, row.at_chance, {}} : Cell{},
-                               spread ? Cell{fmt::format("{:.2f}", row.test->error), row.test->error} : Cell{},
-                               spread ? text(row.test->error_kind) : Cell{}, Cell{fmt::format("{}", n), n},
-                               Cell{fmt::format("{}", fmt::join(row.seeds, " ")), row.seeds}, number(row.valid, "{:.2f}"), number(row.train, "{:.2f}"),
-                               number(row.test_examples, "{}"), number(row.train_steps, "{}"), number(row.parameters, "{}"), number(row.wall_seconds, "{:.0f}"),
-                               Cell{row.published_text, row.published ? Json(*row.published) : row.published_text.empty() ? Json() : Json(row.published_text), Mark::none, false, row.published_source},
-                               text(row.published_source), text(group.incomplete)}) {
+      for (const Cell& cell :
+           {text(row.label), text(row.mixer), text(row.variant),
+            status_cell(row.status, row.at_chance ? "at chance" : row.message), text(row.message),
+            row.test ? Cell{fmt::format("{:.2f}", row.test->mean), row.test->mean, row.mark, row.at_chance, {}}
+                     : Cell{},
+            spread ? Cell{fmt::format("{:.2f}", row.test->error), row.test->error} : Cell{},
+            spread ? text(row.test->error_kind) : Cell{}, Cell{fmt::format("{}", n), n},
+            Cell{fmt::format("{}", fmt::join(row.seeds, " ")), row.seeds}, number(row.valid, "{:.2f}"),
+            number(row.train, "{:.2f}"), number(row.test_examples, "{}"), number(row.train_steps, "{}"),
+            number(row.parameters, "{}"), number(row.wall_seconds, "{:.0f}"),
+            Cell{row.published_text,
+                 row.published                ? Json(*row.published)
+                 : row.published_text.empty() ? Json()
+                                              : Json(row.published_text),
+                 Mark::none, false, row.published_source},
+            text(row.published_source), text(group.incomplete)}) {
         cells.push_back(cell);
       }
       section.rows.push_back(cells);
@@ -316,23 +409,58 @@ Table efficiency_table(const std::vector<SpeedGroup>& groups) {
   Table table;
   table.name = "efficiency";
   table.title = "Speed and memory";
-  table.columns = {{"source", "", false}, {"task", "", false}, {"profile", "", false}, {"host", "", false}, {"batch_size", ""}, {"sequence_length", ""},
-                   {"model", "Model", false}, {"mixer", "", false}, {"variant", "", false}, {"status", "Status", false}, {"message", "", false},
-                   {"train_examples_per_second", "Training examples/s"}, {"error", "±"}, {"error_kind", "", false},
-                   {"relative_speed", "× softmax"}, {"train_steps_per_second", "Training steps/s"}, {"inference_examples_per_second", "Inference examples/s"},
-                   {"peak_tensor_bytes", "Peak tensor memory (MB)"}, {"relative_memory", "× softmax"}, {"peak_rss_bytes", "Process high-water mark (MB)"},
-                   {"n", "n"}, {"disturbed", "", false}};
+  table.columns = {{"source", "", false},
+                   {"task", "", false},
+                   {"profile", "", false},
+                   {"host", "", false},
+                   {"batch_size", ""},
+                   {"sequence_length", ""},
+                   {"model", "Model", false},
+                   {"mixer", "", false},
+                   {"variant", "", false},
+                   {"status", "Status", false},
+                   {"message", "", false},
+                   {"train_examples_per_second", "Training examples/s"},
+                   {"error", "±"},
+                   {"error_kind", "", false},
+                   {"relative_speed", "× softmax"},
+                   {"train_steps_per_second", "Training steps/s"},
+                   {"inference_examples_per_second", "Inference examples/s"},
+                   {"peak_tensor_bytes", "Peak tensor memory (MB)"},
+                   {"relative_memory", "× softmax"},
+                   {"peak_rss_bytes", "Process high-water mark (MB)"},
+                   {"n", "n"},
+                   {"disturbed", "", false}};
   for (const SpeedGroup& group : groups) {
-    TableSection section{group.title, {"±: standard deviation over records where n > 1, else the interquartile range over the timed steps. Speeds are medians over steps; †: not to be trusted."}, group.warnings, {}};
+    TableSection section{group.title,
+                         {"±: standard deviation over records where n > 1, else the interquartile range over the timed "
+                          "steps. Speeds are medians over steps; †: not to be trusted."},
+                         group.warnings,
+                         {}};
     for (const SpeedRow& row : group.rows) {
       const auto& speed = row.examples_per_second;
       const bool spread = speed && !speed->error_kind.empty();
-      section.rows.push_back({text(group.source), text(group.task_name), text(group.profile), text(group.host), Cell{fmt::format("{}", group.batch_size), group.batch_size},
-                              group.length > 0 ? Cell{fmt::format("{}", group.length), group.length} : Cell{}, text(row.label), text(row.mixer),
-                              text(row.variant), status_cell(row.status, row.message), text(row.message), speed_cell(row),
-                              rate(spread ? std::optional(speed->error) : std::nullopt), spread ? text(speed->error_kind) : Cell{},
-                              number(row.relative_speed, "{:.2f}"), rate(row.steps_per_second), rate(row.inference_examples_per_second),
-                              megabytes(row.peak_tensor_bytes), number(row.relative_memory, "{:.3f}"), megabytes(row.peak_rss_bytes), Cell{fmt::format("{}", row.n), row.n},
+      section.rows.push_back({text(group.source),
+                              text(group.task_name),
+                              text(group.profile),
+                              text(group.host),
+                              Cell{fmt::format("{}", group.batch_size), group.batch_size},
+                              group.length > 0 ? Cell{fmt::format("{}", group.length), group.length} : Cell{},
+                              text(row.label),
+                              text(row.mixer),
+                              text(row.variant),
+                              status_cell(row.status, row.message),
+                              text(row.message),
+                              speed_cell(row),
+                              rate(spread ? std::optional(speed->error) : std::nullopt),
+                              spread ? text(speed->error_kind) : Cell{},
+                              number(row.relative_speed, "{:.2f}"),
+                              rate(row.steps_per_second),
+                              rate(row.inference_examples_per_second),
+                              megabytes(row.peak_tensor_bytes),
+                              number(row.relative_memory, "{:.3f}"),
+                              megabytes(row.peak_rss_bytes),
+                              Cell{fmt::format("{}", row.n), row.n},
                               text(row.disturbed)});
     }
     table.sections.push_back(section);

@@ -43,10 +43,12 @@ Table accuracy_table(const std::vector<ScoreGroup>& groups);
 /// Every group of speeds, likewise.
 Table efficiency_table(const std::vector<SpeedGroup>& groups);
 
-/// As papers print it, one table for each setting: mechanisms down, tasks and averages across, parameters, training time.
+/// As papers print it, one table for each setting: mechanisms down, tasks and averages across, parameters, training
+/// time.
 std::vector<Table> score_tables(const std::vector<ScoreGroup>& groups);
 
-/// One table of speeds and one of memory for each setting of a bench: mechanisms down, lengths across, absolute and relative to full attention.
+/// One table of speeds and one of memory for each setting of a bench: mechanisms down, lengths across, absolute and
+/// relative to full attention.
 std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups);
 
 /// Exponents, crossings with full attention and shares, one table for each setting.

@@ -16,8 +16,10 @@ struct Layout {
 inline constexpr Layout wide_layout{680, 430, false}, narrow_layout{286, 440, true};
 
 /// Sizes of letters in pixels. The wide ones can still be read when the picture is printed at half its size.
-inline double name_size(const Layout& layout) { return layout.narrow ? 11 : 14; }   ///< of names of mechanisms
-inline double small_size(const Layout& layout) { return layout.narrow ? 11 : 13; }  ///< of numbers, legends and captions
+inline double name_size(const Layout& layout) { return layout.narrow ? 11 : 14; }  ///< of names of mechanisms
+inline double small_size(const Layout& layout) {
+  return layout.narrow ? 11 : 13;
+}  ///< of numbers, legends and captions
 
 /// The few colours that are not data; the page replaces them by others when it is dark.
 inline constexpr const char* ink = "#1f2328";
@@ -34,8 +36,8 @@ struct Axis {
   double pixel(double value) const { return size * (t(value) - t(low)) / (t(high) - t(low)); }
 };
 
-/// An axis on which every value (with its distance in pixels) keeps that distance from both ends, not narrower than `narrowest` (in decades on a
-/// logarithmic axis), with ticks at round numbers.
+/// An axis on which every value (with its distance in pixels) keeps that distance from both ends, not narrower than
+/// `narrowest` (in decades on a logarithmic axis), with ticks at round numbers.
 Axis fit_axis(const std::vector<std::pair<double, double>>& values, double size, bool log, double narrowest);
 
 /// A Vega-Lite layer with data of its own.
@@ -48,12 +50,14 @@ Json pixels(double value);
 Json pixel_field(const char* field);
 
 /// The field as a quantity on the axis.
-Json axis_field(const char* field, const Axis& axis, const std::string& title, const std::string& format, const Layout& layout);
+Json axis_field(const char* field, const Axis& axis, const std::string& title, const std::string& format,
+                const Layout& layout);
 
 /// A layer with the caption below the plot and its axis.
 Json caption_layer(const std::vector<std::string>& sentences, const Layout& layout);
 
-/// What all charts of a layout have in common: schema, background, fonts, colours. A chart's file is this and the chart's own part.
+/// What all charts of a layout have in common: schema, background, fonts, colours. A chart's file is this and the
+/// chart's own part.
 Json chart_base(const Layout& layout);
 
 /// A chart's own part.

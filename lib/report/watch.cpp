@@ -25,10 +25,12 @@ void ask_to_stop(int signal) {
 /// Changes when a record or curve below the folders does.
 std::size_t fingerprint(const std::vector<fs::path>& folders) {
   std::size_t sum = 0;
-  for (const auto& [file, named] : find_files(folders, {"result.json", "metrics.jsonl", "profile.json", "atlas.json"}).files) {
+  for (const auto& [file, named] :
+       find_files(folders, {"result.json", "metrics.jsonl", "profile.json", "atlas.json"}).files) {
     std::error_code gone;
     const auto time = fs::last_write_time(file, gone).time_since_epoch().count();
-    sum = sum * 1000003 ^ std::hash<std::string>{}(fmt::format("{} {} {}", file.string(), time, fs::file_size(file, gone)));
+    sum = sum * 1000003 ^
+          std::hash<std::string>{}(fmt::format("{} {} {}", file.string(), time, fs::file_size(file, gone)));
   }
   return sum;
 }
@@ -68,7 +70,8 @@ void watch(ReportOptions options, int seconds) {
       } catch (const std::exception& error) {
         if (stop_asked != 0) break;
         failure = error.what();
-        const bool begun = !find_files(options.folders, {"result.json"}).files.empty();  // else a suite that has only begun
+        const bool begun =
+            !find_files(options.folders, {"result.json"}).files.empty();  // else a suite that has only begun
         text = fmt::format("{}: {}\n", begun ? "not written" : "waiting", printable(failure));
         if (!begun) failure.clear();
       }
@@ -76,11 +79,14 @@ void watch(ReportOptions options, int seconds) {
       std::fflush(stdout);
       said = text;
     }
-    for (int tenth = 0; tenth < 10 * seconds && stop_asked == 0; ++tenth) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    for (int tenth = 0; tenth < 10 * seconds && stop_asked == 0; ++tenth)
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   end_refreshing(options.out);
   std::error_code code;
-  if (!failure.empty()) throw Error(fmt::format("the last page was not written: {}", failure), fs::exists(page, code) ? fmt::format("{} is an older one", shown(page)) : "");
+  if (!failure.empty())
+    throw Error(fmt::format("the last page was not written: {}", failure),
+                fs::exists(page, code) ? fmt::format("{} is an older one", shown(page)) : "");
 }
 
 }  // namespace lra::report

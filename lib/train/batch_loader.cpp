@@ -48,14 +48,18 @@ PackedBatch PackedBatch::slice(std::int64_t first, std::int64_t count) const {
   return {tokens.narrow(0, layout.offset(first * sequences), size), std::move(part), labels.narrow(0, first, count)};
 }
 
-PackedBatch pack(const Dataset& dataset, const std::vector<std::size_t>& indices) { return pack(read_examples(dataset, indices)); }
+PackedBatch pack(const Dataset& dataset, const std::vector<std::size_t>& indices) {
+  return pack(read_examples(dataset, indices));
+}
 
 BatchLoader::BatchLoader(const Dataset& dataset, std::int64_t batch_size, std::int64_t seed)
     : dataset_(dataset), batch_size_(batch_size), seed_(seed) {
   if (dataset.size() == 0) throw Error("the training split has no examples");
 }
 
-std::int64_t BatchLoader::steps_per_epoch() const { return (static_cast<std::int64_t>(dataset_.size()) + batch_size_ - 1) / batch_size_; }
+std::int64_t BatchLoader::steps_per_epoch() const {
+  return (static_cast<std::int64_t>(dataset_.size()) + batch_size_ - 1) / batch_size_;
+}
 
 std::vector<Example> BatchLoader::read(std::int64_t step) {
   const std::int64_t epoch = step / steps_per_epoch();

@@ -13,9 +13,9 @@ namespace lra {
 
 /// Examples one after another, without padding; of pairs both sequences, one after the other.
 struct PackedBatch {
-  at::Tensor tokens;  ///< (T) int64
+  at::Tensor tokens;      ///< (T) int64
   SequenceLayout layout;  ///< of B sequences, 2B of pairs
-  at::Tensor labels;  ///< (B) int64
+  at::Tensor labels;      ///< (B) int64
 
   std::int64_t examples() const { return labels.size(0); }
   PackedBatch to(at::Device device) const;
@@ -34,7 +34,8 @@ class BatchLoader {
   /// The dataset outlives the loader. Throws Error if it is empty.
   BatchLoader(const Dataset& dataset, std::int64_t batch_size, std::int64_t seed);
 
-  /// The batch of 0-based `step`, on the CPU. The examples of the next step are then read by a thread in the background.
+  /// The batch of 0-based `step`, on the CPU. The examples of the next step are then read by a thread in the
+  /// background.
   PackedBatch get(std::int64_t step);
 
   std::int64_t steps_per_epoch() const;

@@ -50,7 +50,8 @@ class LoadOfRun {
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Training steps from `step` on, operator by operator.
-Json profile(const RunConfig& config, Classifier& model, BatchLoader& loader, std::int64_t step, at::Device device, Clock::time_point start) {
+Json profile(const RunConfig& config, Classifier& model, BatchLoader& loader, std::int64_t step, at::Device device,
+             Clock::time_point start) {
   const TrainConfig& train = config.train;
   const at::AutoGradMode with_gradients(true);
   model.train();
@@ -123,7 +124,8 @@ void measure(const RunConfig& config, ProgressSink& progress, RunRecord& record)
       model.forward(batch.tokens, batch.layout);
     }
     synchronize(device);
-    if (step >= config.measure.measure_warmup_steps) inference.push_back(static_cast<double>(batch.examples()) / seconds_since(forward_start));
+    if (step >= config.measure.measure_warmup_steps)
+      inference.push_back(static_cast<double>(batch.examples()) / seconds_since(forward_start));
     end_if_asked(train, seconds_since(start));
   }
   record.inference_examples_per_second = measured(inference);
@@ -132,14 +134,17 @@ void measure(const RunConfig& config, ProgressSink& progress, RunRecord& record)
   const auto order = shuffled(data->size(), static_cast<std::uint64_t>(train.seed), 0);
   for (std::int64_t step = 0; step < steps; ++step) {
     std::vector<std::size_t> indices;
-    for (std::int64_t i = 0; i < train.batch_size; ++i) indices.push_back(order[static_cast<std::size_t>(step * train.batch_size + i) % order.size()]);
+    for (std::int64_t i = 0; i < train.batch_size; ++i)
+      indices.push_back(order[static_cast<std::size_t>(step * train.batch_size + i) % order.size()]);
     const auto load_start = Clock::now();
     pack(*data, indices);
-    if (step >= config.measure.measure_warmup_steps) loading.push_back(static_cast<double>(train.batch_size) / seconds_since(load_start));
+    if (step >= config.measure.measure_warmup_steps)
+      loading.push_back(static_cast<double>(train.batch_size) / seconds_since(load_start));
   }
   record.loading_examples_per_second = measured(loading);
   record.disturbed = disturbance(load.now(), *record.train_examples_per_second);
-  if (record.disturbed.empty() && record.host["threads"] > 1 && does_not_spin()) record.disturbed = "other programs computed when it was started";
+  if (record.disturbed.empty() && record.host["threads"] > 1 && does_not_spin())
+    record.disturbed = "other programs computed when it was started";
 
   record.peak_rss_bytes = memory::process_peak_bytes();  // without what profiling needs
   if (config.measure.profile_steps > 0) record.operator_profile = profile(config, model, loader, steps, device, start);

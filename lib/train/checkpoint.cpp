@@ -109,7 +109,8 @@ using Metadata = std::map<std::string, std::string>;
 
 Json config_in(const Metadata& metadata, const std::filesystem::path& file) {
   const auto found = metadata.find("config");
-  if (found == metadata.end()) throw Error(fmt::format("{}: has no configuration in it, so it was not written by lra-run", file.string()));
+  if (found == metadata.end())
+    throw Error(fmt::format("{}: has no configuration in it, so it was not written by lra-run", file.string()));
   Json config = parse_json(found->second, file.string());
   if (!config.is_object()) throw Error(fmt::format("{}: its configuration is not a JSON object", file.string()));
   return config;
@@ -124,19 +125,24 @@ Json hashes_in(const Metadata& metadata, const std::filesystem::path& file) {
 }
 
 /// Throws Error if a run with this configuration on these data is not the one that the checkpoint comes from.
-void check_run(const Metadata& metadata, const RunConfig& config, const Json& hashes, const std::filesystem::path& file) {
+void check_run(const Metadata& metadata, const RunConfig& config, const Json& hashes,
+               const std::filesystem::path& file) {
   if (const auto found = config_difference(config_in(metadata, file), config)) {
     const auto& [key, before, now, reason] = *found;
-    throw Error(fmt::format("{}: comes from a run with {} = {}, this one has {}{}", file.string(), key, before, now, reason), start_anew);
+    throw Error(
+        fmt::format("{}: comes from a run with {} = {}, this one has {}{}", file.string(), key, before, now, reason),
+        start_anew);
   }
   if (const std::string found = data_difference(hashes_in(metadata, file), hashes); !found.empty()) {
-    throw Error(fmt::format("{}: comes from a run on other data than those in {}: {}", file.string(), config.task.data_dir, found),
+    throw Error(fmt::format("{}: comes from a run on other data than those in {}: {}", file.string(),
+                            config.task.data_dir, found),
                 "put back the data, choose another --out, or delete that folder to start anew");
   }
 }
 
 /// Throws Error if the file lacks one of `expected`, has it in another shape or type, or has more than them.
-void check_tensors(const SafeTensors& header, const std::map<std::string, at::Tensor>& expected, const std::filesystem::path& file) {
+void check_tensors(const SafeTensors& header, const std::map<std::string, at::Tensor>& expected,
+                   const std::filesystem::path& file) {
   for (const auto& [name, tensor] : expected) header.at(name, tensor, file);
   for (const auto& [name, tensor] : header.tensors) {
     if (expected.count(name) > 0) continue;
@@ -147,36 +153,41 @@ void check_tensors(const SafeTensors& header, const std::map<std::string, at::Te
 
 std::map<std::string, at::Tensor> model_tensors(const Classifier& model) {
   std::map<std::string, at::Tensor> tensors;
-  for_each_model_tensor(model, [&](const std::string& name, const at::Tensor& tensor) { tensors.emplace(name, tensor); });
+  for_each_model_tensor(model,
+                        [&](const std::string& name, const at::Tensor& tensor) { tensors.emplace(name, tensor); });
   return tensors;
 }
 
 /// The model's, the optimiser's and the generators' states.
 std::map<std::string, at::Tensor> checkpoint_tensors(const Classifier& model, const AdamW& optimizer) {
   auto tensors = model_tensors(model);
-  for_each_optimizer_tensor(model, optimizer, [&](const std::string& name, const at::Tensor& tensor) { tensors.emplace(name, tensor); });
+  for_each_optimizer_tensor(model, optimizer,
+                            [&](const std::string& name, const at::Tensor& tensor) { tensors.emplace(name, tensor); });
   for (const auto& [name, generator] : generators(device_of(model))) tensors.emplace(name, generator.get_state());
   return tensors;
 }
 
 void warn_of_unchecked(const SafeTensors& content, const std::filesystem::path& file) {
-  if (!content.checked) log().warn("{}: has no checksum, as an older version wrote it: damage would go unseen", file.string());
+  if (!content.checked)
+    log().warn("{}: has no checksum, as an older version wrote it: damage would go unseen", file.string());
 }
 
-bool only_in_checkpoints(const std::string& name) { return name.starts_with("optimizer/") || name.starts_with("generator/"); }
+bool only_in_checkpoints(const std::string& name) {
+  return name.starts_with("optimizer/") || name.starts_with("generator/");
+}
 
 }  // namespace
 
-void save_checkpoint(const std::filesystem::path& folder, const RunConfig& config, const Json& hashes, const Classifier& model,
-                     const AdamW& optimizer, const TrainState& state) {
+void save_checkpoint(const std::filesystem::path& folder, const RunConfig& config, const Json& hashes,
+                     const Classifier& model, const AdamW& optimizer, const TrainState& state) {
   SafeTensors content;
   content.tensors = checkpoint_tensors(model, optimizer);
   content.metadata = {{"config", config.to_json().dump()}, {"state", to_json(state).dump()}, {"data", hashes.dump()}};
   write_safetensors(folder / checkpoint_name, content);
 }
 
-std::optional<Resumed> load_checkpoint(const std::filesystem::path& folder, const RunConfig& config, const Json& hashes, Classifier& model,
-                                       AdamW& optimizer) {
+std::optional<Resumed> load_checkpoint(const std::filesystem::path& folder, const RunConfig& config, const Json& hashes,
+                                       Classifier& model, AdamW& optimizer) {
   const std::filesystem::path file = folder / checkpoint_name;
   if (!std::filesystem::exists(file)) return {};
   Resumed resumed;
@@ -186,34 +197,41 @@ std::optional<Resumed> load_checkpoint(const std::filesystem::path& folder, cons
     try {
       resumed.state = state_from_json(parse_json(header.metadata.at("state"), file.string()));
     } catch (const std::exception&) {
-      throw Error(fmt::format("{}: is not the checkpoint of a training run: its state is missing or incomplete", file.string()));
+      throw Error(fmt::format("{}: is not the checkpoint of a training run: its state is missing or incomplete",
+                              file.string()));
     }
     check_state(resumed.state, config.train, file);
     check_tensors(header, expected, file);
   });
   const at::Tensor& updates = content.tensors.at("optimizer/step");
   if (updates.item<double>() != static_cast<double>(resumed.state.step)) {
-    throw Error(fmt::format("{}: its step is {}, but its optimiser has made {} updates", file.string(), resumed.state.step, updates.item<double>()), start_anew);
+    throw Error(fmt::format("{}: its step is {}, but its optimiser has made {} updates", file.string(),
+                            resumed.state.step, updates.item<double>()),
+                start_anew);
   }
   const at::NoGradGuard no_grad;
   for (const auto& [name, tensor] : expected) {
     if (!name.starts_with("generator/")) at::Tensor(tensor).copy_(content.tensors.at(name));
   }
-  for (auto& [name, generator] : generators(device_of(model))) at::Generator(generator).set_state(content.tensors.at(name));
+  for (auto& [name, generator] : generators(device_of(model)))
+    at::Generator(generator).set_state(content.tensors.at(name));
 
   warn_of_unchecked(content, file);
   const Json saved = config_in(content.metadata, file), threads = saved.value("threads", Json(config.train.threads));
   if (canonical(threads) != canonical(Json(config.train.threads))) {
-    resumed.notes.push_back(fmt::format("threads was {} before step {}: a run with one number of threads may differ in the last bits", threads.dump(),
-                                        resumed.state.step));
+    resumed.notes.push_back(
+        fmt::format("threads was {} before step {}: a run with one number of threads may differ in the last bits",
+                    threads.dump(), resumed.state.step));
   }
   if (hashes_in(content.metadata, file).empty() && !hashes.empty()) {
-    resumed.notes.push_back(fmt::format("the checkpoint of step {} does not say which data it was trained on", resumed.state.step));
+    resumed.notes.push_back(
+        fmt::format("the checkpoint of step {} does not say which data it was trained on", resumed.state.step));
   }
   return resumed;
 }
 
-void save_model(const std::filesystem::path& file, const RunConfig& config, const Json& hashes, const Classifier& model, std::int64_t step) {
+void save_model(const std::filesystem::path& file, const RunConfig& config, const Json& hashes, const Classifier& model,
+                std::int64_t step) {
   SafeTensors content;
   content.tensors = model_tensors(model);
   content.metadata = {{"config", config.to_json().dump()}, {"step", std::to_string(step)}, {"data", hashes.dump()}};
@@ -223,7 +241,8 @@ void save_model(const std::filesystem::path& file, const RunConfig& config, cons
 void load_model(const std::filesystem::path& file, Classifier& model) {
   const auto expected = model_tensors(model);
   const SafeTensors content = read_safetensors(file, [&](SafeTensors header) {
-    if (header.metadata.count("state") > 0) std::erase_if(header.tensors, [](const auto& entry) { return only_in_checkpoints(entry.first); });
+    if (header.metadata.count("state") > 0)
+      std::erase_if(header.tensors, [](const auto& entry) { return only_in_checkpoints(entry.first); });
     check_tensors(header, expected, file);
   });
   warn_of_unchecked(content, file);
@@ -242,15 +261,20 @@ ModelFacts read_model_facts(const std::filesystem::path& file) {
 }
 
 void write_resume_facts(const std::filesystem::path& folder, const ResumeFacts& facts) {
-  write_json(folder / resume_name, {{"seconds", facts.seconds}, {"metrics_lines", facts.metrics_lines}, {"metrics_sha256", facts.metrics_sha256}});
+  write_json(
+      folder / resume_name,
+      {{"seconds", facts.seconds}, {"metrics_lines", facts.metrics_lines}, {"metrics_sha256", facts.metrics_sha256}});
 }
 
 std::optional<ResumeFacts> read_resume_facts(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / resume_name;
   if (!std::filesystem::exists(file)) return {};
   const Json json = read_json(file);
-  const auto number = [&](const char* key) { return json.contains(key) && json[key].is_number() && json[key].get<double>() >= 0; };
-  if (!number("seconds") || !number("metrics_lines") || !json["metrics_lines"].is_number_integer() || !json.contains("metrics_sha256") || !json["metrics_sha256"].is_string()) {
+  const auto number = [&](const char* key) {
+    return json.contains(key) && json[key].is_number() && json[key].get<double>() >= 0;
+  };
+  if (!number("seconds") || !number("metrics_lines") || !json["metrics_lines"].is_number_integer() ||
+      !json.contains("metrics_sha256") || !json["metrics_sha256"].is_string()) {
     throw Error(fmt::format("{}: expected seconds, metrics_lines and metrics_sha256", file.string()), start_anew);
   }
   return ResumeFacts{json["seconds"], json["metrics_lines"], json["metrics_sha256"]};

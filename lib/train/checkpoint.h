@@ -11,12 +11,13 @@
 
 namespace lra {
 
-/// Where a training run stands, beside its tensors. The step is the sampler's position too: batches depend on (seed, step) alone.
+/// Where a training run stands, beside its tensors. The step is the sampler's position too: batches depend on (seed,
+/// step) alone.
 struct TrainState {
-  std::int64_t step = 0;                  ///< finished updates
-  std::int64_t evaluated_step = 0;        ///< the last step whose evaluation is done
-  std::int64_t metrics_lines = 0;         ///< of metrics.jsonl; not bytes, for the speeds in them differ from run to run
-  std::int64_t peak_tensor_bytes = 0;     ///< in training steps, above what was there before the model
+  std::int64_t step = 0;               ///< finished updates
+  std::int64_t evaluated_step = 0;     ///< the last step whose evaluation is done
+  std::int64_t metrics_lines = 0;      ///< of metrics.jsonl; not bytes, for the speeds in them differ from run to run
+  std::int64_t peak_tensor_bytes = 0;  ///< in training steps, above what was there before the model
   // Sums over the training batches since the last evaluation.
   std::int64_t window_examples = 0;
   std::int64_t window_correct = 0;
@@ -29,11 +30,11 @@ struct TrainState {
   std::int64_t best_step = 0;
 };
 
-/// Writes `folder`/checkpoint.safetensors atomically: parameters and buffers under their names, the optimiser's state under
-/// "optimizer/...", the generators' states under "generator/...", and in the metadata the configuration, the state and the hashes of the data
-/// (see split_hashes).
-void save_checkpoint(const std::filesystem::path& folder, const RunConfig& config, const Json& hashes, const Classifier& model,
-                     const AdamW& optimizer, const TrainState& state);
+/// Writes `folder`/checkpoint.safetensors atomically: parameters and buffers under their names, the optimiser's state
+/// under "optimizer/...", the generators' states under "generator/...", and in the metadata the configuration, the
+/// state and the hashes of the data (see split_hashes).
+void save_checkpoint(const std::filesystem::path& folder, const RunConfig& config, const Json& hashes,
+                     const Classifier& model, const AdamW& optimizer, const TrainState& state);
 
 /// What a checkpoint gave back.
 struct Resumed {
@@ -41,22 +42,25 @@ struct Resumed {
   std::vector<std::string> notes;  ///< for the record
 };
 
-/// Restores all of it from `folder`/checkpoint.safetensors; nothing if there is no such file. Throws Error if the file is not sound, was trained on
-/// other data, or comes from a run whose configuration makes it another one (see config_difference).
-std::optional<Resumed> load_checkpoint(const std::filesystem::path& folder, const RunConfig& config, const Json& hashes, Classifier& model,
-                                       AdamW& optimizer);
+/// Restores all of it from `folder`/checkpoint.safetensors; nothing if there is no such file. Throws Error if the file
+/// is not sound, was trained on other data, or comes from a run whose configuration makes it another one (see
+/// config_difference).
+std::optional<Resumed> load_checkpoint(const std::filesystem::path& folder, const RunConfig& config, const Json& hashes,
+                                       Classifier& model, AdamW& optimizer);
 
-/// Writes parameters and buffers only, with the resolved configuration, the step and the hashes of the data in the metadata.
-void save_model(const std::filesystem::path& file, const RunConfig& config, const Json& hashes, const Classifier& model, std::int64_t step);
+/// Writes parameters and buffers only, with the resolved configuration, the step and the hashes of the data in the
+/// metadata.
+void save_model(const std::filesystem::path& file, const RunConfig& config, const Json& hashes, const Classifier& model,
+                std::int64_t step);
 
-/// Reads parameters and buffers from a file of `save_model` or from a checkpoint. Throws Error naming the first tensor that does not fit, or that the
-/// model does not have.
+/// Reads parameters and buffers from a file of `save_model` or from a checkpoint. Throws Error naming the first tensor
+/// that does not fit, or that the model does not have.
 void load_model(const std::filesystem::path& file, Classifier& model);
 
 /// What the metadata of such a file say of its run.
 struct ModelFacts {
-  Json config;                      ///< resolved
-  Json hashes = Json::object();     ///< of the data; empty in files of older versions
+  Json config;                       ///< resolved
+  Json hashes = Json::object();      ///< of the data; empty in files of older versions
   std::optional<std::int64_t> step;  ///< of save_model
 };
 

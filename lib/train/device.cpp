@@ -28,7 +28,8 @@ int cuda_devices() {
 }
 
 at::CachingAllocator::Stat requested_bytes(at::Device device) {
-  return at::accelerator::getDeviceStats(device.index()).requested_bytes[static_cast<std::size_t>(at::CachingAllocator::StatType::AGGREGATE)];
+  return at::accelerator::getDeviceStats(device.index())
+      .requested_bytes[static_cast<std::size_t>(at::CachingAllocator::StatType::AGGREGATE)];
 }
 
 }  // namespace
@@ -51,9 +52,12 @@ at::Device select_device(const std::string& name) {
   if (count == 0) {
     const bool built = at::globalContext().hasCUDA() || std::filesystem::exists("/proc/driver/nvidia");
     throw Error(fmt::format("device: \"{}\" is not available, no CUDA device can be used", name),
-                built ? "check the driver with nvidia-smi, and that LibTorch is a CUDA build" : "use device=cpu, or device=auto to take what there is");
+                built ? "check the driver with nvidia-smi, and that LibTorch is a CUDA build"
+                      : "use device=cpu, or device=auto to take what there is");
   }
-  if (index >= count) throw Error(fmt::format("device: \"{}\" is not available, there are {} CUDA devices, numbered from 0", name, count));
+  if (index >= count)
+    throw Error(
+        fmt::format("device: \"{}\" is not available, there are {} CUDA devices, numbered from 0", name, count));
   at::globalContext().lazyInitDevice(at::kCUDA);  // the device's memory statistics do not exist before
   return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
@@ -62,9 +66,13 @@ void synchronize(at::Device device) {
   if (!device.is_cpu()) at::accelerator::synchronizeDevice(device.index());
 }
 
-std::int64_t current_tensor_bytes(at::Device device) { return device.is_cpu() ? memory::current_bytes() : requested_bytes(device).current; }
+std::int64_t current_tensor_bytes(at::Device device) {
+  return device.is_cpu() ? memory::current_bytes() : requested_bytes(device).current;
+}
 
-std::int64_t peak_tensor_bytes(at::Device device) { return device.is_cpu() ? memory::peak_bytes() : requested_bytes(device).peak; }
+std::int64_t peak_tensor_bytes(at::Device device) {
+  return device.is_cpu() ? memory::peak_bytes() : requested_bytes(device).peak;
+}
 
 void reset_peak_tensor_bytes(at::Device device) {
   if (device.is_cpu()) {
@@ -80,14 +88,17 @@ std::string device_name(at::Device device) {
   if (device.is_cpu()) return "cpu";
   std::vector<std::filesystem::path> folders;
   std::error_code code;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/driver/nvidia/gpus", code)) folders.push_back(entry.path());
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/driver/nvidia/gpus", code))
+    folders.push_back(entry.path());
   std::sort(folders.begin(), folders.end());  // by PCI address
-  // With several GPUs CUDA may number them in another order, or see only some: then the driver's list does not say which it is.
+  // With several GPUs CUDA may number them in another order, or see only some: then the driver's list does not say
+  // which it is.
   if (folders.size() == 1) {
     std::ifstream information(folders.front() / "information");
     for (std::string line; std::getline(information, line);) {
       const auto start = line.find_first_not_of(" \t", 6);
-      if (line.rfind("Model:", 0) == 0 && start != std::string::npos) return fmt::format("{} ({})", device.str(), line.substr(start));
+      if (line.rfind("Model:", 0) == 0 && start != std::string::npos)
+        return fmt::format("{} ({})", device.str(), line.substr(start));
     }
   }
   return device.str();
@@ -106,7 +117,8 @@ void check_threads(int threads) {
   try {
     while (static_cast<int>(made.size()) + 1 < threads) made.emplace_back([&end] { end.wait(); });
   } catch (const std::system_error& error) {
-    throw Error(fmt::format("threads: {} were asked for, but the system lets this process have only {} ({})", threads, made.size() + 1, error.code().message()),
+    throw Error(fmt::format("threads: {} were asked for, but the system lets this process have only {} ({})", threads,
+                            made.size() + 1, error.code().message()),
                 "set threads to fewer, or raise the limits of ulimit -u and -v");
   }
 }

@@ -8,8 +8,8 @@
 
 namespace lra {
 
-/// `name` is auto (the accelerator if there is one, else the CPU), cpu, cuda or cuda:N. Throws Error for anything else and
-/// for a device that is not available. This unit is the only place that tells devices apart.
+/// `name` is auto (the accelerator if there is one, else the CPU), cpu, cuda or cuda:N. Throws Error for anything else
+/// and for a device that is not available. This unit is the only place that tells devices apart.
 at::Device select_device(const std::string& name);
 
 /// Waits until everything queued on the device is done.

@@ -43,7 +43,8 @@ Evaluation evaluate(Classifier& model, const Dataset& dataset, const EvaluateOpt
   for (std::size_t first = 0; first < order.size(); first += static_cast<std::size_t>(options.batch_size)) {
     if (options.before_batch) options.before_batch();
     const std::size_t last = std::min(order.size(), first + static_cast<std::size_t>(options.batch_size));
-    const std::vector<std::size_t> indices(order.begin() + static_cast<std::ptrdiff_t>(first), order.begin() + static_cast<std::ptrdiff_t>(last));
+    const std::vector<std::size_t> indices(order.begin() + static_cast<std::ptrdiff_t>(first),
+                                           order.begin() + static_cast<std::ptrdiff_t>(last));
     const PackedBatch batch = pack(dataset, indices).to(options.device);
     at::Tensor logits;
     {
@@ -56,13 +57,16 @@ Evaluation evaluate(Classifier& model, const Dataset& dataset, const EvaluateOpt
     result.correct += predicted.eq(batch.labels).sum().item<std::int64_t>();
     result.examples += batch.examples();
     if (!options.on_example) continue;
-    const at::Tensor logits_here = logits.to(at::kCPU), predicted_here = predicted.to(at::kCPU), labels_here = batch.labels.to(at::kCPU);
+    const at::Tensor logits_here = logits.to(at::kCPU), predicted_here = predicted.to(at::kCPU),
+                     labels_here = batch.labels.to(at::kCPU);
     for (std::size_t i = 0; i < indices.size(); ++i) {
       const auto row = static_cast<std::int64_t>(i);
-      predictions[indices[i]] = {labels_here[row].item<std::int64_t>(), predicted_here[row].item<std::int64_t>(), logits_here[row]};
+      predictions[indices[i]] = {labels_here[row].item<std::int64_t>(), predicted_here[row].item<std::int64_t>(),
+                                 logits_here[row]};
     }
   }
-  for (std::size_t i = 0; i < predictions.size(); ++i) options.on_example(i, predictions[i].label, predictions[i].prediction, predictions[i].logits);
+  for (std::size_t i = 0; i < predictions.size(); ++i)
+    options.on_example(i, predictions[i].label, predictions[i].prediction, predictions[i].logits);
   return result;
 }
 

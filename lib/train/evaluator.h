@@ -25,13 +25,14 @@ struct EvaluateOptions {
   bool bf16 = false;  ///< autocast
   /// Called before every batch; what it throws ends the evaluation.
   std::function<void()> before_batch = {};
-  /// Called for every example: index, label, prediction, logits (num_classes) float32 on the CPU. In the dataset's order.
+  /// Called for every example: index, label, prediction, logits (num_classes) float32 on the CPU. In the dataset's
+  /// order.
   std::function<void(std::size_t, std::int64_t, std::int64_t, const at::Tensor&)> on_example = {};
 };
 
-/// Scores every example of the dataset once, the last partial batch too, without gradients and without dropout. The model is left in the
-/// mode that it was in, whatever happens. Batches are made of sequences of similar length, so that mixers that need rectangles pad little.
-/// Throws Error for an empty dataset.
+/// Scores every example of the dataset once, the last partial batch too, without gradients and without dropout. The
+/// model is left in the mode that it was in, whatever happens. Batches are made of sequences of similar length, so that
+/// mixers that need rectangles pad little. Throws Error for an empty dataset.
 Evaluation evaluate(Classifier& model, const Dataset& dataset, const EvaluateOptions& options);
 
 }  // namespace lra

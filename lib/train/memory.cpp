@@ -23,7 +23,8 @@ constexpr std::size_t alignment = 64;
 constexpr std::size_t huge_page = std::size_t{2} << 20;
 constexpr std::size_t smallest_cached = std::size_t{32} << 10;  // below it malloc's own lists do the same work
 constexpr std::size_t classes_per_octave = 8;                   // at most 1/8 of a block is unused
-constexpr std::size_t classes_searched = 3;                     // a block up to 3/8 larger than needed serves: lengths vary from batch to batch
+constexpr std::size_t classes_searched =
+    3;  // a block up to 3/8 larger than needed serves: lengths vary from batch to batch
 constexpr std::size_t cache_floor = std::size_t{64} << 20;
 
 /// In front of every block; as long as the alignment, so that what follows is aligned too.
@@ -35,7 +36,8 @@ struct alignas(alignment) Block {
 };
 static_assert(sizeof(Block) == alignment);
 
-/// Free blocks of one size class, in the order in which they were freed. The links are inside the blocks: freeing a tensor allocates nothing.
+/// Free blocks of one size class, in the order in which they were freed. The links are inside the blocks: freeing a
+/// tensor allocates nothing.
 struct FreeList {
   Block *newest = nullptr, *oldest = nullptr;
 
@@ -63,10 +65,12 @@ std::size_t class_size(std::size_t index) {
   return start + start / classes_per_octave * (index % classes_per_octave + 1);
 }
 
-/// Large blocks that are kept for reuse are mapped; without reuse all is left to malloc, as in LibTorch's own allocator.
+/// Large blocks that are kept for reuse are mapped; without reuse all is left to malloc, as in LibTorch's own
+/// allocator.
 bool is_mapped(std::size_t capacity, bool caching) { return caching && capacity >= huge_page; }
 
-/// Fresh memory of `capacity` bytes, or nullptr. Large blocks start on a huge page's boundary, which is what lets them use huge pages.
+/// Fresh memory of `capacity` bytes, or nullptr. Large blocks start on a huge page's boundary, which is what lets them
+/// use huge pages.
 void* system_allocate(std::size_t capacity, bool caching) {
   if (!is_mapped(capacity, caching)) return std::aligned_alloc(alignment, capacity);
   const std::size_t span = capacity + huge_page;
@@ -100,8 +104,9 @@ class CountingAllocator final : public c10::Allocator {
     Block* block = take(bytes);
     if (block == nullptr) {
       current_.fetch_sub(bytes);
-      TORCH_CHECK_WITH(OutOfMemoryError, false, "a tensor of ", megabytes(bytes), " was asked for and the system has no memory left (tensors hold ",
-                       megabytes(current_.load()), ")");
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "a tensor of ", megabytes(bytes),
+                       " was asked for and the system has no memory left (tensors hold ", megabytes(current_.load()),
+                       ")");
     }
     block->requested = bytes;
     void* data = block + 1;
@@ -128,8 +133,8 @@ class CountingAllocator final : public c10::Allocator {
     if (limit != 0 && now > limit) {
       current_.fetch_sub(bytes);
       release_cached();
-      TORCH_CHECK_WITH(OutOfMemoryError, false, "a tensor of ", megabytes(bytes), " was asked for while tensors hold ", megabytes(now - bytes),
-                       ", above the memory limit of ", megabytes(limit));
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "a tensor of ", megabytes(bytes), " was asked for while tensors hold ",
+                       megabytes(now - bytes), ", above the memory limit of ", megabytes(limit));
     }
     for (std::size_t peak = peak_.load(); now > peak && !peak_.compare_exchange_weak(peak, now);) {
     }
@@ -184,7 +189,8 @@ class CountingAllocator final : public c10::Allocator {
   void evict_oldest() noexcept {
     FreeList* oldest = nullptr;
     for (auto& list : free_) {
-      if (list.oldest != nullptr && (oldest == nullptr || list.oldest->freed_at < oldest->oldest->freed_at)) oldest = &list;
+      if (list.oldest != nullptr && (oldest == nullptr || list.oldest->freed_at < oldest->oldest->freed_at))
+        oldest = &list;
     }
     Block* block = oldest->oldest;
     oldest->remove(block);
@@ -192,8 +198,8 @@ class CountingAllocator final : public c10::Allocator {
     system_free(block, block->capacity, caching_);
   }
 
-  std::atomic<std::size_t> most_{0};  // like peak_, never reset
-  std::mutex mutex_;                  // guards what follows
+  std::atomic<std::size_t> most_{0};                    // like peak_, never reset
+  std::mutex mutex_;                                    // guards what follows
   std::array<FreeList, 64 * classes_per_octave> free_;  // by size class
   std::uint64_t clock_ = 0;
 };
@@ -210,7 +216,8 @@ void install() {
   if (installed != nullptr) return;
   const char* choice = std::getenv("LRA_ALLOCATOR");
   const std::string name = choice == nullptr || *choice == '\0' ? "caching" : choice;
-  if (name != "caching" && name != "system") throw Error(fmt::format("LRA_ALLOCATOR: expected caching or system, found \"{}\"", name));
+  if (name != "caching" && name != "system")
+    throw Error(fmt::format("LRA_ALLOCATOR: expected caching or system, found \"{}\"", name));
   installed = new CountingAllocator(name == "caching");
   c10::SetCPUAllocator(installed);
   set_limit(machine_limit());
@@ -220,7 +227,9 @@ std::int64_t machine_limit() { return usable_machine().memory_bytes / 10 * 9; }
 
 std::string allocator_name() { return installed == nullptr ? "torch" : installed->caching_ ? "caching" : "system"; }
 
-std::int64_t current_bytes() { return installed == nullptr ? 0 : static_cast<std::int64_t>(installed->current_.load()); }
+std::int64_t current_bytes() {
+  return installed == nullptr ? 0 : static_cast<std::int64_t>(installed->current_.load());
+}
 std::int64_t peak_bytes() { return installed == nullptr ? 0 : static_cast<std::int64_t>(installed->peak_.load()); }
 void reset_peak() {
   if (installed != nullptr) installed->peak_ = installed->current_.load();

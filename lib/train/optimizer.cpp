@@ -36,7 +36,8 @@ void AdamW::step(double learning_rate, double beta1) {
   const at::NoGradGuard no_grad;
   step_.add_(1);  // the fused kernel expects the count of this update
   const std::vector<at::Tensor> steps(parameters_.size(), step_);
-  at::_fused_adamw_(parameters_, gradients(), exp_avg_, exp_avg_sq_, {}, steps, learning_rate, beta1, beta2_, weight_decay_, eps_,
+  at::_fused_adamw_(parameters_, gradients(), exp_avg_, exp_avg_sq_, {}, steps, learning_rate, beta1, beta2_,
+                    weight_decay_, eps_,
                     /*amsgrad=*/false, /*maximize=*/false);
 }
 

@@ -7,8 +7,8 @@
 
 namespace lra {
 
-/// Adam with bias correction and decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101) on every parameter, those without a
-/// gradient included:
+/// Adam with bias correction and decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101) on every
+/// parameter, those without a gradient included:
 ///   m ← β₁m + (1-β₁)g,  v ← β₂v + (1-β₂)g²,  p ← p - lr·wd·p - lr · (m/(1-β₁ᵗ)) / (√(v/(1-β₂ᵗ)) + eps)
 class AdamW {
  public:

@@ -23,7 +23,8 @@ std::string duration(double seconds) {
 
 }  // namespace
 
-TerminalProgress::TerminalProgress(std::string label) : label_(std::move(label)), terminal_(label_.empty() && ::isatty(STDERR_FILENO) == 1) {}
+TerminalProgress::TerminalProgress(std::string label)
+    : label_(std::move(label)), terminal_(label_.empty() && ::isatty(STDERR_FILENO) == 1) {}
 
 TerminalProgress::~TerminalProgress() {
   if (line_open_) say("\n");
@@ -39,17 +40,19 @@ void TerminalProgress::update(const Progress& progress) {
   const auto pause = terminal_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(5000);
   if (now - last_ < pause && last_ != std::chrono::steady_clock::time_point{}) return;
   last_ = now;
-  const std::string line = label_ + fmt::format("step {}/{}  loss {:.4f}  accuracy {:.2f} %  {:.4g} examples/s  {:.1f} MB  {} left", progress.step,
-                                       progress.train_steps, progress.loss, 100 * progress.accuracy, progress.examples_per_second,
-                                       static_cast<double>(progress.peak_tensor_bytes) / 1e6, duration(progress.seconds_left));
+  const std::string line =
+      label_ + fmt::format("step {}/{}  loss {:.4f}  accuracy {:.2f} %  {:.4g} examples/s  {:.1f} MB  {} left",
+                           progress.step, progress.train_steps, progress.loss, 100 * progress.accuracy,
+                           progress.examples_per_second, static_cast<double>(progress.peak_tensor_bytes) / 1e6,
+                           duration(progress.seconds_left));
   say(fmt::format("{}{}{}", terminal_ ? "\r\033[K" : "", line, terminal_ ? "" : "\n"));
   line_open_ = terminal_;
 }
 
 void TerminalProgress::evaluated(const Progress& progress) {
   end_line();
-  say(fmt::format("{}step {}/{}  {}: loss {:.4f}  accuracy {:.2f} %\n", label_, progress.step, progress.train_steps, progress.phase, progress.loss,
-                  100 * progress.accuracy));
+  say(fmt::format("{}step {}/{}  {}: loss {:.4f}  accuracy {:.2f} %\n", label_, progress.step, progress.train_steps,
+                  progress.phase, progress.loss, 100 * progress.accuracy));
 }
 
 void TerminalProgress::note(const std::string& text) {
@@ -71,7 +74,9 @@ Json to_json(const Progress& progress) {
 }
 
 Progress progress_from(const Json& json) {
-  const auto number = [&](const char* key) { return json.at(key).is_number() ? json.at(key).get<double>() : std::numeric_limits<double>::quiet_NaN(); };
+  const auto number = [&](const char* key) {
+    return json.at(key).is_number() ? json.at(key).get<double>() : std::numeric_limits<double>::quiet_NaN();
+  };
   return {.phase = json.at("phase").get<std::string>(),
           .step = json.at("step").get<std::int64_t>(),
           .train_steps = json.at("train_steps").get<std::int64_t>(),
@@ -90,7 +95,9 @@ void write_line(int descriptor, const char* kind, const Json& content) {
 
 }  // namespace
 
-ProgressPipe::ProgressPipe(int descriptor) : descriptor_(descriptor) { ::fcntl(descriptor, F_SETFL, ::fcntl(descriptor, F_GETFL) | O_NONBLOCK); }
+ProgressPipe::ProgressPipe(int descriptor) : descriptor_(descriptor) {
+  ::fcntl(descriptor, F_SETFL, ::fcntl(descriptor, F_GETFL) | O_NONBLOCK);
+}
 
 void ProgressPipe::update(const Progress& progress) {
   const auto now = std::chrono::steady_clock::now();

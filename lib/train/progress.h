@@ -29,8 +29,8 @@ class ProgressSink {
   virtual void note(const std::string& text) = 0;
 };
 
-/// On standard error: one live line on a terminal, plain lines at most every five seconds otherwise; evaluations have a line each. A `label` begins each
-/// line, which is then a plain one: others write to the terminal too.
+/// On standard error: one live line on a terminal, plain lines at most every five seconds otherwise; evaluations have a
+/// line each. A `label` begins each line, which is then a plain one: others write to the terminal too.
 class TerminalProgress : public ProgressSink {
  public:
   explicit TerminalProgress(std::string label = {});
@@ -50,7 +50,8 @@ class TerminalProgress : public ProgressSink {
   std::chrono::steady_clock::time_point last_{};
 };
 
-/// To the process that started this one, which reads it by `pass_on`: JSON lines on a descriptor that never waits for its reader. Updates at most ten times a second.
+/// To the process that started this one, which reads it by `pass_on`: JSON lines on a descriptor that never waits for
+/// its reader. Updates at most ten times a second.
 class ProgressPipe : public ProgressSink {
  public:
   explicit ProgressPipe(int descriptor);

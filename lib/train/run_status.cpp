@@ -31,7 +31,8 @@ struct MemoryLimit {
 std::int64_t memory_limit_bytes(const TrainConfig& config) {
   const std::int64_t machine = memory::machine_limit();
   const double asked = config.memory_limit_gb * 1e9;
-  return asked > 0 && asked < static_cast<double>(machine) ? std::max<std::int64_t>(static_cast<std::int64_t>(asked), 1) : machine;
+  return asked > 0 && asked < static_cast<double>(machine) ? std::max<std::int64_t>(static_cast<std::int64_t>(asked), 1)
+                                                           : machine;
 }
 
 void run_with_status(const RunConfig& config, RunRecord& record, const std::function<void()>& work) {
@@ -80,7 +81,8 @@ void end_if_asked(const TrainConfig& config, double seconds) {
   }
 }
 
-void describe_data(const RunConfig& config, const Json& info, const std::vector<std::pair<std::string, const Dataset*>>& splits, RunRecord& record,
+void describe_data(const RunConfig& config, const Json& info,
+                   const std::vector<std::pair<std::string, const Dataset*>>& splits, RunRecord& record,
                    ProgressSink& progress) {
   record.data = info;
   const auto say = [&](const std::string& text) { progress.note(fmt::format("{}: {}", config.task.task, text)); };
@@ -103,16 +105,21 @@ void describe_data(const RunConfig& config, const Json& info, const std::vector<
   const Dataset& train = *splits.front().second;
   if (config.train.batch_size > static_cast<std::int64_t>(train.size())) {
     record.data["examples_per_step"] = train.size();
-    note(fmt::format("batch_size is {}, but the train split has {} examples: each step takes all of them", config.train.batch_size, train.size()));
+    note(fmt::format("batch_size is {}, but the train split has {} examples: each step takes all of them",
+                     config.train.batch_size, train.size()));
   }
 }
 
 void describe_run(const RunConfig& config, at::Device device, RunRecord& record) {
   record.config = config.to_json();
   record.host = {{"device", device_name(device)}, {"allocator", memory::allocator_name()}};
-  record.notes.push_back("sequences are packed: nothing is computed on padding, and padding does not enter attention or pooling as it does in the official code");
-  if (config.task.limit > 0) record.notes.push_back(fmt::format("only the first {} examples of each split were used", config.task.limit));
-  if (config.model.attention_dropout > 0 && !mixer_registry().at(config.model.mixer).traits(config.model.mixer_options).attention_dropout) {
+  record.notes.push_back(
+      "sequences are packed: nothing is computed on padding, and padding does not enter attention or pooling as it "
+      "does in the official code");
+  if (config.task.limit > 0)
+    record.notes.push_back(fmt::format("only the first {} examples of each split were used", config.task.limit));
+  if (config.model.attention_dropout > 0 &&
+      !mixer_registry().at(config.model.mixer).traits(config.model.mixer_options).attention_dropout) {
     record.notes.push_back("no attention dropout: this mixer does not materialise its weights");
   }
 }

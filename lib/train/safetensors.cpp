@@ -24,12 +24,17 @@ struct DType {
   const char* name;
   at::ScalarType type;
 };
-constexpr std::array<DType, 6> dtypes{{
-    {"F64", at::kDouble}, {"I64", at::kLong}, {"F32", at::kFloat}, {"BF16", at::kBFloat16}, {"U8", at::kByte}, {"BOOL", at::kBool}}};
+constexpr std::array<DType, 6> dtypes{{{"F64", at::kDouble},
+                                       {"I64", at::kLong},
+                                       {"F32", at::kFloat},
+                                       {"BF16", at::kBFloat16},
+                                       {"U8", at::kByte},
+                                       {"BOOL", at::kBool}}};
 constexpr std::uint64_t longest_header = 100'000'000;  // the reference implementation's limit
 constexpr std::size_t most_dimensions = 64;            // LibTorch's limit
 
-// The checksum's two texts in the metadata. There are two so that no single damage makes a file look like one without a checksum.
+// The checksum's two texts in the metadata. There are two so that no single damage makes a file look like one without a
+// checksum.
 constexpr const char* digits_key = "sha256";
 constexpr const char* rule_key = "sha256_of";
 constexpr const char* rule = "this file with these 64 digits as zeros";
@@ -47,16 +52,20 @@ struct Reader {
   explicit Reader(const std::filesystem::path& path) : file(path) {
     std::error_code code;
     const auto kind = std::filesystem::status(path, code);
-    if (std::filesystem::is_directory(kind)) throw Error(fmt::format("{}: expected a file, found a folder", path.string()));
+    if (std::filesystem::is_directory(kind))
+      throw Error(fmt::format("{}: expected a file, found a folder", path.string()));
     // Opening a pipe would wait for its writer.
-    if (std::filesystem::is_other(kind)) throw Error(fmt::format("{}: expected a file, found a device or a pipe", path.string()));
+    if (std::filesystem::is_other(kind))
+      throw Error(fmt::format("{}: expected a file, found a device or a pipe", path.string()));
     in.open(path, std::ios::binary);
     const auto size = std::filesystem::file_size(path, code);
     if (!in || code) throw Error(fmt::format("{}: cannot be read", path.string()));
     std::uint64_t header_size = 0;
-    if (size < 8 || !in.read(reinterpret_cast<char*>(&header_size), 8)) broken("it is shorter than the 8 bytes of the header's length");
+    if (size < 8 || !in.read(reinterpret_cast<char*>(&header_size), 8))
+      broken("it is shorter than the 8 bytes of the header's length");
     if (header_size > longest_header) broken("its first 8 bytes are not the length of a header");
-    if (header_size > size - 8) broken(fmt::format("the header should have {} bytes and the file ends before", header_size));
+    if (header_size > size - 8)
+      broken(fmt::format("the header should have {} bytes and the file ends before", header_size));
     std::string header(header_size, '\0');
     if (!in.read(header.data(), static_cast<std::streamsize>(header_size))) broken("its header cannot be read");
     data_start = 8 + header_size;
@@ -91,12 +100,14 @@ struct Reader {
   }
 
   [[noreturn]] void damaged() const {
-    throw Error(fmt::format("{}: damaged: its bytes do not give the checksum that was written with them", file.string()),
-                "put back a copy from before; without one, delete the file and train again");
+    throw Error(
+        fmt::format("{}: damaged: its bytes do not give the checksum that was written with them", file.string()),
+        "put back a copy from before; without one, delete the file and train again");
   }
 
   [[noreturn]] void broken(const std::string& why) const {
-    throw Error(fmt::format("{}: not a sound safetensors file: {}", file.string(), why), "it may have been cut off while it was copied");
+    throw Error(fmt::format("{}: not a sound safetensors file: {}", file.string(), why),
+                "it may have been cut off while it was copied");
   }
 
   void parse(const std::string& header) {
@@ -118,31 +129,40 @@ struct Reader {
         entries.push_back(parse_entry(key, value));
       }
     }
-    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+    std::sort(entries.begin(), entries.end(),
+              [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
     std::uint64_t place = 0;
     for (const auto& entry : entries) {
-      if (entry.begin != place) broken(fmt::format("the tensor '{}' does not begin where the one before it ends", printable(entry.name)));
+      if (entry.begin != place)
+        broken(fmt::format("the tensor '{}' does not begin where the one before it ends", printable(entry.name)));
       place = entry.end;
     }
   }
 
   Entry parse_entry(const std::string& name, const Json& value) const {
     const auto fail = [&](const char* why) { broken(fmt::format("the tensor '{}' {}", printable(name), why)); };
-    const auto natural = [](const Json& number) { return number.is_number_unsigned() && number.get<std::uint64_t>() <= INT64_MAX; };
+    const auto natural = [](const Json& number) {
+      return number.is_number_unsigned() && number.get<std::uint64_t>() <= INT64_MAX;
+    };
     if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") || !value.contains("data_offsets")) {
       fail("lacks dtype, shape or data_offsets");
     }
     const Json &dtype = value["dtype"], &shape = value["shape"], &offsets = value["data_offsets"];
-    const auto known = std::find_if(dtypes.begin(), dtypes.end(), [&](const DType& type) { return dtype == type.name; });
+    const auto known =
+        std::find_if(dtypes.begin(), dtypes.end(), [&](const DType& type) { return dtype == type.name; });
     if (known == dtypes.end()) fail("has a type other than F64, I64, F32, BF16, U8, BOOL");
-    if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), natural)) fail("has a shape that is not a list of sizes");
+    if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), natural))
+      fail("has a shape that is not a list of sizes");
     if (shape.size() > most_dimensions) fail("has more than 64 dimensions");
-    if (!offsets.is_array() || offsets.size() != 2 || !natural(offsets[0]) || !natural(offsets[1])) fail("has data_offsets that are not two places");
-    Entry entry{name, known->type, shape.get<std::vector<std::int64_t>>(), offsets[0].get<std::uint64_t>(), offsets[1].get<std::uint64_t>()};
+    if (!offsets.is_array() || offsets.size() != 2 || !natural(offsets[0]) || !natural(offsets[1]))
+      fail("has data_offsets that are not two places");
+    Entry entry{name, known->type, shape.get<std::vector<std::int64_t>>(), offsets[0].get<std::uint64_t>(),
+                offsets[1].get<std::uint64_t>()};
     // LibTorch's strides of an empty tensor are products of the sizes that are not zero: they must fit too.
     auto bytes = static_cast<std::int64_t>(c10::elementSize(entry.type));
     bool fits = true;
-    for (const auto size : entry.shape) fits = fits && !__builtin_mul_overflow(bytes, std::max<std::int64_t>(size, 1), &bytes);
+    for (const auto size : entry.shape)
+      fits = fits && !__builtin_mul_overflow(bytes, std::max<std::int64_t>(size, 1), &bytes);
     if (std::count(entry.shape.begin(), entry.shape.end(), 0) > 0) bytes = 0;
     if (!fits || entry.end < entry.begin || entry.end - entry.begin != static_cast<std::uint64_t>(bytes)) {
       fail("has data_offsets that do not agree with its shape");
@@ -160,13 +180,15 @@ struct Reader {
 
 }  // namespace
 
-const at::Tensor& SafeTensors::at(const std::string& name, const at::Tensor& expected, const std::filesystem::path& file) const {
+const at::Tensor& SafeTensors::at(const std::string& name, const at::Tensor& expected,
+                                  const std::filesystem::path& file) const {
   const auto found = tensors.find(name);
   if (found == tensors.end()) throw Error(fmt::format("{}: lacks the tensor '{}' of this model", file.string(), name));
   const auto& tensor = found->second;
   if (tensor.sizes() != expected.sizes() || tensor.scalar_type() != expected.scalar_type()) {
-    throw Error(fmt::format("{}: the tensor '{}' is {} [{}], this model's is {} [{}]", file.string(), name, c10::toString(tensor.scalar_type()),
-                            fmt::join(tensor.sizes(), ", "), c10::toString(expected.scalar_type()), fmt::join(expected.sizes(), ", ")));
+    throw Error(fmt::format("{}: the tensor '{}' is {} [{}], this model's is {} [{}]", file.string(), name,
+                            c10::toString(tensor.scalar_type()), fmt::join(tensor.sizes(), ", "),
+                            c10::toString(expected.scalar_type()), fmt::join(expected.sizes(), ", ")));
   }
   return tensor;
 }
@@ -174,8 +196,10 @@ const at::Tensor& SafeTensors::at(const std::string& name, const at::Tensor& exp
 void write_safetensors(const std::filesystem::path& file, const SafeTensors& content) {
   // Wide types first, as the reference implementation does: so every tensor is aligned.
   std::vector<std::pair<std::string, at::Tensor>> sorted;
-  for (const auto& [name, tensor] : content.tensors) sorted.emplace_back(name, tensor.detach().to(at::kCPU).contiguous());
-  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second.element_size() > b.second.element_size(); });
+  for (const auto& [name, tensor] : content.tensors)
+    sorted.emplace_back(name, tensor.detach().to(at::kCPU).contiguous());
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const auto& a, const auto& b) { return a.second.element_size() > b.second.element_size(); });
   auto metadata = content.metadata;
   const std::string zeros(digits_size, '0');
   metadata[digits_key] = zeros;
@@ -183,9 +207,12 @@ void write_safetensors(const std::filesystem::path& file, const SafeTensors& con
   Json header = {{"__metadata__", metadata}};
   std::size_t place = 0;
   for (const auto& [name, tensor] : sorted) {
-    const auto type = std::find_if(dtypes.begin(), dtypes.end(), [&](const DType& known) { return known.type == tensor.scalar_type(); });
-    if (type == dtypes.end()) throw Error(fmt::format("{}: the tensor '{}' has a type that cannot be written", file.string(), name));
-    header[name] = {{"dtype", type->name}, {"shape", tensor.sizes().vec()}, {"data_offsets", {place, place + tensor.nbytes()}}};
+    const auto type = std::find_if(dtypes.begin(), dtypes.end(),
+                                   [&](const DType& known) { return known.type == tensor.scalar_type(); });
+    if (type == dtypes.end())
+      throw Error(fmt::format("{}: the tensor '{}' has a type that cannot be written", file.string(), name));
+    header[name] = {
+        {"dtype", type->name}, {"shape", tensor.sizes().vec()}, {"data_offsets", {place, place + tensor.nbytes()}}};
     place += tensor.nbytes();
   }
   std::string text = header.dump();
@@ -218,12 +245,15 @@ SafeTensors read_safetensors(const std::filesystem::path& file, const std::funct
   for (const auto& entry : reader.entries) {
     at::Tensor tensor = at::empty(entry.shape, entry.type);
     const auto bytes = static_cast<std::streamsize>(entry.end - entry.begin);
-    if (bytes > 0 && !reader.in.read(static_cast<char*>(tensor.mutable_data_ptr()), bytes)) reader.broken("its values cannot be read");
+    if (bytes > 0 && !reader.in.read(static_cast<char*>(tensor.mutable_data_ptr()), bytes))
+      reader.broken("its values cannot be read");
     content.tensors.emplace(entry.name, std::move(tensor));
   }
   return content;
 }
 
-std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& file) { return Reader(file).metadata; }
+std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& file) {
+  return Reader(file).metadata;
+}
 
 }  // namespace lra

@@ -23,7 +23,8 @@ Json with_defaults(const Json& config) {
   source.merge(full, "");
   const auto fill = [&](const auto& registry, const char* name, const char* options) {
     try {
-      full[options] = registry.at(full.at(name).template get<std::string>()).resolve(source, std::string("/") + options);
+      full[options] =
+          registry.at(full.at(name).template get<std::string>()).resolve(source, std::string("/") + options);
     } catch (const std::exception&) {
       // A name or an option that this version does not have: it differs as it stands.
     }
@@ -59,7 +60,9 @@ std::optional<ConfigDifference> config_difference(const Json& saved, const RunCo
     if (is.is_null()) difference.reason = "; this version of lra-run does not know that key";
     if (key == "train_steps" && was.is_number() && was < is) {
       if (!rate_depends_on_train_steps(wanted.train)) continue;
-      difference.reason = fmt::format("; it cannot be lengthened, for the learning rate of its {} schedule depends on train_steps", wanted.train.schedule);
+      difference.reason =
+          fmt::format("; it cannot be lengthened, for the learning rate of its {} schedule depends on train_steps",
+                      wanted.train.schedule);
     }
     return difference;
   }
@@ -71,7 +74,8 @@ Json split_hashes(const Json& files) {
   if (!files.is_object()) return hashes;
   for (const Split split : all_splits) {
     const Json entry = files.value(split_name(split), Json());
-    if (entry.is_object() && entry.contains("sha256") && entry["sha256"].is_string()) hashes[split_name(split)] = entry["sha256"];
+    if (entry.is_object() && entry.contains("sha256") && entry["sha256"].is_string())
+      hashes[split_name(split)] = entry["sha256"];
   }
   return hashes;
 }
@@ -79,7 +83,9 @@ Json split_hashes(const Json& files) {
 std::string data_difference(const Json& saved_hashes, const Json& hashes) {
   for (const auto& [split, hash] : saved_hashes.items()) {
     if (!hashes.contains(split) || hashes[split] == hash) continue;
-    const auto start = [](const Json& text) { return text.is_string() ? text.get<std::string>().substr(0, 12) + "..." : text.dump(); };
+    const auto start = [](const Json& text) {
+      return text.is_string() ? text.get<std::string>().substr(0, 12) + "..." : text.dump();
+    };
     return fmt::format("its {} split had the SHA-256 {}, now it has {}", split, start(hash), start(hashes[split]));
   }
   return "";
@@ -91,7 +97,8 @@ const Json& hashes_in_data_dir(const TaskConfig& task) {
   if (!is_new) return entry->second;
   try {
     const Json manifest = read_manifest(std::filesystem::path(task.data_dir) / task.task);
-    entry->second = split_hashes(manifest.is_object() ? manifest.at("files") : task_registry().at(task.task).make()->data_info(task));
+    entry->second = split_hashes(manifest.is_object() ? manifest.at("files")
+                                                      : task_registry().at(task.task).make()->data_info(task));
   } catch (const Error&) {
     // Whoever opens these data is told what is wrong with them.
   }

@@ -21,7 +21,7 @@ constexpr std::array<std::pair<int, const char*>, 6> stop_signals{{{SIGINT, "SIG
                                                                    {SIGUSR2, "SIGUSR2"},
                                                                    {SIGXCPU, "SIGXCPU"}}};
 
-std::atomic<int> received{0};  // the first stop signal
+std::atomic<int> received{0};                          // the first stop signal
 static_assert(std::atomic<int>::is_always_lock_free);  // what a signal handler may touch
 bool answers = false;
 std::array<bool, 2> watched{};  // standard output and error
@@ -29,7 +29,8 @@ std::array<bool, 2> watched{};  // standard output and error
 void handle(int number) {
   int none = 0;
   if (!received.compare_exchange_strong(none, number) || !answers) return;
-  constexpr std::string_view text = "\nstopping once the step is done and saved (Ctrl-\\ ends it at once, without saving)\n";
+  constexpr std::string_view text =
+      "\nstopping once the step is done and saved (Ctrl-\\ ends it at once, without saving)\n";
   const int kept = errno;
   [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
   errno = kept;
@@ -58,12 +59,12 @@ void install_stop_signals(bool announce) {
   answers = announce && ::isatty(STDERR_FILENO) == 1;
   // Not a terminal: when one is closed, those who want to go on without it have said so by nohup or disown.
   watched = {::isatty(STDOUT_FILENO) != 1, ::isatty(STDERR_FILENO) != 1};
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = handle;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
   for (const auto& [number, name] : stop_signals) {
-    struct sigaction before {};
+    struct sigaction before{};
     sigaction(number, nullptr, &before);
     if (number != SIGHUP || before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);
   }
@@ -78,7 +79,8 @@ std::string stop_reason() {
   for (const auto& [number, name] : stop_signals) {
     if (number == received) return std::string("stopped by ") + name;
   }
-  return fmt::format("stopped, for nobody reads its standard {} any more", nobody_reads(STDERR_FILENO) ? "error" : "output");
+  return fmt::format("stopped, for nobody reads its standard {} any more",
+                     nobody_reads(STDERR_FILENO) ? "error" : "output");
 }
 
 int stop_signal() { return received != 0 ? received.load() : SIGTERM; }

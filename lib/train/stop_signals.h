@@ -4,17 +4,18 @@
 
 namespace lra {
 
-/// Lets the stop signals (SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU) wait until install_stop_signals or release_stop_signals.
-/// Children started meanwhile inherit that.
+/// Lets the stop signals (SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU) wait until install_stop_signals or
+/// release_stop_signals. Children started meanwhile inherit that.
 void hold_stop_signals();
 
 /// Lets them act again; one that came meanwhile acts now.
 void release_stop_signals();
 
-/// From now on a stop signal only asks for a stop, however often it comes: work in progress looks at stop_requested, saves what it has and
-/// ends. SIGHUP stays ignored if it was (nohup). Standard output and error ask for a stop too when they are a pipe that nobody reads any more; writing to
-/// such a pipe, or beyond the limit of a file's size, is an error of the write, not a signal. SIGQUIT (Ctrl-\ at a terminal) and SIGKILL
-/// still end the process at once. `announce`: the first signal is answered by a line on standard error, if that is a terminal.
+/// From now on a stop signal only asks for a stop, however often it comes: work in progress looks at stop_requested,
+/// saves what it has and ends. SIGHUP stays ignored if it was (nohup). Standard output and error ask for a stop too
+/// when they are a pipe that nobody reads any more; writing to such a pipe, or beyond the limit of a file's size, is an
+/// error of the write, not a signal. SIGQUIT (Ctrl-\ at a terminal) and SIGKILL still end the process at once.
+/// `announce`: the first signal is answered by a line on standard error, if that is a terminal.
 void install_stop_signals(bool announce);
 
 /// Whether a stop was asked for.

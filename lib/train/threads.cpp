@@ -33,7 +33,8 @@ bool spinning_is_ours() {
   return set == nullptr || (ours != nullptr && std::string_view(set) == ours);
 }
 
-/// The number that a variable such as OMP_NUM_THREADS begins with ("4,2": nested levels); `otherwise` where it is unset or has none.
+/// The number that a variable such as OMP_NUM_THREADS begins with ("4,2": nested levels); `otherwise` where it is unset
+/// or has none.
 int number_in(const char* variable, int otherwise) {
   const char* const text = std::getenv(variable);
   if (text == nullptr) return otherwise;
@@ -53,9 +54,11 @@ int chosen_threads(const RunConfig& config, double mean_length) {
   const TrainConfig& train = config.train;
   const ModelConfig& model = config.model;
   if (train.threads > 0) return static_cast<int>(train.threads);
-  const auto sequences = static_cast<double>(train.micro_batch_size > 0 ? std::min(train.micro_batch_size, train.batch_size) : train.batch_size);
+  const auto sequences = static_cast<double>(
+      train.micro_batch_size > 0 ? std::min(train.micro_batch_size, train.batch_size) : train.batch_size);
   const double tokens = sequences * (model.pair_head == "none" ? 1 : 2) * mean_length;
-  const auto weights = static_cast<double>(model.num_layers * (4 * model.d_model * model.qkv_width() + 2 * model.d_model * model.d_ff));
+  const auto weights =
+      static_cast<double>(model.num_layers * (4 * model.d_model * model.qkv_width() + 2 * model.d_model * model.d_ff));
   const double flops = 3 * 2 * tokens * weights;  // the backward pass takes twice as many as the forward pass
   const double threads = flops / (config.kind == "bench" ? bench_flops_per_thread : train_flops_per_thread);
   return static_cast<int>(std::clamp<double>(threads, 1, most_threads()));

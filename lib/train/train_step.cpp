@@ -46,7 +46,8 @@ StepResult accumulate_gradients(Classifier& model, const PackedBatch& batch, std
   return result;
 }
 
-StepResult train_step(Classifier& model, AdamW& optimizer, const PackedBatch& batch, const TrainConfig& config, std::int64_t step) {
+StepResult train_step(Classifier& model, AdamW& optimizer, const PackedBatch& batch, const TrainConfig& config,
+                      std::int64_t step) {
   const at::Device device = batch.tokens.device();
   synchronize(device);
   reset_peak_tensor_bytes(device);

@@ -26,17 +26,18 @@ class Autocast {
 
 struct StepResult {
   std::int64_t examples = 0;
-  std::int64_t correct = 0;           ///< before the update, with dropout
-  double loss_sum = 0;                ///< over the examples; not finite: there was no update
-  double seconds = 0;                 ///< forward, backward and optimiser, device synchronised
-  std::int64_t peak_tensor_bytes = 0; ///< most bytes of tensors during the step, those before it included
+  std::int64_t correct = 0;            ///< before the update, with dropout
+  double loss_sum = 0;                 ///< over the examples; not finite: there was no update
+  double seconds = 0;                  ///< forward, backward and optimiser, device synchronised
+  std::int64_t peak_tensor_bytes = 0;  ///< most bytes of tensors during the step, those before it included
 };
 
-/// Forward and backward: leaves the gradient of the batch's mean loss in the parameters, whatever the size of the micro-batches. Fills
-/// examples, correct and loss_sum.
+/// Forward and backward: leaves the gradient of the batch's mean loss in the parameters, whatever the size of the
+/// micro-batches. Fills examples, correct and loss_sum.
 StepResult accumulate_gradients(Classifier& model, const PackedBatch& batch, std::int64_t micro_batch_size, bool bf16);
 
 /// One training step on a batch that lies on the device already.
-StepResult train_step(Classifier& model, AdamW& optimizer, const PackedBatch& batch, const TrainConfig& config, std::int64_t step);
+StepResult train_step(Classifier& model, AdamW& optimizer, const PackedBatch& batch, const TrainConfig& config,
+                      std::int64_t step);
 
 }  // namespace lra

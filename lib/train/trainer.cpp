@@ -46,12 +46,17 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 /// metrics.jsonl, one JSON object a line, and the same for TensorBoard.
 class MetricsFile {
  public:
-  /// Keeps the first `lines` lines of what is there. Throws Error if the lines that `saved` tells of are not what they were.
-  MetricsFile(const fs::path& folder, std::int64_t lines, ResumeFacts saved) : file_(folder / "metrics.jsonl"), lines_(lines) {
+  /// Keeps the first `lines` lines of what is there. Throws Error if the lines that `saved` tells of are not what they
+  /// were.
+  MetricsFile(const fs::path& folder, std::int64_t lines, ResumeFacts saved)
+      : file_(folder / "metrics.jsonl"), lines_(lines) {
     std::string text = std::max(lines, saved.metrics_lines) > 0 ? read_file(file_) : "";
-    // Between the writing of resume.json and of the checkpoint a process may have been killed: the former may tell of more lines.
-    if (saved.metrics_lines > 0 && sha256(std::string_view(text).substr(0, end_of_line(text, saved.metrics_lines))) != saved.metrics_sha256) {
-      throw Error(fmt::format("{}: damaged: its first {} lines do not give the checksum in resume.json", file_.string(), saved.metrics_lines),
+    // Between the writing of resume.json and of the checkpoint a process may have been killed: the former may tell of
+    // more lines.
+    if (saved.metrics_lines > 0 &&
+        sha256(std::string_view(text).substr(0, end_of_line(text, saved.metrics_lines))) != saved.metrics_sha256) {
+      throw Error(fmt::format("{}: damaged: its first {} lines do not give the checksum in resume.json", file_.string(),
+                              saved.metrics_lines),
                   "put back a copy from before; without one, delete that folder to start anew");
     }
     text.resize(end_of_line(text, lines));
@@ -66,8 +71,8 @@ class MetricsFile {
     events_ = std::make_unique<EventFile>(folder / "events.out.tfevents.lra", text);
   }
 
-  void add(std::int64_t step, const std::string& split, double loss, double accuracy, double learning_rate, double examples_per_second,
-           std::int64_t peak_tensor_bytes) {
+  void add(std::int64_t step, const std::string& split, double loss, double accuracy, double learning_rate,
+           double examples_per_second, std::int64_t peak_tensor_bytes) {
     const Json line = {{"step", step},
                        {"split", split},
                        {"loss", loss},
@@ -102,9 +107,12 @@ class MetricsFile {
   void check() const {
     std::error_code code;
     const auto found = fs::file_size(file_, code);
-    if (code) throw Error(fmt::format("{}: was moved or removed while the run wrote to it", file_.string()), start_anew);
+    if (code)
+      throw Error(fmt::format("{}: was moved or removed while the run wrote to it", file_.string()), start_anew);
     if (found == bytes_) return;
-    throw Error(fmt::format("{}: has {} bytes, {} were written: something else changed it", file_.string(), found, bytes_), start_anew);
+    throw Error(
+        fmt::format("{}: has {} bytes, {} were written: something else changed it", file_.string(), found, bytes_),
+        start_anew);
   }
 
   /// Where line number `lines` ends.
@@ -112,7 +120,8 @@ class MetricsFile {
     std::size_t end = 0;
     for (std::int64_t line = 0; line < lines; ++line) {
       end = text.find('\n', end) + 1;
-      if (end == 0) throw Error(fmt::format("{}: has fewer lines than its checkpoint says", file_.string()), start_anew);
+      if (end == 0)
+        throw Error(fmt::format("{}: has fewer lines than its checkpoint says", file_.string()), start_anew);
     }
     return end;
   }
@@ -128,7 +137,12 @@ class MetricsFile {
 class Trainer {
  public:
   Trainer(const RunConfig& config, const fs::path& folder, ProgressSink& progress, RunRecord& record)
-      : config_(config), train_(config.train), folder_(folder), progress_(progress), record_(record), device_(select_device(train_.device)),
+      : config_(config),
+        train_(config.train),
+        folder_(folder),
+        progress_(progress),
+        record_(record),
+        device_(select_device(train_.device)),
         held_(folder) {}
 
   /// Whatever ends the run, the record says how far it came.
@@ -180,7 +194,8 @@ class Trainer {
     if (!record_.host.is_null()) record_.host["load"] = load.to_json();
     if (steps_per_second_.empty()) return;
     record_.disturbed = disturbance(load, measured(tokens_per_second_));
-    if (record_.disturbed.empty() && record_.host["threads"] > 1 && does_not_spin()) record_.disturbed = "other programs computed when it was started";
+    if (record_.disturbed.empty() && record_.host["threads"] > 1 && does_not_spin())
+      record_.disturbed = "other programs computed when it was started";
     record_.train_steps_per_second = measured(steps_per_second_);
     record_.train_examples_per_second = measured(examples_per_second_);
   }
@@ -201,7 +216,9 @@ class Trainer {
     valid_data_ = task->open(Split::valid, config_.task);
     test_data_ = task->open(Split::test, config_.task);
     record_.reference_levels = task->reference_levels(config_.task, *train_data_, *test_data_);
-    describe_data(config_, task->data_info(config_.task), {{"train", train_data_.get()}, {"valid", valid_data_.get()}, {"test", test_data_.get()}}, record_, progress_);
+    describe_data(config_, task->data_info(config_.task),
+                  {{"train", train_data_.get()}, {"valid", valid_data_.get()}, {"test", test_data_.get()}}, record_,
+                  progress_);
     hashes_ = split_hashes(record_.data);
     loader_ = std::make_unique<BatchLoader>(*train_data_, train_.batch_size, train_.seed);
   }
@@ -223,8 +240,9 @@ class Trainer {
       facts = read_resume_facts(folder_).value_or(facts);
       seconds_before_ = facts.seconds;
       for (const auto& note : saved->notes) record_.notes.push_back(note);
-      record_.notes.push_back(fmt::format("resumed at step {}: speeds and wall_seconds are of the steps after it; {:.0f} seconds came before",
-                                          state_.step, seconds_before_));
+      record_.notes.push_back(fmt::format(
+          "resumed at step {}: speeds and wall_seconds are of the steps after it; {:.0f} seconds came before",
+          state_.step, seconds_before_));
       if (best_valid() && state_.best_step > 0) find_best_weights();
     } else {
       remove_best_weights(0);
@@ -234,19 +252,22 @@ class Trainer {
     metrics_ = std::make_unique<MetricsFile>(folder_, state_.metrics_lines, facts);
   }
 
-  /// Weights that were the best on `valid` when they were saved. Those of the step that the checkpoint names stay until a checkpoint names others: what a
-  /// process did after its last checkpoint is not bound to repeat itself on other hardware or threads.
+  /// Weights that were the best on `valid` when they were saved. Those of the step that the checkpoint names stay until
+  /// a checkpoint names others: what a process did after its last checkpoint is not bound to repeat itself on other
+  /// hardware or threads.
   fs::path best_weights(std::int64_t step) const { return folder_ / fmt::format("best-{}.safetensors", step); }
 
   void remove_best_weights(std::int64_t but_of_step) const {
     std::error_code no_folder;
     for (const auto& entry : fs::directory_iterator(folder_, no_folder)) {
       const std::string name = entry.path().filename().string();
-      if (name.starts_with("best-") && name.ends_with(".safetensors") && entry.path() != best_weights(but_of_step)) fs::remove(entry.path());
+      if (name.starts_with("best-") && name.ends_with(".safetensors") && entry.path() != best_weights(but_of_step))
+        fs::remove(entry.path());
     }
   }
 
-  /// The best weights have their final name when the run was finished before. Older versions called them best.safetensors.
+  /// The best weights have their final name when the run was finished before. Older versions called them
+  /// best.safetensors.
   void find_best_weights() const {
     const fs::path best = best_weights(state_.best_step);
     if (fs::exists(best)) return;
@@ -255,7 +276,8 @@ class Trainer {
       fs::rename(folder_ / name, best);
       return;
     }
-    throw Error(fmt::format("{}: is not there, though the checkpoint tells of it", best.string()), "delete that folder to start anew");
+    throw Error(fmt::format("{}: is not there, though the checkpoint tells of it", best.string()),
+                "delete that folder to start anew");
   }
 
   void step() {
@@ -263,7 +285,8 @@ class Trainer {
     const PackedBatch batch = loader_->get(state_.step).to(device_);
     // 2, 3, 4. Forward, backward, optimise.
     StepResult result = train_step(*model_, *optimizer_, batch, train_, state_.step);
-    if (!std::isfinite(result.loss_sum)) throw Ended{"nan", fmt::format("the loss of step {} is not a finite number", state_.step + 1)};
+    if (!std::isfinite(result.loss_sum))
+      throw Ended{"nan", fmt::format("the loss of step {} is not a finite number", state_.step + 1)};
     result.peak_tensor_bytes -= bytes_before_model_;
     ++state_.step;
     changed_ = true;
@@ -302,13 +325,15 @@ class Trainer {
   Progress score(const Dataset& data, const char* split, std::int64_t step) {
     reset_peak_tensor_bytes(device_);
     const auto start = Clock::now();
-    const Evaluation result = evaluate(*model_, data,
-                                       {.batch_size = train_.eval_batch_size == 0 ? train_.batch_size : train_.eval_batch_size,
-                                        .device = device_,
-                                        .bf16 = train_.precision == "bf16",
-                                        .before_batch = [this] { end_if_asked(train_, seconds_so_far()); }});
+    const Evaluation result =
+        evaluate(*model_, data,
+                 {.batch_size = train_.eval_batch_size == 0 ? train_.batch_size : train_.eval_batch_size,
+                  .device = device_,
+                  .bf16 = train_.precision == "bf16",
+                  .before_batch = [this] { end_if_asked(train_, seconds_so_far()); }});
     synchronize(device_);
-    if (!std::isfinite(result.loss_sum)) throw Ended{"nan", fmt::format("the loss on the {} split is not a finite number after step {}", split, step)};
+    if (!std::isfinite(result.loss_sum))
+      throw Ended{"nan", fmt::format("the loss on the {} split is not a finite number after step {}", split, step)};
     return {.phase = split,
             .step = step,
             .train_steps = train_.train_steps,
@@ -321,8 +346,9 @@ class Trainer {
   /// A line of metrics.jsonl; the learning rate is that of the update which ended the step.
   void report(const Progress& progress) {
     held_.check();
-    metrics_->add(progress.step, progress.phase, progress.loss, progress.accuracy, learning_rate_at(train_, progress.step - 1),
-                  progress.examples_per_second, progress.peak_tensor_bytes);
+    metrics_->add(progress.step, progress.phase, progress.loss, progress.accuracy,
+                  learning_rate_at(train_, progress.step - 1), progress.examples_per_second,
+                  progress.peak_tensor_bytes);
     progress_.evaluated(progress);
   }
 
@@ -363,7 +389,9 @@ class Trainer {
     held_.check();
     for (const char* name : {"checkpoint.safetensors", "metrics.jsonl", "model.safetensors"}) {
       if (!fs::exists(folder_ / name)) {
-        throw Error(fmt::format("{}: was moved or removed while the run worked in its folder", (folder_ / name).string()), "run the same command again");
+        throw Error(
+            fmt::format("{}: was moved or removed while the run worked in its folder", (folder_ / name).string()),
+            "run the same command again");
       }
     }
   }
@@ -400,7 +428,8 @@ class Trainer {
   CpuTimes loop_start_load_ = cpu_times_at_start();
   double window_seconds_ = 0, window_timed_examples_ = 0;
   std::vector<double> steps_per_second_, examples_per_second_;
-  std::vector<double> tokens_per_second_;  ///< batches differ in length: the speed in tokens spreads less than the others where nothing disturbs it
+  std::vector<double> tokens_per_second_;  ///< batches differ in length: the speed in tokens spreads less than the
+                                           ///< others where nothing disturbs it
 };
 
 }  // namespace

@@ -13,7 +13,8 @@
 
 /// A folder for the files of a test: empty at the start, gone at the end.
 struct TestFolder {
-  explicit TestFolder(const std::string& name) : path(std::filesystem::temp_directory_path() / ("lra_test_" + name + std::to_string(::getpid()))) {
+  explicit TestFolder(const std::string& name)
+      : path(std::filesystem::temp_directory_path() / ("lra_test_" + name + std::to_string(::getpid()))) {
     std::filesystem::remove_all(path);
     std::filesystem::create_directories(path);
   }

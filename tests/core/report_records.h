@@ -22,13 +22,21 @@ struct TemporaryFolder {
 };
 
 inline Json train_record(const std::string& mixer, std::int64_t seed, double accuracy) {
-  return {{"schema_version", 1}, {"kind", "train"}, {"status", "ok"}, {"task", "listops"}, {"mixer", mixer}, {"variant", mixer},
-          {"display_name", "The " + mixer}, {"profile", "small"}, {"seed", seed},
+  return {{"schema_version", 1},
+          {"kind", "train"},
+          {"status", "ok"},
+          {"task", "listops"},
+          {"mixer", mixer},
+          {"variant", mixer},
+          {"display_name", "The " + mixer},
+          {"profile", "small"},
+          {"seed", seed},
           {"config", {{"seq_len", 2000}, {"limit", 0}, {"train_steps", 5000}, {"batch_size", 32}, {"seed", seed}}},
           {"metrics", {{"test_accuracy", accuracy}, {"test_examples", 2000}, {"reference_levels", {{"chance", 0.1}}}}},
           {"speed", {{"train_examples_per_second", {{"median", 70.0}, {"spread", 2.0}, {"count", 20}}}}},
           {"memory", {{"peak_tensor_bytes", 7000}}},
-          {"host", {{"name", "a"}, {"device", "cpu"}, {"threads", 2}}}, {"data", {{"test", "hash"}}}};
+          {"host", {{"name", "a"}, {"device", "cpu"}, {"threads", 2}}},
+          {"data", {{"test", "hash"}}}};
 }
 
 inline Json bench_record(const std::string& mixer, std::int64_t length, double speed, std::int64_t bytes) {

@@ -15,17 +15,21 @@ std::vector<SourceExample> read(const fs::path& file) {
 
 }  // namespace
 
-TEST_CASE("AAN: five columns, quotes as they are, texts cut to 10,000 bytes, LF or CRLF, with or without a last newline", "[aan]") {
+TEST_CASE(
+    "AAN: five columns, quotes as they are, texts cut to 10,000 bytes, LF or CRLF, with or without a last newline",
+    "[aan]") {
   const fs::path folder = find_aan(fixtures / "aan");
   CHECK(folder == fixtures / "aan");
-  CHECK(read(folder / "new_aan_pairs.train.tsv") == std::vector<SourceExample>{{1, "We parse \"text\" well.", "A \"quote"},
-                                                                              {0, "", "the first text is empty"},
-                                                                              {1, std::string(9999, 'a') + "b", std::string(9999, 'd') + "\xc3"},
-                                                                              {0, "na\xc3\xafve Bayes", ""},
-                                                                              {1, "x", "y"},
-                                                                              {0, "y", "x"}});
+  CHECK(read(folder / "new_aan_pairs.train.tsv") ==
+        std::vector<SourceExample>{{1, "We parse \"text\" well.", "A \"quote"},
+                                   {0, "", "the first text is empty"},
+                                   {1, std::string(9999, 'a') + "b", std::string(9999, 'd') + "\xc3"},
+                                   {0, "na\xc3\xafve Bayes", ""},
+                                   {1, "x", "y"},
+                                   {0, "y", "x"}});
   CHECK(read(folder / "new_aan_pairs.eval.tsv") == std::vector<SourceExample>{{1, "one", "two"}, {0, "three", "four"}});
-  CHECK(read(folder / "new_aan_pairs.test.tsv") == std::vector<SourceExample>{{0, "five", "six"}, {1, "seven", "eight"}});
+  CHECK(read(folder / "new_aan_pairs.test.tsv") ==
+        std::vector<SourceExample>{{0, "five", "six"}, {1, "seven", "eight"}});
 }
 
 TEST_CASE("AAN: the innermost complete copy of a release is taken", "[aan]") {
@@ -35,7 +39,8 @@ TEST_CASE("AAN: the innermost complete copy of a release is taken", "[aan]") {
   CHECK(error() == folder.path.string() + ": expected " + all + " in it or in a folder below, found none of them");
   fs::create_directories(folder.path / "tsv_data");
   fs::copy(fixtures / "aan/new_aan_pairs.eval.tsv", folder.path / "tsv_data");
-  CHECK(error() == (folder.path / "tsv_data").string() + ": expected " + all + " in it, new_aan_pairs.train.tsv, new_aan_pairs.test.tsv missing");
+  CHECK(error() == (folder.path / "tsv_data").string() + ": expected " + all +
+                       " in it, new_aan_pairs.train.tsv, new_aan_pairs.test.tsv missing");
   const auto put = [&](const fs::path& place) {
     fs::create_directories(place);
     fs::copy(fixtures / "aan", place, fs::copy_options::recursive | fs::copy_options::overwrite_existing);
@@ -49,7 +54,9 @@ TEST_CASE("AAN: the innermost complete copy of a release is taken", "[aan]") {
 
   // S4's layout beside what is left of the release: which of them is meant?
   put(folder.path / "s4/lra/aan");
-  CHECK(error() == "--from " + folder.path.string() + ": the files of this task are in " + (folder.path / "lra_release/tsv_data").string() + " and in " + (folder.path / "s4/lra/aan").string());
+  CHECK(error() == "--from " + folder.path.string() + ": the files of this task are in " +
+                       (folder.path / "lra_release/tsv_data").string() + " and in " +
+                       (folder.path / "s4/lra/aan").string());
   CHECK(find_aan(folder.path / "s4") == folder.path / "s4/lra/aan");
   CHECK(find_aan(folder.path / "s4/lra/aan") == folder.path / "s4/lra/aan");
 }
@@ -60,8 +67,10 @@ TEST_CASE("Folders are found through links; links that lead to themselves or upw
   fs::create_directory_symlink("..", folder.path / "from/a/b/up");
   fs::create_symlink("self", folder.path / "from/self");
   const auto error = error_of([&] { find_aan(folder.path / "from"); });
-  CHECK(error.find("found none of them; " + (folder.path / "from/self").string() + " cannot be read (Too many levels of symbolic links)") != std::string::npos);
-  CHECK(error_of([&] { find_aan(folder.path / "from/self"); }) == (folder.path / "from/self").string() + ": cannot be read (Too many levels of symbolic links)");
+  CHECK(error.find("found none of them; " + (folder.path / "from/self").string() +
+                   " cannot be read (Too many levels of symbolic links)") != std::string::npos);
+  CHECK(error_of([&] { find_aan(folder.path / "from/self"); }) ==
+        (folder.path / "from/self").string() + ": cannot be read (Too many levels of symbolic links)");
   fs::create_directory_symlink(fixtures / "aan", folder.path / "from/a/linked");
   CHECK(find_aan(folder.path / "from") == folder.path / "from/a/linked");
 }
@@ -90,6 +99,8 @@ TEST_CASE("AAN: a bad line is an error with its number", "[aan]") {
   CHECK(error(good + " 1\ta\tb\tc\td\n") == label + "' 1'");
   CHECK(error(good + "\"1\xff\"\ta\tb\tc\td\n") == label + "'\"1\\xff\"'");
   CHECK(error(good + "label\tid1\tid2\ttext1\ttext2\n") == label + "'label'");
-  CHECK(error(good + "1\ta\tb\tc\t" + std::string(65 << 20, 'd')) == ":2: expected a line of at most 67108864 bytes, found a longer one");
-  CHECK(error_of([&] { read(folder.path / "none.tsv"); }) == (folder.path / "none.tsv").string() + ": cannot be read (No such file or directory)");
+  CHECK(error(good + "1\ta\tb\tc\t" + std::string(65 << 20, 'd')) ==
+        ":2: expected a line of at most 67108864 bytes, found a longer one");
+  CHECK(error_of([&] { read(folder.path / "none.tsv"); }) ==
+        (folder.path / "none.tsv").string() + ": cannot be read (No such file or directory)");
 }

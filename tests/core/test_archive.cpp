@@ -29,8 +29,10 @@ std::string numbers() {
   return text;
 }
 
-/// A member of a tar as POSIX lays it out: `type` '0' file, '1' hard link, '2' symbolic link, '3' device, 'x' attributes of the next member.
-std::string member(const std::string& name, char type, const std::string& link, const std::string& content, long long claimed = -1) {
+/// A member of a tar as POSIX lays it out: `type` '0' file, '1' hard link, '2' symbolic link, '3' device, 'x'
+/// attributes of the next member.
+std::string member(const std::string& name, char type, const std::string& link, const std::string& content,
+                   long long claimed = -1) {
   std::string header(512, '\0');
   const auto put = [&](std::size_t at, const std::string& text) { header.replace(at, text.size(), text); };
   const auto octal = [](long long value, int digits) {
@@ -65,12 +67,16 @@ std::string zip_of(const std::string& name, const std::string& content) {
     for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0u);
   }
   const auto size = static_cast<std::uint32_t>(content.size());
-  // Version 2.0, the flag for UTF-8, stored; time and date; checksum and sizes; length of the name and of what follows it.
-  const std::string facts = number(20, 2) + number(0x800, 2) + number(0, 2) + number(0x21 << 16, 4) + number(~crc, 4) + number(size, 4) + number(size, 4) +
-                            number(static_cast<std::uint32_t>(name.size()), 2) + number(0, 2);
-  const std::string local = "PK\3\4" + facts + name + content, central = "PK\1\2" + number(20, 2) + facts + number(0, 2 + 2 + 2 + 4) + number(0, 4) + name;
-  return local + central + "PK\5\6" + number(0, 4) + number(1, 2) + number(1, 2) + number(static_cast<std::uint32_t>(central.size()), 4) +
-         number(static_cast<std::uint32_t>(local.size()), 4) + number(0, 2);
+  // Version 2.0, the flag for UTF-8, stored; time and date; checksum and sizes; length of the name and of what follows
+  // it.
+  const std::string facts = number(20, 2) + number(0x800, 2) + number(0, 2) + number(0x21 << 16, 4) + number(~crc, 4) +
+                            number(size, 4) + number(size, 4) + number(static_cast<std::uint32_t>(name.size()), 2) +
+                            number(0, 2);
+  const std::string local = "PK\3\4" + facts + name + content,
+                    central = "PK\1\2" + number(20, 2) + facts + number(0, 2 + 2 + 2 + 4) + number(0, 4) + name;
+  return local + central + "PK\5\6" + number(0, 4) + number(1, 2) + number(1, 2) +
+         number(static_cast<std::uint32_t>(central.size()), 4) + number(static_cast<std::uint32_t>(local.size()), 4) +
+         number(0, 2);
 }
 
 }  // namespace
@@ -92,12 +98,15 @@ TEST_CASE("archives: links within the archive are read, whatever else cannot be 
     fs::remove_all(into);
     return extract_archive(archive, into, wanted);
   };
-  const Extracted all_read = extract(member("d/before.txt", '2', "../a.txt", "") + member("a.txt", '0', "", "content") + member("d/hard.txt", '1', "a.txt", "") +
-                                         member("chain.txt", '2', "d/before.txt", "") + member("x", 'x', "", attribute) + member("ascii.txt", '0', "", "e"),
-                                     all);
+  const Extracted all_read =
+      extract(member("d/before.txt", '2', "../a.txt", "") + member("a.txt", '0', "", "content") +
+                  member("d/hard.txt", '1', "a.txt", "") + member("chain.txt", '2', "d/before.txt", "") +
+                  member("x", 'x', "", attribute) + member("ascii.txt", '0', "", "e"),
+              all);
   CHECK(all_read.files == 5);
   CHECK(all_read.unreadable.count == 0);
-  for (const char* name : {"a.txt", "d/before.txt", "d/hard.txt", "chain.txt"}) CHECK(read_file(into / name) == "content");
+  for (const char* name : {"a.txt", "d/before.txt", "d/hard.txt", "chain.txt"})
+    CHECK(read_file(into / name) == "content");
   CHECK(read_file(into / "caf\xc3\xa9.txt") == "e");
 
   const auto unreadable = [&](const std::string& one, std::size_t files = 1) {
@@ -106,32 +115,45 @@ TEST_CASE("archives: links within the archive are read, whatever else cannot be 
     CHECK(extracted.unreadable.count == 1);
     return extracted.unreadable.first;
   };
-  CHECK(unreadable(member("out.txt", '2', "/etc/passwd", "")) == "out.txt (a link to /etc/passwd, which was not unpacked)");
-  CHECK(unreadable(member("out.txt", '2', "../../etc/passwd", "")) == "out.txt (a link to ../../etc/passwd, which was not unpacked)");
+  CHECK(unreadable(member("out.txt", '2', "/etc/passwd", "")) ==
+        "out.txt (a link to /etc/passwd, which was not unpacked)");
+  CHECK(unreadable(member("out.txt", '2', "../../etc/passwd", "")) ==
+        "out.txt (a link to ../../etc/passwd, which was not unpacked)");
   CHECK(unreadable(member("self.txt", '2', "self.txt", "")) == "self.txt (a link to self.txt, which was not unpacked)");
-  CHECK(unreadable(member("none.txt", '1', "nowhere.txt", "")) == "none.txt (a link to nowhere.txt, which was not unpacked)");
+  CHECK(unreadable(member("none.txt", '1', "nowhere.txt", "")) ==
+        "none.txt (a link to nowhere.txt, which was not unpacked)");
   CHECK(unreadable(member("null", '3', "", "")) == "null (a device or another special file)");
   CHECK(unreadable(member("", '0', "", "lost")) == "(a member without a name)");
   CHECK(unreadable(member("a.txt", '0', "", "later"), 2) == "a.txt (twice in the archive; the later one counts)");
-  CHECK(error_of([&] { extract(member("../out.txt", '2', "a.txt", ""), all); }).find("would be written outside") != std::string::npos);
+  CHECK(error_of([&] { extract(member("../out.txt", '2', "a.txt", ""), all); }).find("would be written outside") !=
+        std::string::npos);
 
-  const Extracted some = extract(member("b.txt", '0', "", "b") + member("a.txt", '0', "", "a") + member("c.txt", '1', "b.txt", ""), [](const std::string& path) { return path == "a.txt"; });
+  const Extracted some =
+      extract(member("b.txt", '0', "", "b") + member("a.txt", '0', "", "a") + member("c.txt", '1', "b.txt", ""),
+              [](const std::string& path) { return path == "a.txt"; });
   CHECK(some.files == 1);
   CHECK(some.unwanted.count == 2);
   CHECK(some.unwanted.first == "b.txt");
 }
 
-TEST_CASE("archives: a member that claims more than the archive can hold is refused before it is written", "[archive]") {
+TEST_CASE("archives: a member that claims more than the archive can hold is refused before it is written",
+          "[archive]") {
   const TestFolder folder("archive_huge");
-  const fs::path sparse = folder.path / "sparse", archive = folder.path / "sparse.tar.gz", claim = folder.path / "claim.tar";
+  const fs::path sparse = folder.path / "sparse", archive = folder.path / "sparse.tar.gz",
+                 claim = folder.path / "claim.tar";
   write_file_atomically(sparse, "");
   fs::resize_file(sparse, 8ll << 30);
   REQUIRE(std::system(("tar -C " + folder.path.string() + " -czSf " + archive.string() + " sparse").c_str()) == 0);
   REQUIRE(fs::file_size(archive) < 10'000);
   fs::remove(sparse);
-  CHECK(error_of([&] { extract_archive(archive, folder.path / "into", all); }).find("refused, because unpacking its member sparse would take 8589934592 bytes: an archive of") != std::string::npos);
+  CHECK(error_of([&] {
+          extract_archive(archive, folder.path / "into", all);
+        }).find("refused, because unpacking its member sparse would take 8589934592 bytes: an archive of") !=
+        std::string::npos);
   write_file_atomically(claim, member("big", '0', "", "little", 7ll << 30));
-  CHECK(error_of([&] { extract_archive(claim, folder.path / "into", all); }).find("refused, because unpacking its member big would take 7516192768 bytes") != std::string::npos);
+  CHECK(error_of([&] {
+          extract_archive(claim, folder.path / "into", all);
+        }).find("refused, because unpacking its member big would take 7516192768 bytes") != std::string::npos);
   CHECK_FALSE(fs::exists(folder.path / "into/big"));
 }
 
@@ -148,7 +170,8 @@ TEST_CASE("archives: regular files that are wanted come out of .tar.gz, .tar and
           asked.insert(path);
           return path.ends_with(".tsv");
         }).files == 1);
-  const std::string tsv = "lra_release/lra_release/tsv_data/new_aan_pairs.test.tsv", numbers_file = "lra_release/listops-1000/numbers.txt";
+  const std::string tsv = "lra_release/lra_release/tsv_data/new_aan_pairs.test.tsv",
+                    numbers_file = "lra_release/listops-1000/numbers.txt";
   const bool zip = archive.extension() == ".zip";  // it has no links
   std::set<std::string> files{tsv, numbers_file, "lra_release/empty.txt"};
   if (!zip) files.insert("lra_release/hard.txt");
@@ -168,9 +191,12 @@ TEST_CASE("archives: regular files that are wanted come out of .tar.gz, .tar and
 TEST_CASE("archives: a file that would be written elsewhere is refused", "[archive]") {
   const TestFolder folder("archive_escape");
   fs::remove("/tmp/lra_evil.txt");
-  const auto error = [&](const char* name) { return error_of([&] { extract_archive(fixtures / "archive" / name, folder.path / "a/b", all); }); };
+  const auto error = [&](const char* name) {
+    return error_of([&] { extract_archive(fixtures / "archive" / name, folder.path / "a/b", all); });
+  };
   const auto refused = [&](const char* name, const char* file) {
-    return (fixtures / "archive" / name).string() + ": refused, because its file " + file + " would be written outside the folder it is unpacked into";
+    return (fixtures / "archive" / name).string() + ": refused, because its file " + file +
+           " would be written outside the folder it is unpacked into";
   };
   CHECK(error("parent.tar.gz") == refused("parent.tar.gz", "x/../../evil.txt"));
   CHECK(error("absolute.tar.gz") == refused("absolute.tar.gz", "/tmp/lra_evil.txt"));
@@ -227,19 +253,25 @@ TEST_CASE("archives: damaged bytes of a .tar.gz or .zip never come out as data",
 TEST_CASE("archives: the checksum behind the last file counts", "[archive]") {
   const TestFolder folder("archive_checksum");
   const fs::path archive = fixtures / "archive/wrong_checksum.tar.gz";
-  CHECK(error_of([&] { extract_archive(archive, folder.path, all); }) == archive.string() + ": the compressed data is damaged");
+  CHECK(error_of([&] { extract_archive(archive, folder.path, all); }) ==
+        archive.string() + ": the compressed data is damaged");
 }
 
 TEST_CASE("archives: other files, missing files and places that cannot be written are named", "[archive]") {
   const TestFolder folder("archive_errors");
-  const auto error = [&](const fs::path& archive, const fs::path& into) { return error_of([&] { extract_archive(archive, into, all); }); };
+  const auto error = [&](const fs::path& archive, const fs::path& into) {
+    return error_of([&] { extract_archive(archive, into, all); });
+  };
   const fs::path text = fixtures / "archive/no_archive.gz";
-  CHECK(error(text, folder.path) == text.string() + ": is damaged, cut short or no .tar.gz, .tar or .zip archive (Unrecognized archive format)");
+  CHECK(error(text, folder.path) ==
+        text.string() + ": is damaged, cut short or no .tar.gz, .tar or .zip archive (Unrecognized archive format)");
   write_file_atomically(folder.path / "empty.tar.gz", "");
-  CHECK(error(folder.path / "empty.tar.gz", folder.path).starts_with((folder.path / "empty.tar.gz").string() + ": is damaged, cut short or no"));
+  CHECK(error(folder.path / "empty.tar.gz", folder.path)
+            .starts_with((folder.path / "empty.tar.gz").string() + ": is damaged, cut short or no"));
   const std::string no_file = ": expected an archive (.tar.gz, .tar or .zip), found no such file";
   CHECK(error(folder.path / "none.zip", folder.path) == (folder.path / "none.zip").string() + no_file);
   CHECK(error(folder.path, folder.path) == folder.path.string() + no_file);
   write_file_atomically(folder.path / "file", "x");
-  CHECK(error(fixtures / "archive/lra_release.zip", folder.path / "file").ends_with("new_aan_pairs.test.tsv: cannot be written (Not a directory)"));
+  CHECK(error(fixtures / "archive/lra_release.zip", folder.path / "file")
+            .ends_with("new_aan_pairs.test.tsv: cannot be written (Not a directory)"));
 }

@@ -21,15 +21,34 @@ using Catch::Matchers::ContainsSubstring;
 namespace fs = std::filesystem;
 
 Json entry(const std::string& mixer, const std::string& family, const Json& rows) {
-  return {{"mixer", mixer}, {"variant", mixer}, {"display_name", "The " + mixer}, {"family", family}, {"paper", {{"title", "A paper"}, {"arxiv", "1234.5678"}}}, {"formula", "Q Kᵀ V"}, {"cost", "N² d"},
-          {"options", {{"window", 4}, {"kind", "x"}}}, {"kind", "weights"}, {"reach", {{"layers_tried", 3}, {"all", nullptr}, {"cls", 2}}},
-          {"flops", {{"points", {{{"n", 16}, {"flops", 320}, {"masked_flops", 160}, {"softmax_flops", 160}}, {{"n", 24}, {"flops", 480}, {"masked_flops", 0}, {"softmax_flops", 600}}, {{"n", 32}, {"flops", 640}, {"masked_flops", 0}, {"softmax_flops", 1280}}}},
-                     {"below_softmax_from", 24}}},
+  return {{"mixer", mixer},
+          {"variant", mixer},
+          {"display_name", "The " + mixer},
+          {"family", family},
+          {"paper", {{"title", "A paper"}, {"arxiv", "1234.5678"}}},
+          {"formula", "Q Kᵀ V"},
+          {"cost", "N² d"},
+          {"options", {{"window", 4}, {"kind", "x"}}},
+          {"kind", "weights"},
+          {"reach", {{"layers_tried", 3}, {"all", nullptr}, {"cls", 2}}},
+          {"flops",
+           {{"points",
+             {{{"n", 16}, {"flops", 320}, {"masked_flops", 160}, {"softmax_flops", 160}},
+              {{"n", 24}, {"flops", 480}, {"masked_flops", 0}, {"softmax_flops", 600}},
+              {{"n", 32}, {"flops", 640}, {"masked_flops", 0}, {"softmax_flops", 1280}}}},
+            {"below_softmax_from", 24}}},
           {"maps", {{{"label", "head 1"}, {"rows", rows}}}}};
 }
 
 Json atlas_json(const Json& mixers) {
-  return {{"schema_version", 1}, {"n", 3}, {"seed", 0}, {"d_model", 64}, {"num_heads", 1}, {"input", "normal numbers"}, {"flops_model", {{"d_model", 64}, {"num_heads", 2}}}, {"mixers", mixers}};
+  return {{"schema_version", 1},
+          {"n", 3},
+          {"seed", 0},
+          {"d_model", 64},
+          {"num_heads", 1},
+          {"input", "normal numbers"},
+          {"flops_model", {{"d_model", 64}, {"num_heads", 2}}},
+          {"mixers", mixers}};
 }
 
 const Json small_rows = {{0, 0, 1}, {-0.25, -0.25, 0}, {1e-13, 0.001, 1}};
@@ -41,7 +60,8 @@ std::map<std::string, std::set<std::pair<int, int>>> cells(const std::string& sv
   for (std::sregex_iterator p(svg.begin(), svg.end(), path), end; p != end; ++p) {
     const std::string d = (*p)[2];
     for (std::sregex_iterator r(d.begin(), d.end(), run); r != end; ++r) {
-      for (int j = 0; j < std::stoi((*r)[3]); ++j) CHECK(found[(*p)[1]].insert({std::stoi((*r)[2]), std::stoi((*r)[1]) + j}).second);
+      for (int j = 0; j < std::stoi((*r)[3]); ++j)
+        CHECK(found[(*p)[1]].insert({std::stoi((*r)[2]), std::stoi((*r)[1]) + j}).second);
     }
   }
   return found;
@@ -87,14 +107,16 @@ TEST_CASE("the atlas page shows every mixer, who is blind, and escapes", "[atlas
   blind["reach"]["cls"] = nullptr;
   evil["display_name"] = "<img src=x>";
   evil["paper"]["title"] = "\"><script>";
-  const Atlas atlas = parse_atlas(atlas_json({evil, blind, entry("flash", "full", small_rows), entry("softmax", "full", small_rows)}), "x");
+  const Atlas atlas = parse_atlas(
+      atlas_json({evil, blind, entry("flash", "full", small_rows), entry("softmax", "full", small_rows)}), "x");
   std::vector<std::string> order;
   for (const AtlasMixer& mixer : atlas.mixers) order.push_back(mixer.mixer);
   CHECK(order == std::vector<std::string>{"softmax", "flash", "none", "zzz"});
   const std::string html = atlas_page(atlas, "");
   CHECK(html.find("<img src=x>") == std::string::npos);
   CHECK(html.find("\"><script>") == std::string::npos);
-  CHECK_THAT(html, ContainsSubstring("The softmax") && ContainsSubstring("https://arxiv.org/abs/1234.5678") && ContainsSubstring("window 4, kind x") && ContainsSubstring("from N = 24") &&
+  CHECK_THAT(html, ContainsSubstring("The softmax") && ContainsSubstring("https://arxiv.org/abs/1234.5678") &&
+                       ContainsSubstring("window 4, kind x") && ContainsSubstring("from N = 24") &&
                        ContainsSubstring("2 d d′ N"));
   const std::string picture = overview_svg(atlas);
   const auto count = [&](const std::string& part) {
@@ -104,11 +126,13 @@ TEST_CASE("the atlas page shows every mixer, who is blind, and escapes", "[atlas
   };
   CHECK(count(">CLS blind<") == 1);
   CHECK(count("all see all: never") == 4);
-  CHECK(count("Q K<tspan dy=\"-0.4em\" font-size=\"70%\">T</tspan><tspan dy=\"0.28em\"> V</tspan>") == 4);  // fonts lack ᵀ
+  CHECK(count("Q K<tspan dy=\"-0.4em\" font-size=\"70%\">T</tspan><tspan dy=\"0.28em\"> V</tspan>") ==
+        4);  // fonts lack ᵀ
   CHECK_THAT(mixer_svg(atlas.mixers[0]), ContainsSubstring("head 1") && ContainsSubstring("M2 0h1"));
 }
 
-TEST_CASE("the cost chart has every line, names that do not overlap, and the crossings on the line of full attention", "[atlas]") {
+TEST_CASE("the cost chart has every line, names that do not overlap, and the crossings on the line of full attention",
+          "[atlas]") {
   Json mixers = Json::array();
   for (int i = 0; i < 24; ++i) mixers.push_back(entry("mixer" + std::to_string(i), "kernel", small_rows));
   const Json spec = cost_chart(parse_atlas(atlas_json(mixers), "x"));
@@ -137,8 +161,10 @@ TEST_CASE("a broken atlas.json is named", "[atlas]") {
   };
   CHECK_THAT(refused(Json::array()), ContainsSubstring("some/atlas.json: /schema_version: expected 1"));
   CHECK_THAT(refused(atlas_json(Json::array())), ContainsSubstring("at least one"));
-  CHECK_THAT(refused(atlas_json(Json::array({entry("x", "full", {{1, 2, 3}, {1, 2, 3}})}))), ContainsSubstring("/mixers/0/maps/0/rows: expected 3 rows"));
-  CHECK_THAT(refused(atlas_json(Json::array({entry("x", "full", {{1, 2}, {1, 2}, {1, 2}})}))), ContainsSubstring("expected rows of 3 numbers"));
+  CHECK_THAT(refused(atlas_json(Json::array({entry("x", "full", {{1, 2, 3}, {1, 2, 3}})}))),
+             ContainsSubstring("/mixers/0/maps/0/rows: expected 3 rows"));
+  CHECK_THAT(refused(atlas_json(Json::array({entry("x", "full", {{1, 2}, {1, 2}, {1, 2}})}))),
+             ContainsSubstring("expected rows of 3 numbers"));
   Json lacking = entry("x", "full", small_rows);
   lacking.erase("reach");
   CHECK_THAT(refused(atlas_json(Json::array({lacking}))), ContainsSubstring("reach"));
@@ -149,7 +175,8 @@ TEST_CASE("the report takes the atlas with the most mixers", "[atlas]") {
   std::vector<std::string> broken;
   CHECK(find_atlas({folder}, broken).empty());
   write_json(folder / "a/atlas.json", atlas_json(Json::array({entry("softmax", "full", small_rows)})));
-  write_json(folder / "b/deep/atlas.json", atlas_json(Json::array({entry("softmax", "full", small_rows), entry("none", "reference", small_rows)})));
+  write_json(folder / "b/deep/atlas.json",
+             atlas_json(Json::array({entry("softmax", "full", small_rows), entry("none", "reference", small_rows)})));
   write_json(folder / "c/atlas.json", atlas_json(Json::array({entry("none", "reference", small_rows)})));
   CHECK(find_atlas({folder}, broken) == fs::canonical(folder / "b/deep/atlas.json"));
   fs::remove_all(folder);

@@ -30,7 +30,8 @@ TEST_CASE("CIFAR-10: labels and grey values of NumPy's float32, row by row", "[c
   CHECK(examples[0].first.substr(0, 4) == "\xe3\x63\x8f\x68");  // 227 99 143 104
   CHECK(examples[1].first.substr(1020) == "\xa4\xae\x5e\x93");  // 164 174 94 147
   CHECK(examples[0].second.empty());
-  CHECK(sha256(examples[0].first + examples[1].first) == "1c2e27120d2f58928418334c9d27afe36d7fbac56491e2f6967280e0d78f7ee2");
+  CHECK(sha256(examples[0].first + examples[1].first) ==
+        "1c2e27120d2f58928418334c9d27afe36d7fbac56491e2f6967280e0d78f7ee2");
   CHECK(read(batches / "test_batch.bin").at(1).label == 1);
 }
 
@@ -40,10 +41,12 @@ TEST_CASE("CIFAR-10: the grey of all 16.8 million colours is NumPy's, and near t
   for (int red = 0; red < 256; ++red) {
     for (int green = 0; green < 256; ++green) {
       for (int blue = 0; blue < 256; ++blue) {
-        const std::uint8_t value = grey_of(static_cast<std::uint8_t>(red), static_cast<std::uint8_t>(green), static_cast<std::uint8_t>(blue));
+        const std::uint8_t value =
+            grey_of(static_cast<std::uint8_t>(red), static_cast<std::uint8_t>(green), static_cast<std::uint8_t>(blue));
         grey.push_back(static_cast<char>(value));
         // The middle of the interval that is cut to `value`, against the weighted mean.
-        furthest = std::max(furthest, std::abs((value + 0.5) * 255 / 255.5 - (0.2989 * red + 0.5870 * green + 0.1140 * blue)));
+        furthest =
+            std::max(furthest, std::abs((value + 0.5) * 255 / 255.5 - (0.2989 * red + 0.5870 * green + 0.1140 * blue)));
       }
     }
   }
@@ -70,7 +73,8 @@ TEST_CASE("CIFAR-10: wrong sizes, labels and versions are named", "[cifar10]") {
   CHECK(error(bad) == "record 2: expected a label from 0 to 9, found 10");
   bad[0] = static_cast<char>(255);
   CHECK(error(bad) == "record 1: expected a label from 0 to 9, found 255");
-  CHECK(error_of([&] { read(folder.path / "none.bin"); }) == (folder.path / "none.bin").string() + ": cannot be read (No such file or directory)");
+  CHECK(error_of([&] { read(folder.path / "none.bin"); }) ==
+        (folder.path / "none.bin").string() + ": cannot be read (No such file or directory)");
 
   const std::string python = ": expected CIFAR-10's binary version (cifar-10-binary.tar.gz), found the one for Python";
   const auto find_error = [&](const fs::path& from) {

@@ -49,19 +49,23 @@ std::string error_of(const char* json) {
 }  // namespace
 
 TEST_CASE("options are read, and every wrong value names its file and place", "[config]") {
-  const auto options = from_json_object<Options>(Json::parse(R"({"width": 4, "rate": 1, "wide": true, "form": "square" })"), "f");
+  const auto options =
+      from_json_object<Options>(Json::parse(R"({"width": 4, "rate": 1, "wide": true, "form": "square" })"), "f");
   CHECK((options.width == 4 && options.rate == 1.0 && options.wide && options.form == "square"));
   CHECK(error_of(R"({"widht": 4})") == "file.json: /widht: unknown key | did you mean 'width'?");
   CHECK(error_of(R"({"width": "4"})") == "file.json: /width: expected an integer, found \"4\" | ");
   CHECK(from_json_object<Options>(Json::parse(R"({"width": 4.0})"), "f").width == 4);
   CHECK(error_of(R"({"width": 1e300})") == "file.json: /width: expected an integer, found 1e+300 | ");
-  CHECK(error_of(R"({"wide": "éééééééééééééééééééééééé"})") == "file.json: /wide: expected true or false, found \"éééééééééééééééééé... | ");
+  CHECK(error_of(R"({"wide": "éééééééééééééééééééééééé"})") ==
+        "file.json: /wide: expected true or false, found \"éééééééééééééééééé... | ");
   CHECK(error_of(R"({"width": 2.5})") == "file.json: /width: expected an integer, found 2.5 | ");
   CHECK(error_of(R"({"width": 10})") == "file.json: /width: expected an integer between 1 and 9, found 10 | ");
-  CHECK(error_of(R"({"width": 18446744073709551615})") == "file.json: /width: expected an integer between 1 and 9, found 18446744073709551615 | ");
+  CHECK(error_of(R"({"width": 18446744073709551615})") ==
+        "file.json: /width: expected an integer between 1 and 9, found 18446744073709551615 | ");
   CHECK(error_of(R"({"rate": 1.5})") == "file.json: /rate: expected a number between 0 and 1, found 1.5 | ");
   CHECK(error_of(R"({"wide": 1})") == "file.json: /wide: expected true or false, found 1 | ");
-  CHECK(error_of(R"({"form": "squar"})") == "file.json: /form: expected one of round, square, found \"squar\" | did you mean 'square'?");
+  CHECK(error_of(R"({"form": "squar"})") ==
+        "file.json: /form: expected one of round, square, found \"squar\" | did you mean 'square'?");
 }
 
 TEST_CASE("what is written is read back unchanged", "[config]") {
@@ -109,15 +113,22 @@ TEST_CASE("a key that is a text takes its override as it is", "[config]") {
 }
 
 TEST_CASE("what a person mistypes on the command line is said", "[config]") {
-  const auto problem = [](const std::vector<std::string>& arguments) { return message_of([&] { parse_overrides(arguments); }); };
+  const auto problem = [](const std::vector<std::string>& arguments) {
+    return message_of([&] { parse_overrides(arguments); });
+  };
   CHECK(problem({"seed=1", "seed=2"}) == "the command line: the key seed is given twice | ");
   CHECK(problem({"seed=null", "seed=2"}) == "the command line: the key seed is given twice | ");
-  CHECK(problem({"mixer_options.k=1", "mixer_options={\"k\": 2}"}) == "the command line: the key mixer_options is given twice | ");
-  CHECK(problem({"mixer_options={\"k\": 2}", "mixer_options.k=1"}) == "the command line: the key mixer_options.k is given twice | ");
-  CHECK_THAT(problem({"mixer_options={\"k\": 2"}), ContainsSubstring("the command line: mixer_options:1:8: broken JSON"));
+  CHECK(problem({"mixer_options.k=1", "mixer_options={\"k\": 2}"}) ==
+        "the command line: the key mixer_options is given twice | ");
+  CHECK(problem({"mixer_options={\"k\": 2}", "mixer_options.k=1"}) ==
+        "the command line: the key mixer_options.k is given twice | ");
+  CHECK_THAT(problem({"mixer_options={\"k\": 2"}),
+             ContainsSubstring("the command line: mixer_options:1:8: broken JSON"));
   CHECK_THAT(problem({"seeds=" + std::string(100'000, '[')}), ContainsSubstring("nested more than 100 deep"));
-  for (const char* key : {"a..b", ".a", "a.", "."}) CHECK_THAT(problem({std::string(key) + "=1"}), ContainsSubstring("expected a key of letters"));
-  CHECK(parse_overrides({"a/b=1", "c~d=2", "e.0=3"}) == Json::parse(R"({"a/b": 1, "c~d": 2, "e": {"0": 3}})"));  // unknown keys, said later as they are
+  for (const char* key : {"a..b", ".a", "a.", "."})
+    CHECK_THAT(problem({std::string(key) + "=1"}), ContainsSubstring("expected a key of letters"));
+  CHECK(parse_overrides({"a/b=1", "c~d=2", "e.0=3"}) ==
+        Json::parse(R"({"a/b": 1, "c~d": 2, "e": {"0": 3}})"));  // unknown keys, said later as they are
 }
 
 TEST_CASE("names that are not UTF-8 are written so that they can be read", "[config]") {
@@ -131,23 +142,33 @@ TEST_CASE("names that are not UTF-8 are written so that they can be read", "[con
 }
 
 TEST_CASE("broken JSON is said with line and column", "[config]") {
-  CHECK(message_of([] { parse_json("{\n  \"a\": 1,\n  \"b\" 2\n}", "f.json"); }).rfind("f.json:3:7: broken JSON", 0) == 0);
-  CHECK(message_of([] { parse_json("", "f.json"); }) == "f.json:1:1: broken JSON: unexpected end of input; expected '[', '{', or a literal | there is nothing in it");
-  CHECK(message_of([] { parse_json("{\"a\": 1, \"a\": 2}", "f.json"); }).rfind("f.json: the key \"a\" is given twice", 0) == 0);
-  CHECK(message_of([] { parse_json(std::string(1'000'000, '['), "f.json"); }) == "f.json: objects and lists are nested more than 100 deep | ");
+  CHECK(message_of([] { parse_json("{\n  \"a\": 1,\n  \"b\" 2\n}", "f.json"); }).rfind("f.json:3:7: broken JSON", 0) ==
+        0);
+  CHECK(message_of([] { parse_json("", "f.json"); }) ==
+        "f.json:1:1: broken JSON: unexpected end of input; expected '[', '{', or a literal | there is nothing in it");
+  CHECK(message_of([] {
+          parse_json("{\"a\": 1, \"a\": 2}", "f.json");
+        }).rfind("f.json: the key \"a\" is given twice", 0) == 0);
+  CHECK(message_of([] { parse_json(std::string(1'000'000, '['), "f.json"); }) ==
+        "f.json: objects and lists are nested more than 100 deep | ");
   CHECK(parse_json(std::string(99, '[') + "{\"a\": 1}" + std::string(99, ']'), "f.json").dump().size() == 205);
   CHECK_THAT(message_of([] { read_json("/nowhere/f.json"); }), ContainsSubstring("/nowhere/f.json: cannot be read"));
 }
 
 TEST_CASE("broken JSON is said with what was found, and what to do", "[config]") {
   const auto problem = [](std::string_view text) { return message_of([&] { parse_json(text, "f"); }); };
-  CHECK(problem("{\"a\": 1,}") == "f:1:9: broken JSON: unexpected '}'; expected string literal | remove the comma before it");
-  CHECK_THAT(problem("[1,\n 2,\n]"), ContainsSubstring("f:3:1: broken JSON: unexpected ']'") && ContainsSubstring("remove the comma before it"));
-  for (const char* text : {"// a\n{}", "{ # a\n}", "{\"a\": 1 /* b */}"}) CHECK_THAT(problem(text), ContainsSubstring("JSON has no comments"));
-  for (const std::string_view text : {std::string_view("\xff\xfe{\0}\0", 6), std::string_view("\xfe\xff\0{\0}", 6), std::string_view("{\0}\0", 4), std::string_view("\0{\0}", 4)}) {
+  CHECK(problem("{\"a\": 1,}") ==
+        "f:1:9: broken JSON: unexpected '}'; expected string literal | remove the comma before it");
+  CHECK_THAT(problem("[1,\n 2,\n]"), ContainsSubstring("f:3:1: broken JSON: unexpected ']'") &&
+                                         ContainsSubstring("remove the comma before it"));
+  for (const char* text : {"// a\n{}", "{ # a\n}", "{\"a\": 1 /* b */}"})
+    CHECK_THAT(problem(text), ContainsSubstring("JSON has no comments"));
+  for (const std::string_view text : {std::string_view("\xff\xfe{\0}\0", 6), std::string_view("\xfe\xff\0{\0}", 6),
+                                      std::string_view("{\0}\0", 4), std::string_view("\0{\0}", 4)}) {
     CHECK_THAT(problem(text), ContainsSubstring("the text is UTF-16; save it as UTF-8"));
   }
-  for (const char* text : {"{\"a\": True}", "{\"a\": None}", "[NaN]", "[nan]", "[-Infinity]"}) CHECK_THAT(problem(text), ContainsSubstring("JSON knows true, false, null"));
+  for (const char* text : {"{\"a\": True}", "{\"a\": None}", "[NaN]", "[nan]", "[-Infinity]"})
+    CHECK_THAT(problem(text), ContainsSubstring("JSON knows true, false, null"));
   CHECK_THAT(problem("{'a': 1}"), ContainsSubstring("double quotes"));
   CHECK_THAT(problem("{\"a\": [1, 2"), ContainsSubstring("it ends too early"));
   CHECK_THAT(problem(" \n"), ContainsSubstring("there is nothing in it"));
@@ -159,16 +180,24 @@ TEST_CASE("broken JSON is said with what was found, and what to do", "[config]")
 TEST_CASE("precedence of the layers of a run", "[config]") {
   const fs::path root = fs::temp_directory_path() / "lra_test_precedence";
   fs::remove_all(root);
-  write_json(root / "tasks/t.json", Json::parse(R"({"task": "t", "defaults": {"seq_len": 1, "d_model": 1, "d_ff": 1, "num_layers": 1, "batch_size": 1, "seed": 1, "threads": 1}})"));
-  write_json(root / "mixers/m.json", Json::parse(R"({"mixer": "m", "display_name": "M", "options": {"a": 1, "b": 1, "c": 1, "d": 1}})"));
-  write_json(root / "profiles/p.json", Json::parse(R"({"profile": "p", "defaults": {"d_model": 2, "d_ff": 2, "num_layers": 2, "batch_size": 2, "seed": 2},
+  write_json(
+      root / "tasks/t.json",
+      Json::parse(
+          R"({"task": "t", "defaults": {"seq_len": 1, "d_model": 1, "d_ff": 1, "num_layers": 1, "batch_size": 1, "seed": 1, "threads": 1}})"));
+  write_json(root / "mixers/m.json",
+             Json::parse(R"({"mixer": "m", "display_name": "M", "options": {"a": 1, "b": 1, "c": 1, "d": 1}})"));
+  write_json(root / "profiles/p.json",
+             Json::parse(
+                 R"({"profile": "p", "defaults": {"d_model": 2, "d_ff": 2, "num_layers": 2, "batch_size": 2, "seed": 2},
     "tasks": {"t": {"d_ff": 3, "num_layers": 3, "batch_size": 3, "seed": 3,
       "mixers": {"m": {"num_layers": 4, "batch_size": 4, "seed": 4, "mixer_options": {"b": 4, "c": 4, "d": 4}}}}}})"));
   setenv("LRA_CONFIGS", root.c_str(), 1);
-  const Json run = Json::parse(R"({"task": "t", "mixer": "m", "profile": "p", "batch_size": 5, "seed": 5, "mixer_options": {"c": 5, "d": 5}})");
+  const Json run = Json::parse(
+      R"({"task": "t", "mixer": "m", "profile": "p", "batch_size": 5, "seed": 5, "mixer_options": {"c": 5, "d": 5}})");
   const auto layers = layer_run(run, "run.json", parse_overrides({"seed=6", "mixer_options.d=6"}));
   const auto no_such_mixer = message_of([&] { layer_run(run, "run.json", parse_overrides({"mixer=n"})); });
-  const auto no_profile = message_of([&] { layer_run(Json::parse(R"({"task": "t", "mixer": "m"})"), "run.json", Json::object()); });
+  const auto no_profile =
+      message_of([&] { layer_run(Json::parse(R"({"task": "t", "mixer": "m"})"), "run.json", Json::object()); });
   unsetenv("LRA_CONFIGS");
   const Json& json = layers.json();
   CHECK(json["seq_len"] == 1);
@@ -187,7 +216,8 @@ TEST_CASE("precedence of the layers of a run", "[config]") {
 
 TEST_CASE("a suite is the product of tasks, mixers and seeds, then its bench", "[config]") {
   setenv("LRA_CONFIGS", LRA_SOURCE_DIR "/configs", 1);
-  const Json suite = Json::parse(R"({"suite": "s", "profile": "small", "tasks": [{"task": "listops", "seq_len": 99}], "mixers": ["linear", {"mixer": "local", "variant": "wide"}],
+  const Json suite = Json::parse(
+      R"({"suite": "s", "profile": "small", "tasks": [{"task": "listops", "seq_len": 99}], "mixers": ["linear", {"mixer": "local", "variant": "wide"}],
     "seeds": [0, 1], "train_steps": 7, "bench": {"lengths": [64, 128], "batch_sizes": [2]}})");
   const auto runs = expand_config(suite, "s.json", parse_overrides({"seeds=[3]", "train_steps=8"}));
   unsetenv("LRA_CONFIGS");
@@ -197,18 +227,22 @@ TEST_CASE("a suite is the product of tasks, mixers and seeds, then its bench", "
     const Json& json = run.json();
     CHECK(json["train_steps"] == 8);
     CHECK(json["suite"] == "s");
-    seen.insert(json["task"].get<std::string>() + " " + json["variant"].get<std::string>() + " " + json["seq_len"].dump() + " " + json["seed"].dump());
+    seen.insert(json["task"].get<std::string>() + " " + json["variant"].get<std::string>() + " " +
+                json["seq_len"].dump() + " " + json["seed"].dump());
   }
-  CHECK(seen == std::set<std::string>{"listops linear 99 3", "listops wide 99 3", "bytes linear 64 0", "bytes wide 64 0", "bytes linear 128 0", "bytes wide 128 0"});
+  CHECK(seen == std::set<std::string>{"listops linear 99 3", "listops wide 99 3", "bytes linear 64 0",
+                                      "bytes wide 64 0", "bytes linear 128 0", "bytes wide 128 0"});
 }
 
 TEST_CASE("the runs of a suite that differ in their seed are layered as each alone would be", "[config]") {
   setenv("LRA_CONFIGS", LRA_SOURCE_DIR "/configs", 1);
-  const Json suite = Json::parse(R"({"suite": "s", "profile": "small", "tasks": ["listops"], "mixers": ["linear"], "seeds": [4, 0, 9]})");
+  const Json suite = Json::parse(
+      R"({"suite": "s", "profile": "small", "tasks": ["listops"], "mixers": ["linear"], "seeds": [4, 0, 9]})");
   const auto runs = expand_config(suite, "s.json", parse_overrides({"train_steps=8"}));
   REQUIRE(runs.size() == 3);
   for (std::size_t i = 0; i < 3; ++i) {
-    const Json run = {{"suite", "s"}, {"profile", "small"}, {"task", "listops"}, {"mixer", "linear"}, {"seed", suite["seeds"][i]}};
+    const Json run = {
+        {"suite", "s"}, {"profile", "small"}, {"task", "listops"}, {"mixer", "linear"}, {"seed", suite["seeds"][i]}};
     const auto alone = layer_run(run, "s.json", parse_overrides({"train_steps=8"}));
     CHECK(canonical(runs[i].json()) == canonical(alone.json()));
     CHECK(runs[i].origin("/seed") == "s.json");
@@ -221,24 +255,29 @@ TEST_CASE("the runs of a suite that differ in their seed are layered as each alo
   unsetenv("LRA_CONFIGS");
 }
 
-TEST_CASE("a task of a suite may have mixers of its own; names on the command line choose the suite's entries", "[config]") {
+TEST_CASE("a task of a suite may have mixers of its own; names on the command line choose the suite's entries",
+          "[config]") {
   setenv("LRA_CONFIGS", LRA_SOURCE_DIR "/configs", 1);
-  const Json suite = Json::parse(R"({"suite": "s", "profile": "small", "mixers": ["linear", {"mixer": "local", "variant": "wide", "mixer_options": {"window": 9}}],
+  const Json suite = Json::parse(
+      R"({"suite": "s", "profile": "small", "mixers": ["linear", {"mixer": "local", "variant": "wide", "mixer_options": {"window": 9}}],
     "tasks": [{"task": "listops", "seq_len": 99}, {"task": "text_standin", "seq_len": 77, "mixers": ["fnet"]}]})");
   const auto runs = [&](const std::vector<std::string>& overrides) {
     std::set<std::string> seen;
     for (const auto& run : expand_config(suite, "s.json", parse_overrides(overrides))) {
       const Json& json = run.json();
       CHECK_FALSE(json.contains("mixers"));
-      seen.insert(json["task"].get<std::string>() + " " + json["variant"].get<std::string>() + " " + json["seq_len"].dump());
+      seen.insert(json["task"].get<std::string>() + " " + json["variant"].get<std::string>() + " " +
+                  json["seq_len"].dump());
     }
     return seen;
   };
   using Names = std::set<std::string>;
   CHECK(runs({}) == Names{"listops linear 99", "listops wide 99", "text_standin fnet 77"});
   CHECK(runs({"tasks=listops"}) == Names{"listops linear 99", "listops wide 99"});
-  CHECK(runs({"mixers=local,none"}) == Names{"listops wide 99", "listops none 99", "text_standin wide 77", "text_standin none 77"});
-  CHECK(runs({"mixers=wide", "tasks=text_standin,image_standin"}) == Names{"text_standin wide 77", "image_standin wide 1024"});
+  CHECK(runs({"mixers=local,none"}) ==
+        Names{"listops wide 99", "listops none 99", "text_standin wide 77", "text_standin none 77"});
+  CHECK(runs({"mixers=wide", "tasks=text_standin,image_standin"}) ==
+        Names{"text_standin wide 77", "image_standin wide 1024"});
   unsetenv("LRA_CONFIGS");
 }
 

@@ -14,7 +14,8 @@ using namespace lra;
 
 namespace {
 
-/// What an independent reading of a text finds, the last clause perhaps cut: a clause votes for whichever letters it has more of.
+/// What an independent reading of a text finds, the last clause perhaps cut: a clause votes for whichever letters it
+/// has more of.
 struct Reading {
   std::array<int, 4> opinion{}, tone{};  // votes on each subject
   int clauses = 0;
@@ -32,7 +33,8 @@ struct Reading {
 
 Reading read(std::string_view text) {
   Reading result;
-  constexpr std::array<std::string_view, 4> letters{"abcd", "efgh", "ijkl", "mnop"};  // opinions 1 and -1, tones 1 and -1
+  constexpr std::array<std::string_view, 4> letters{"abcd", "efgh", "ijkl",
+                                                    "mnop"};  // opinions 1 and -1, tones 1 and -1
   std::array<std::array<int, 4>, 4> count{};
   const auto end_clause = [&] {
     int kinds = 0, letters_seen = 0;
@@ -64,10 +66,12 @@ Reading read(std::string_view text) {
 }
 
 bool is_text(std::string_view text) {
-  return text.size() >= 700 && text.size() <= 1024 && text.find_first_not_of("abcdefghijklmnop ,.") == std::string_view::npos;
+  return text.size() >= 700 && text.size() <= 1024 &&
+         text.find_first_not_of("abcdefghijklmnop ,.") == std::string_view::npos;
 }
 
-/// Right answers of the best guess from `key` alone, learnt on the even and scored on the odd ones of the (key, label) two by two.
+/// Right answers of the best guess from `key` alone, learnt on the even and scored on the odd ones of the (key, label)
+/// two by two.
 double best_guess(const std::vector<std::pair<std::string, int>>& seen) {
   std::map<std::string, int> lean;
   for (std::size_t i = 0; i < seen.size(); ++i) {
@@ -84,7 +88,8 @@ double best_guess(const std::vector<std::pair<std::string, int>>& seen) {
   return right / all;
 }
 
-/// What of the label can be seen of a text: how many subjects agree, how many do not, and what the lone opinions lean to.
+/// What of the label can be seen of a text: how many subjects agree, how many do not, and what the lone opinions lean
+/// to.
 std::string key_of(std::string_view text) {
   const Reading reading = read(text);
   int agree = 0, differ = 0, lone = 0;
@@ -105,7 +110,8 @@ TEST_CASE("A document and a pair depend on seed and index alone", "[documents]")
   CHECK(write_document(7, 3).text != write_document(8, 3).text);
   CHECK(write_document(7, 3).text != write_document_pair(7, 3).first);
   CHECK(write_document(7, 3).text.substr(0, 64) == "ffff fffff ffff fff ff fff ff fffff ff ffff ffff fff fff ffff ff");
-  CHECK(write_document_pair(7, 3).second.substr(0, 64) == "bdd bb dcba bc cdac bbccd ab cbbc aabab ca db, bc adaba adad cab");
+  CHECK(write_document_pair(7, 3).second.substr(0, 64) ==
+        "bdd bb dcba bc cdac bbccd ab cbbc aabab ca db, bc adaba adad cab");
 }
 
 TEST_CASE("A document's label is what its whole text says", "[documents]") {
@@ -147,7 +153,8 @@ TEST_CASE("The first 256 bytes, read without a fault, guess at most 60 % of the 
     whole.emplace_back(key_of(document.text), document.label);
     const DocumentPair pair = write_document_pair(2, i);
     const Reading a = read(pair.first.substr(0, 256)), b = read(pair.second.substr(0, 256));
-    pairs.emplace_back(std::to_string(a.of_opinion() + a.of_tone()) + ' ' + std::to_string(b.of_opinion() + b.of_tone()), pair.label);
+    pairs.emplace_back(
+        std::to_string(a.of_opinion() + a.of_tone()) + ' ' + std::to_string(b.of_opinion() + b.of_tone()), pair.label);
   }
   CHECK(best_guess(documents) <= 0.60);
   CHECK(best_guess(pairs) <= 0.60);
@@ -175,9 +182,10 @@ TEST_CASE("No byte's share by itself tells the classes apart", "[documents]") {
     if (deviation == 0) continue;
     const double difference = (sum[1][b] - sum[0][b]) / each / deviation;
     INFO(static_cast<char>(b));
-    // An opinion is plain's with 3/4 or 1/4, and 57 % are plain: its letters lean by at most 0.5 (2 * 0.57 - 1) / 0.5 = 0.14 deviations; the
-    // others by noise of 0.03.
-    CHECK(std::abs(difference) < (std::string_view("abcdefgh").find(static_cast<char>(b)) != std::string_view::npos ? 0.25 : 0.13));
+    // An opinion is plain's with 3/4 or 1/4, and 57 % are plain: its letters lean by at most 0.5 (2 * 0.57 - 1) / 0.5 =
+    // 0.14 deviations; the others by noise of 0.03.
+    CHECK(std::abs(difference) <
+          (std::string_view("abcdefgh").find(static_cast<char>(b)) != std::string_view::npos ? 0.25 : 0.13));
     lean = std::max(lean, std::abs(difference));
   }
   CHECK(lean > 0.05);

@@ -15,10 +15,14 @@ using namespace lra;
 namespace {
 
 const std::vector<std::string> metrics{
-    R"({"step": 3, "split": "train", "loss": 2.25, "accuracy": 0.125, "peak_tensor_bytes": 467000000})" "\n",
-    R"({"step": 3, "split": "valid", "loss": 2.5, "accuracy": 0.25, "peak_tensor_bytes": 1000})" "\n",
-    R"({"step": 300, "split": "train", "loss": 1.75, "accuracy": 0.5, "peak_tensor_bytes": 467000000})" "\n",
-    R"({"step": 300, "split": "valid", "loss": 0.5})" "\n"};
+    R"({"step": 3, "split": "train", "loss": 2.25, "accuracy": 0.125, "peak_tensor_bytes": 467000000})"
+    "\n",
+    R"({"step": 3, "split": "valid", "loss": 2.5, "accuracy": 0.25, "peak_tensor_bytes": 1000})"
+    "\n",
+    R"({"step": 300, "split": "train", "loss": 1.75, "accuracy": 0.5, "peak_tensor_bytes": 467000000})"
+    "\n",
+    R"({"step": 300, "split": "valid", "loss": 0.5})"
+    "\n"};
 
 std::string first(std::size_t lines) {
   std::string text;
@@ -63,8 +67,15 @@ TEST_CASE("an event file has a version and an event for each line", "[event_file
   CHECK(read_file(file).substr(0, 12) == std::string("\x18\0\0\0\0\0\0\0\xa3\x7f\x4b\x22", 12));
   const auto written = events_of(file);
   REQUIRE(written.size() == 1 + metrics.size());
-  CHECK(written.front() == "\x1a\x0d" "brain.Event:2");
-  CHECK(written.back() == std::string("\x10\xac\x02" "\x2a\x13" "\x0a\x11" "\x0a\x0avalid/loss" "\x15\0\0\0\x3f", 24));
+  CHECK(written.front() ==
+        "\x1a\x0d"
+        "brain.Event:2");
+  CHECK(written.back() == std::string("\x10\xac\x02"
+                                      "\x2a\x13"
+                                      "\x0a\x11"
+                                      "\x0a\x0avalid/loss"
+                                      "\x15\0\0\0\x3f",
+                                      24));
   CHECK(written[1].find("train/accuracy") != std::string::npos);
   CHECK(written[1].find("train/peak_tensor_bytes") != std::string::npos);
   CHECK(written[1].find("train/step") == std::string::npos);

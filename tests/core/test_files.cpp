@@ -29,7 +29,7 @@ std::vector<ino_t> synced_folders;
 
 /// Takes the place of the C library's: remembers folders.
 extern "C" int fsync(int descriptor) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(descriptor, &status) == 0 && S_ISDIR(status.st_mode)) synced_folders.push_back(status.st_ino);
   return static_cast<int>(::syscall(SYS_fsync, descriptor));
 }
@@ -37,7 +37,7 @@ extern "C" int fsync(int descriptor) {
 namespace {
 
 mode_t mode_of(const fs::path& file) {
-  struct stat status {};
+  struct stat status{};
   REQUIRE(::stat(file.c_str(), &status) == 0);
   return status.st_mode & 07777;
 }
@@ -71,7 +71,8 @@ TEST_CASE("A name that is a link stays one, and what it leads to is written", "[
   CHECK(read_file(folder.path / "made/later") == "x");
 
   fs::create_symlink("loop", folder.path / "loop");
-  CHECK_THROWS_WITH(write_file_atomically(folder.path / "loop", "x"), ContainsSubstring("Too many levels of symbolic links"));
+  CHECK_THROWS_WITH(write_file_atomically(folder.path / "loop", "x"),
+                    ContainsSubstring("Too many levels of symbolic links"));
 }
 
 TEST_CASE("What is no regular file is written through", "[files]") {
@@ -90,7 +91,8 @@ TEST_CASE("What is no regular file is written through", "[files]") {
     write_json(folder.path / "null", Json::object());
     CHECK(fs::is_character_file(folder.path / "null"));
     REQUIRE(::mknod((folder.path / "full").c_str(), S_IFCHR | 0600, makedev(1, 7)) == 0);
-    CHECK_THROWS_WITH(write_file_atomically(folder.path / "full", "x"), ContainsSubstring("writing failed (No space left on device)"));
+    CHECK_THROWS_WITH(write_file_atomically(folder.path / "full", "x"),
+                      ContainsSubstring("writing failed (No space left on device)"));
     CHECK(fs::is_character_file(folder.path / "full"));
   }
   CHECK_THROWS_WITH(write_file_atomically(folder.path, "x"), ContainsSubstring("cannot be written (Is a directory)"));
@@ -101,7 +103,8 @@ TEST_CASE("A descriptor of the program's own is written where it stands", "[file
   const fs::path file = folder.path / "out";
   const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT, 0600);
   REQUIRE(::write(descriptor, "before ", 7) == 7);
-  for (const char* place : {"/dev/fd", "/proc/self/fd"}) write_file_atomically(fs::path(place) / std::to_string(descriptor), "inside ");
+  for (const char* place : {"/dev/fd", "/proc/self/fd"})
+    write_file_atomically(fs::path(place) / std::to_string(descriptor), "inside ");
   fs::create_symlink("/dev/fd/" + std::to_string(descriptor), folder.path / "link");  // as /dev/stdout is one
   write_file_atomically(folder.path / "link", "linked ");
   REQUIRE(::write(descriptor, "after", 5) == 5);
@@ -134,7 +137,7 @@ TEST_CASE("Modes follow the umask, and an existing file keeps its own", "[files]
 
 TEST_CASE("A renamed file outlives a power failure: its folder is synced", "[files]") {
   const TestFolder folder("files");
-  struct stat status {};
+  struct stat status{};
   REQUIRE(::stat(folder.path.c_str(), &status) == 0);
   fs::create_symlink(folder.path / "file", folder.path / "link");
   for (const char* name : {"file", "link"}) {
@@ -146,13 +149,15 @@ TEST_CASE("A renamed file outlives a power failure: its folder is synced", "[fil
 
 TEST_CASE("Every name that a file system allows can be written", "[files]") {
   const TestFolder folder("files");
-  for (const std::string& name : {std::string("two\nlines"), std::string("-o"), std::string(" '\"$(x)"), std::string("\xff\xfe"), std::string(255, 'n')}) {
+  for (const std::string& name : {std::string("two\nlines"), std::string("-o"), std::string(" '\"$(x)"),
+                                  std::string("\xff\xfe"), std::string(255, 'n')}) {
     write_file_atomically(folder.path / name, name);
     write_file_atomically(folder.path / name, name);
     CHECK(read_file(folder.path / name) == name);
   }
   CHECK(files_in(folder.path) == 5);
-  CHECK_THROWS_WITH(write_file_atomically(folder.path / std::string(256, 'n'), "x"), ContainsSubstring("File name too long"));
+  CHECK_THROWS_WITH(write_file_atomically(folder.path / std::string(256, 'n'), "x"),
+                    ContainsSubstring("File name too long"));
   CHECK(files_in(folder.path) == 5);
 }
 

@@ -21,7 +21,9 @@ using Catch::Matchers::ContainsSubstring;
 namespace {
 
 struct Folder {
-  Folder() : path(fs::temp_directory_path() / ("lra-folders-" + std::to_string(::getpid()))) { fs::create_directories(path); }
+  Folder() : path(fs::temp_directory_path() / ("lra-folders-" + std::to_string(::getpid()))) {
+    fs::create_directories(path);
+  }
   ~Folder() { fs::remove_all(path); }
   fs::path path;
 };

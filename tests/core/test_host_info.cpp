@@ -72,7 +72,8 @@ TEST_CASE("control groups of version 1: each controller has its hierarchy", "[co
 TEST_CASE("inside of a container its own group is what is mounted", "[core][host]") {
   const Machine machine;
   machine.file("proc/self/cgroup", "4:memory:/docker/abc/inner\n");  // seen from outside
-  machine.file("proc/self/mountinfo", "35 31 0:32 /docker/abc /sys/fs/cgroup/memory ro,nosuid master:15 - cgroup cgroup rw,memory\n");
+  machine.file("proc/self/mountinfo",
+               "35 31 0:32 /docker/abc /sys/fs/cgroup/memory ro,nosuid master:15 - cgroup cgroup rw,memory\n");
   machine.file("sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
   CHECK(machine.limits().memory_bytes == gibibyte);
   machine.file("sys/fs/cgroup/memory/inner/memory.limit_in_bytes", "536870912\n");

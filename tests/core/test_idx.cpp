@@ -51,15 +51,18 @@ TEST_CASE("IDX: Debian's Fashion-MNIST has 60,000 and 10,000 pictures, 10 classe
   CHECK(folder == debian);
   for (const auto& [name, per_class] : {std::pair{"train", 6000}, {"t10k", 1000}}) {
     std::vector<int> counts(10);
-    read_idx(idx_file(folder, std::string(name) + "-images-idx3-ubyte"), idx_file(folder, std::string(name) + "-labels-idx1-ubyte"),
-             [&](std::int32_t label, std::string_view, std::string_view) { ++counts.at(static_cast<std::size_t>(label)); });
+    read_idx(
+        idx_file(folder, std::string(name) + "-images-idx3-ubyte"),
+        idx_file(folder, std::string(name) + "-labels-idx1-ubyte"),
+        [&](std::int32_t label, std::string_view, std::string_view) { ++counts.at(static_cast<std::size_t>(label)); });
     CHECK(counts == std::vector<int>(10, per_class));
   }
 }
 
 TEST_CASE("IDX: the four files are found at any depth", "[idx]") {
   const TestFolder folder("idx_depth");
-  for (const char* name : {"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}) {
+  for (const char* name :
+       {"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}) {
     write_file_atomically(folder.path / "a/raw" / name, "");
   }
   CHECK(find_fashion_mnist(folder.path) == folder.path / "a/raw");
@@ -68,7 +71,8 @@ TEST_CASE("IDX: the four files are found at any depth", "[idx]") {
 TEST_CASE("IDX: what is wrong is named with its place", "[idx]") {
   const TestFolder folder("idx");
   const fs::path images = folder.path / "images", labels = folder.path / "labels";
-  const std::string good_images = read_file(fixtures / "idx/t10k-images-idx3-ubyte"), good_labels = read_file(fixtures / "idx/t10k-labels-idx1-ubyte");
+  const std::string good_images = read_file(fixtures / "idx/t10k-images-idx3-ubyte"),
+                    good_labels = read_file(fixtures / "idx/t10k-labels-idx1-ubyte");
   const auto error = [&](const std::string& image_bytes, const std::string& label_bytes) {
     write_file_atomically(images, image_bytes);
     write_file_atomically(labels, label_bytes);
@@ -82,18 +86,26 @@ TEST_CASE("IDX: what is wrong is named with its place", "[idx]") {
   CHECK(error(good_images, good_labels) == "no error");
   CHECK(error(good_labels, good_images) == "images: byte 0: expected the magic number 2051, found 2049");
   CHECK(error(good_images, good_images) == "labels: byte 0: expected the magic number 2049, found 2051");
-  CHECK(error(with_byte(good_images, 11, 32), good_labels) == "images: byte 8: expected the number of rows 28, found 32");
-  CHECK(error(with_byte(good_images, 15, 0), good_labels) == "images: byte 12: expected the number of columns 28, found 0");
+  CHECK(error(with_byte(good_images, 11, 32), good_labels) ==
+        "images: byte 8: expected the number of rows 28, found 32");
+  CHECK(error(with_byte(good_images, 15, 0), good_labels) ==
+        "images: byte 12: expected the number of columns 28, found 0");
   CHECK(error(with_byte(good_images, 7, 0), good_labels) == "images: byte 4: expected pictures, found none");
-  CHECK(error(with_byte(good_images, 7, 4), good_labels) == "labels: byte 4: expected 4 labels, as many as " + images.string() + " has pictures, found 3");
+  CHECK(error(with_byte(good_images, 7, 4), good_labels) ==
+        "labels: byte 4: expected 4 labels, as many as " + images.string() + " has pictures, found 3");
   CHECK(error(with_byte(good_images, 4, 255), with_byte(good_labels, 4, 255)) ==
         "images: byte 2368: expected a picture, found the end of the file after 0 of 784 bytes");
   CHECK(error(good_images, with_byte(good_labels, 9, 10)) == "labels: byte 9: expected a label from 0 to 9, found 10");
-  CHECK(error(good_images, with_byte(good_labels, 8, 255)) == "labels: byte 8: expected a label from 0 to 9, found 255");
-  CHECK(error(good_images.substr(0, 2000), good_labels) == "images: byte 1584: expected a picture, found the end of the file after 416 of 784 bytes");
-  CHECK(error(good_images.substr(0, 6), good_labels) == "images: byte 4: expected the number of pictures, found the end of the file after 2 of 4 bytes");
-  CHECK(error("", good_labels) == "images: byte 0: expected the magic number, found the end of the file after 0 of 4 bytes");
-  CHECK(error(good_images, good_labels.substr(0, 10)) == "labels: byte 10: expected a label, found the end of the file after 0 of 1 bytes");
+  CHECK(error(good_images, with_byte(good_labels, 8, 255)) ==
+        "labels: byte 8: expected a label from 0 to 9, found 255");
+  CHECK(error(good_images.substr(0, 2000), good_labels) ==
+        "images: byte 1584: expected a picture, found the end of the file after 416 of 784 bytes");
+  CHECK(error(good_images.substr(0, 6), good_labels) ==
+        "images: byte 4: expected the number of pictures, found the end of the file after 2 of 4 bytes");
+  CHECK(error("", good_labels) ==
+        "images: byte 0: expected the magic number, found the end of the file after 0 of 4 bytes");
+  CHECK(error(good_images, good_labels.substr(0, 10)) ==
+        "labels: byte 10: expected a label, found the end of the file after 0 of 1 bytes");
   CHECK(error(good_images + "x", good_labels) == "images: byte 2368: expected the end of the file, found more bytes");
   CHECK(error(good_images, good_labels + "x") == "labels: byte 11: expected the end of the file, found more bytes");
 
@@ -101,13 +113,16 @@ TEST_CASE("IDX: what is wrong is named with its place", "[idx]") {
   const std::string zipped_labels = read_file(fixtures / "idx/train-labels-idx1-ubyte.gz");
   CHECK(error(zipped_images, zipped_labels) == "no error");
   for (const std::size_t cut : {std::size_t{1}, std::size_t{8}, zipped_images.size() / 2}) {
-    CHECK(error(zipped_images.substr(0, zipped_images.size() - cut), zipped_labels) == "images: the compressed data ends too early");
+    CHECK(error(zipped_images.substr(0, zipped_images.size() - cut), zipped_labels) ==
+          "images: the compressed data ends too early");
   }
-  CHECK(error(with_byte(zipped_images, zipped_images.size() - 6, zipped_images[zipped_images.size() - 6] ^ 1), zipped_labels) ==
-        "images: the compressed data is damaged");
+  CHECK(error(with_byte(zipped_images, zipped_images.size() - 6, zipped_images[zipped_images.size() - 6] ^ 1),
+              zipped_labels) == "images: the compressed data is damaged");
   CHECK(error(zipped_images, with_byte(zipped_labels, 10, 7)) == "labels: the compressed data is damaged");
-  CHECK(error_of([&] { read(folder.path / "none", labels); }) == (folder.path / "none").string() + ": cannot be read (No such file or directory)");
+  CHECK(error_of([&] { read(folder.path / "none", labels); }) ==
+        (folder.path / "none").string() + ": cannot be read (No such file or directory)");
   CHECK(error_of([&] { read(folder.path, labels); }) == folder.path.string() + ": cannot be read (Is a directory)");
   CHECK(error_of([&] { find_fashion_mnist(folder.path); }) ==
-        folder.path.string() + ": expected the file train-images-idx3-ubyte.gz or train-images-idx3-ubyte in it, found neither");
+        folder.path.string() +
+            ": expected the file train-images-idx3-ubyte.gz or train-images-idx3-ubyte in it, found neither");
 }

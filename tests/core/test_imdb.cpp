@@ -19,7 +19,9 @@ TEST_CASE("IMDB: whole reviews, neg before pos, in byte order of their names; ot
                                    {1, std::string(5000, 'x') + "end", ""},
                                    {1, "Good enough", ""}});
   const auto test = collect([&](const ExampleSink& sink) { read_imdb(folder / "test", sink); });
-  CHECK(test == std::vector<SourceExample>{{0, "Poor plot\tand worse acting.", ""}, {0, "No.", ""}, {1, "Ten out of ten", ""}, {1, "Yes.", ""}});
+  CHECK(test ==
+        std::vector<SourceExample>{
+            {0, "Poor plot\tand worse acting.", ""}, {0, "No.", ""}, {1, "Ten out of ten", ""}, {1, "Yes.", ""}});
 }
 
 TEST_CASE("IMDB: what is missing or empty is named", "[imdb]") {
@@ -28,12 +30,17 @@ TEST_CASE("IMDB: what is missing or empty is named", "[imdb]") {
   const auto find_error = [&](const fs::path& from) { return error_of([&] { find_imdb(from); }); };
   CHECK(find_error(folder.path / "none") == (folder.path / "none").string() + ": there is no such folder");
   CHECK(find_error(fixtures / "imdb/aclImdb/train/pos/1_7.txt").ends_with("1_7.txt: expected a folder, found a file"));
-  CHECK(find_error(folder.path) == folder.path.string() + ": expected train/neg, train/pos, test/neg, test/pos in it or in a folder below, found none of them");
+  CHECK(find_error(folder.path) ==
+        folder.path.string() +
+            ": expected train/neg, train/pos, test/neg, test/pos in it or in a folder below, found none of them");
   fs::copy(fixtures / "imdb", folder.path, fs::copy_options::recursive);
   fs::remove_all(inner / "test/pos");
-  CHECK(find_error(folder.path) == inner.string() + ": expected train/neg, train/pos, test/neg, test/pos in it, test/pos missing");
+  CHECK(find_error(folder.path) ==
+        inner.string() + ": expected train/neg, train/pos, test/neg, test/pos in it, test/pos missing");
 
-  const auto read_error = [&](const char* split) { return error_of([&] { read_imdb(inner / split, [](auto, auto, auto) {}); }); };
+  const auto read_error = [&](const char* split) {
+    return error_of([&] { read_imdb(inner / split, [](auto, auto, auto) {}); });
+  };
   CHECK(read_error("test") == (inner / "test/pos").string() + ": cannot be read (No such file or directory)");
   fs::create_directories(inner / "test/pos");
   CHECK(read_error("test") == (inner / "test/pos").string() + ": expected reviews (*.txt), found none");

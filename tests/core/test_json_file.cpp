@@ -5,7 +5,9 @@
 using namespace lra;
 
 TEST_CASE("Values that mean the same have one canonical form") {
-  const auto same = [](const char* a, const char* b) { return canonical(parse_json(a, "a")).dump() == canonical(parse_json(b, "b")).dump(); };
+  const auto same = [](const char* a, const char* b) {
+    return canonical(parse_json(a, "a")).dump() == canonical(parse_json(b, "b")).dump();
+  };
   CHECK(same("0.0", "0"));
   CHECK(same("-0.0", "0"));
   CHECK(same("1e3", "1000"));

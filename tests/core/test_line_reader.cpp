@@ -89,27 +89,33 @@ TEST_CASE("LineReader: a line that is far too long is not held in memory", "[lin
   const TestFolder folder("huge_line");
   write_file_atomically(folder.path / "x.txt", "");
   std::filesystem::resize_file(folder.path / "x.txt", std::uintmax_t{512} << 20);  // all zeros, no blocks on the disk
-  struct rusage before {}, after {};
+  struct rusage before{}, after{};
   ::getrusage(RUSAGE_SELF, &before);
-  CHECK(error_of([&] { lines_of(folder.path / "x.txt", 1 << 20); }).ends_with(":1: expected a line of at most 1048576 bytes, found a longer one"));
+  CHECK(error_of([&] {
+          lines_of(folder.path / "x.txt", 1 << 20);
+        }).ends_with(":1: expected a line of at most 1048576 bytes, found a longer one"));
   ::getrusage(RUSAGE_SELF, &after);
   CHECK(after.ru_maxrss - before.ru_maxrss < 64 << 10);  // KiB
 }
 
 TEST_CASE("LineReader: a file that is missing or a folder is an error that names it", "[line_reader]") {
   const TestFolder folder("no_lines");
-  CHECK(error_of([&] { lines_of(folder.path / "none"); }) == (folder.path / "none").string() + ": cannot be read (No such file or directory)");
+  CHECK(error_of([&] { lines_of(folder.path / "none"); }) ==
+        (folder.path / "none").string() + ": cannot be read (No such file or directory)");
   CHECK(error_of([&] { lines_of(folder.path); }) == folder.path.string() + ": cannot be read (Is a directory)");
 }
 
-TEST_CASE("ListOps: ten megabytes without a newline are refused after the longest line, other bytes are shown as \\xNN", "[listops][line_reader]") {
+TEST_CASE("ListOps: ten megabytes without a newline are refused after the longest line, other bytes are shown as \\xNN",
+          "[listops][line_reader]") {
   const TestFolder folder("listops_lines");
   const auto file = folder.path / "x.tsv";
   const auto error = [&](const std::string& text) {
     write_file_atomically(file, "Source\tTarget\n1\t1\n" + text);
     return error_of([&] { read_listops(file, 2000, 0); });
   };
-  CHECK(error(std::string(10'000'000, '1')) == file.string() + ":3: expected a line of at most 8388608 bytes, found a longer one");
+  CHECK(error(std::string(10'000'000, '1')) ==
+        file.string() + ":3: expected a line of at most 8388608 bytes, found a longer one");
   CHECK(error("\xff\xc3 \t1\n") == file.string() +
-                                       ":3: expected ( ) ] [MIN [MAX [MED [SM or a digit, separated by single spaces, found '\\xff\\xc3' in column 1");
+                                       ":3: expected ( ) ] [MIN [MAX [MED [SM or a digit, separated by single spaces, "
+                                       "found '\\xff\\xc3' in column 1");
 }

@@ -30,10 +30,11 @@ TEST_CASE("CPU time of all programs: the usable cores, without idle time and wit
 
 TEST_CASE("Others' load is what all used less what this process used, by the time between") {
   CHECK(other_load({10, 100, 5}, {12, 103.5, 6.5}).value() == Approx(1));
-  CHECK(other_load({10, 100, 5}, {12, 101, 6.5}).value() == 0);           // counted in hundredths: never negative
-  CHECK_FALSE(other_load({10, 100, 5}, {10.05, 100.1, 5}).has_value());   // too short to know
-  CHECK_FALSE(other_load({10, 0, 5}, {12, 0, 6}).has_value());            // there is no /proc/stat
-  CHECK(other_load({10, 100, 5, 7}, {12, 103.5, 6.5, 8}).value() == Approx(0.5));  // runs of the same suite are no others
+  CHECK(other_load({10, 100, 5}, {12, 101, 6.5}).value() == 0);          // counted in hundredths: never negative
+  CHECK_FALSE(other_load({10, 100, 5}, {10.05, 100.1, 5}).has_value());  // too short to know
+  CHECK_FALSE(other_load({10, 0, 5}, {12, 0, 6}).has_value());           // there is no /proc/stat
+  CHECK(other_load({10, 100, 5, 7}, {12, 103.5, 6.5, 8}).value() ==
+        Approx(0.5));  // runs of the same suite are no others
 }
 
 TEST_CASE("This process's own work counts for all and for itself") {
@@ -47,7 +48,8 @@ TEST_CASE("This process's own work counts for all and for itself") {
   CHECK(from.all >= cpu_times_at_start().all);
 }
 
-TEST_CASE("The work of a suite's runs counts for the suite, while they run and afterwards, and not for other programs") {
+TEST_CASE(
+    "The work of a suite's runs counts for the suite, while they run and afterwards, and not for other programs") {
   if (cpu_times().all == 0) SKIP("no /proc/stat");
   join_suite(::getpid());
   const CpuTimes from = cpu_times();
@@ -62,7 +64,8 @@ TEST_CASE("The work of a suite's runs counts for the suite, while they run and a
   const CpuTimes to = cpu_times();
   CHECK(load.suite.value() > 0);
   CHECK(load.during.value() == Approx(other_load(from, to).value()).margin(0.3));
-  CHECK(other_load(from, to).value() < other_load(CpuTimes{from.moment, from.all, from.own}, CpuTimes{to.moment, to.all, to.own}).value());
+  CHECK(other_load(from, to).value() <
+        other_load(CpuTimes{from.moment, from.all, from.own}, CpuTimes{to.moment, to.all, to.own}).value());
   ::kill(run, SIGKILL);
   ::waitpid(run, nullptr, 0);
   const CpuTimes after = cpu_times();
@@ -71,7 +74,8 @@ TEST_CASE("The work of a suite's runs counts for the suite, while they run and a
 }
 
 TEST_CASE("A speed is not to be trusted beside other programs or when it varies") {
-  const Measured steady{.median = 100, .spread = 20, .count = 20, .samples = {}}, unsteady{.median = 100, .spread = 40, .count = 20, .samples = {}};
+  const Measured steady{.median = 100, .spread = 20, .count = 20, .samples = {}},
+      unsteady{.median = 100, .spread = 40, .count = 20, .samples = {}};
   CHECK(disturbance({0.0, 0.4}, steady).empty());
   CHECK(disturbance({}, steady).empty());
   CHECK(disturbance({0.0, 1.84}, steady) == "other programs used 1.8 cores");
@@ -80,7 +84,8 @@ TEST_CASE("A speed is not to be trusted beside other programs or when it varies"
   CHECK(disturbance({0.0, 0.4}, unsteady) == "spread is 40 % of the median");
   CHECK(disturbance({0.0, 0.6}, unsteady) == "other programs used 0.6 cores, spread is 40 % of the median");
   CHECK(disturbance({0.0, 0.4, 0.6}, steady) == beside_another_run);
-  CHECK(disturbance({0.0, 0.6, 0.6}, steady) == "other programs used 0.6 cores, trained beside another run of this suite");
+  CHECK(disturbance({0.0, 0.6, 0.6}, steady) ==
+        "other programs used 0.6 cores, trained beside another run of this suite");
   CHECK(disturbance({0.0, 0.4, 0.4}, steady).empty());
   CHECK(Load{0.123, 1.456, 0.7}.to_json() == Json{{"before", 0.12}, {"during", 1.46}, {"suite", 0.7}});
   CHECK(Load{0.123, 1.456}.to_json() == Json{{"before", 0.12}, {"during", 1.46}});

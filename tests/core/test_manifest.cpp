@@ -34,7 +34,8 @@ TEST_CASE("SHA-256 gives the digests of other implementations at every kind of p
   CHECK(sha256(bytes) == "e78ac549fb1b4e6b83da900084288a892d2572e81859d2a08a0b28ae36dcf22f");
   for (const std::size_t piece : {1u, 55u, 64u, 65u, 1000u}) {
     Sha256 hash;
-    for (std::size_t i = 0; i < 10'000; i += piece) hash.update(std::string_view(bytes).substr(i, std::min(piece, 10'000 - i)));
+    for (std::size_t i = 0; i < 10'000; i += piece)
+      hash.update(std::string_view(bytes).substr(i, std::min(piece, 10'000 - i)));
     CHECK(hash.hex() == sha256(std::string_view(bytes).substr(0, 10'000)));
   }
   const auto file = std::filesystem::temp_directory_path() / ("lra_test_sha256" + std::to_string(::getpid()));
@@ -113,8 +114,10 @@ TEST_CASE("who waits for another process's data folder says so, once", "[manifes
 
 TEST_CASE("differences from the official numbers are spelled out", "[manifest]") {
   const Json files = {{"train", {{"examples", 8}}}, {"test", {{"examples", 25000}}}};
-  CHECK(difference_from_official(files, "text") == "train has 8 examples, the official task has 25,000");  // it has no valid split
-  CHECK(difference_from_official({{"train", {{"examples", 147086}}}, {"test", {{"examples", 17437}}}}, "retrieval") == "valid has 0 examples, the official task has 18,090");
+  CHECK(difference_from_official(files, "text") ==
+        "train has 8 examples, the official task has 25,000");  // it has no valid split
+  CHECK(difference_from_official({{"train", {{"examples", 147086}}}, {"test", {{"examples", 17437}}}}, "retrieval") ==
+        "valid has 0 examples, the official task has 18,090");
   CHECK(difference_from_official(files, "text_standin").empty());
 }
 

@@ -18,7 +18,8 @@ namespace {
 /// Five pairs, among them empty and long sequences.
 Json write_pairs(const fs::path& file) {
   PackedWriter writer(file, 2);
-  for (std::int32_t i = 0; i < 5; ++i) writer.add(i % 2, std::string(static_cast<std::size_t>(3 * i), static_cast<char>('a' + i)), i == 4 ? "" : "\xff\n");
+  for (std::int32_t i = 0; i < 5; ++i)
+    writer.add(i % 2, std::string(static_cast<std::size_t>(3 * i), static_cast<char>('a' + i)), i == 4 ? "" : "\xff\n");
   return writer.finish(3);
 }
 
@@ -28,7 +29,9 @@ TEST_CASE("Packed files give back what was put in, in an order of the seed", "[p
   const TestFolder folder("packed");
   const fs::path file = folder.path / "train.packed";
   const Json entry = write_pairs(file);
-  CHECK(entry == Json({{"file", "train.packed"}, {"bytes", fs::file_size(file)}, {"sha256", sha256_file(file)}, {"examples", 5}}));
+  CHECK(
+      entry ==
+      Json({{"file", "train.packed"}, {"bytes", fs::file_size(file)}, {"sha256", sha256_file(file)}, {"examples", 5}}));
 
   const PackedDataset data(file, {.seq_len = 4, .first_id = 1, .num_classes = 2, .limit = 0});
   REQUIRE(data.size() == 5);
@@ -38,7 +41,8 @@ TEST_CASE("Packed files give back what was put in, in an order of the seed", "[p
     const std::size_t i = order[place];
     const std::size_t first = std::max<std::size_t>(1, std::min<std::size_t>(3 * i, 4)), second = i == 4 ? 1 : 2;
     std::vector<std::int32_t> tokens(first, i == 0 ? 0 : static_cast<std::int32_t>('a' + i + 1));
-    for (const std::int32_t token : i == 4 ? std::vector<std::int32_t>{0} : std::vector<std::int32_t>{256, 11}) tokens.push_back(token);
+    for (const std::int32_t token : i == 4 ? std::vector<std::int32_t>{0} : std::vector<std::int32_t>{256, 11})
+      tokens.push_back(token);
     const Example example = data.get(place);
     CHECK(example.tokens == tokens);
     CHECK(example.second == static_cast<std::int64_t>(first));
@@ -67,13 +71,15 @@ TEST_CASE("Packed files: one that is cut short or changed while it is mapped is 
     }
     return std::string("no error");
   };
-  // Whole pages are gone (SIGBUS); a part of the last page is (zeros, no signal); all is; the same size with other bytes.
+  // Whole pages are gone (SIGBUS); a part of the last page is (zeros, no signal); all is; the same size with other
+  // bytes.
   for (const std::uintmax_t left : {std::uintmax_t{8192}, fs::file_size((write(), file)) - 10, std::uintmax_t{0}}) {
     const auto data = write();
     CHECK(read(*data) == "no error");
     const auto size = fs::file_size(file);
     fs::resize_file(file, left);
-    CHECK(read(*data) == file.string() + ": was changed while it was read (it had " + std::to_string(size) + " bytes, now it has " + std::to_string(left) + ")");
+    CHECK(read(*data) == file.string() + ": was changed while it was read (it had " + std::to_string(size) +
+                             " bytes, now it has " + std::to_string(left) + ")");
     CHECK(data->length(0) == 1000);
     CHECK(data->label(99) == 0);
   }
@@ -86,7 +92,10 @@ TEST_CASE("Packed files: one that is cut short or changed while it is mapped is 
 TEST_CASE("Packed files: the share of sequences that are cut", "[packed]") {
   const TestFolder folder("packed_cut");
   write_pairs(folder.path / "x");  // lengths 0, 3, 6, 9, 12, each beside 2 (the last: 0)
-  const auto share = [&](std::int64_t seq_len) { return PackedDataset(folder.path / "x", {.seq_len = seq_len, .first_id = 0, .num_classes = 2, .limit = 0}).cut_share(); };
+  const auto share = [&](std::int64_t seq_len) {
+    return PackedDataset(folder.path / "x", {.seq_len = seq_len, .first_id = 0, .num_classes = 2, .limit = 0})
+        .cut_share();
+  };
   CHECK(share(0) == 0);
   CHECK(share(12) == 0);
   CHECK(share(6) == 0.2);
@@ -95,10 +104,15 @@ TEST_CASE("Packed files: the share of sequences that are cut", "[packed]") {
 
 TEST_CASE("Packed files: an unfinished one leaves nothing, an empty one and large ones are files too", "[packed]") {
   const TestFolder folder("packed");
-  { PackedWriter writer(folder.path / "half.packed", 1); writer.add(0, "abc"); }
+  {
+    PackedWriter writer(folder.path / "half.packed", 1);
+    writer.add(0, "abc");
+  }
   CHECK(fs::is_empty(folder.path));
   PackedWriter(folder.path / "none.packed", 1).finish(0);
-  CHECK(PackedDataset(folder.path / "none.packed", {.seq_len = 0, .first_id = 0, .num_classes = 1, .limit = 0}).size() == 0);
+  CHECK(
+      PackedDataset(folder.path / "none.packed", {.seq_len = 0, .first_id = 0, .num_classes = 1, .limit = 0}).size() ==
+      0);
 }
 
 TEST_CASE("Packed files: damage of any kind is one sentence", "[packed]") {
@@ -111,7 +125,8 @@ TEST_CASE("Packed files: damage of any kind is one sentence", "[packed]") {
     return error_of([&] { PackedDataset(file, {.seq_len = 0, .first_id = 0, .num_classes = classes, .limit = 0}); });
   };
   CHECK(error(good) == "no error");
-  for (const std::size_t kept : {std::size_t{0}, std::size_t{7}, std::size_t{40}, good.size() / 2, good.size() - 1}) CHECK(error(good.substr(0, kept)).find("expected a packed data set") != std::string::npos);
+  for (const std::size_t kept : {std::size_t{0}, std::size_t{7}, std::size_t{40}, good.size() / 2, good.size() - 1})
+    CHECK(error(good.substr(0, kept)).find("expected a packed data set") != std::string::npos);
   CHECK(error("X" + good.substr(1)).find("expected a packed data set") != std::string::npos);
   CHECK(error(good + good).find("does not fit the file's") != std::string::npos);
   CHECK(error(good, 1).find("has the label 1, expected 0 to 0") != std::string::npos);

@@ -27,7 +27,10 @@ const fs::path hard = fixtures / "lra_release/lra_release/pathfinder32/curv_cont
 
 /// A folder that is empty at the start and gone at the end.
 struct Folder {
-  explicit Folder(const std::string& name) : path(fs::temp_directory_path() / ("lra_test_pathfinder_" + name + std::to_string(::getpid()))) { fs::remove_all(path); }
+  explicit Folder(const std::string& name)
+      : path(fs::temp_directory_path() / ("lra_test_pathfinder_" + name + std::to_string(::getpid()))) {
+    fs::remove_all(path);
+  }
   ~Folder() { fs::remove_all(path); }
   fs::path path;
 };
@@ -38,7 +41,8 @@ std::string error_of(const fs::path& folder, const std::function<void()>& call) 
     call();
   } catch (const Error& error) {
     std::string message = error.what();
-    for (std::size_t at; (at = message.find(folder.string() + "/")) != std::string::npos;) message.erase(at, folder.string().size() + 1);
+    for (std::size_t at; (at = message.find(folder.string() + "/")) != std::string::npos;)
+      message.erase(at, folder.string().size() + 1);
     return message;
   }
   return "no error";
@@ -83,7 +87,8 @@ std::vector<Pixel> bright(const PathfinderPicture& picture, int size, int least,
     for (int x = around; x < size - around; ++x) {
       bool all = true;
       for (int dy = -around; dy <= around; ++dy) {
-        for (int dx = -around; dx <= around; ++dx) all = all && picture.pixels[static_cast<std::size_t>((y + dy) * size + x + dx)] >= least;
+        for (int dx = -around; dx <= around; ++dx)
+          all = all && picture.pixels[static_cast<std::size_t>((y + dy) * size + x + dx)] >= least;
       }
       if (all) pixels.push_back({y, x});
     }
@@ -92,7 +97,9 @@ std::vector<Pixel> bright(const PathfinderPicture& picture, int size, int least,
 }
 
 /// Is `share` of `count` fair coins no further from 1/2 than 4.5 standard errors?
-bool fair(double share, std::size_t count) { return std::abs(share - 0.5) < 4.5 * 0.5 / std::sqrt(static_cast<double>(count)); }
+bool fair(double share, std::size_t count) {
+  return std::abs(share - 0.5) < 4.5 * 0.5 / std::sqrt(static_cast<double>(count));
+}
 
 void write_text(const fs::path& file, const std::string& text) {
   fs::create_directories(file.parent_path());
@@ -110,16 +117,16 @@ TEST_CASE("Pathfinder: pictures are functions of size, seed and index", "[pathfi
     CHECK(draw_pathfinder(size, 4, 5).pixels != picture.pixels);
     CHECK(*std::max_element(picture.pixels.begin(), picture.pixels.end()) == 255);
   }
-  CHECK(error_of({}, [] { draw_pathfinder(48, 0, 0); }) == "Pathfinder: expected a picture size of 32, 64, 128 or 256, found 48");
+  CHECK(error_of({}, [] { draw_pathfinder(48, 0, 0); }) ==
+        "Pathfinder: expected a picture size of 32, 64, 128 or 256, found 48");
 }
 
 TEST_CASE("Pathfinder: the pictures of this version of the generator", "[pathfinder]") {
   // A change here is a new version: raise generator_version.
-  const std::map<int, std::string> golden{
-      {32, "bd9a256bbda1fe0c7b8905ebe4cb32b2beb6180e1f1f2eb137f1bd071c663a7f"},
-      {64, "f72414c656b604d4c3f992de2126d605ab959853b10c64d33e1ab93ffb576056"},
-      {128, "0a4c6ad43b46e9ca900b28b0e957fc8fadfa9dcdb6c412fa5fb978af68c750a0"},
-      {256, "fb72c860f04317b6e22b2d4375f015b03cdb962dcba90cfd4bf816358336fea5"}};
+  const std::map<int, std::string> golden{{32, "bd9a256bbda1fe0c7b8905ebe4cb32b2beb6180e1f1f2eb137f1bd071c663a7f"},
+                                          {64, "f72414c656b604d4c3f992de2126d605ab959853b10c64d33e1ab93ffb576056"},
+                                          {128, "0a4c6ad43b46e9ca900b28b0e957fc8fadfa9dcdb6c412fa5fb978af68c750a0"},
+                                          {256, "fb72c860f04317b6e22b2d4375f015b03cdb962dcba90cfd4bf816358336fea5"}};
   for (const auto& [size, hash] : golden) {
     std::string bytes;
     for (std::uint64_t index = 0; index < 4; ++index) {
@@ -139,7 +146,9 @@ TEST_CASE("Pathfinder: each picture has two discs, apart and where it says", "[p
       const auto found = groups_of(bright(picture, size, 240, around), 1.5);
       CHECK(found.size() == 2);
       for (const auto& [y, x] : picture.discs) {
-        CHECK(std::any_of(found.begin(), found.end(), [y = y, x = x](const auto& group) { return std::hypot(group[0].y - y, group[0].x - x) < 4; }));
+        CHECK(std::any_of(found.begin(), found.end(), [y = y, x = x](const auto& group) {
+          return std::hypot(group[0].y - y, group[0].x - x) < 4;
+        }));
       }
     }
   }
@@ -151,8 +160,9 @@ TEST_CASE("Pathfinder: each picture has two discs, apart and where it says", "[p
 
 TEST_CASE("Pathfinder: a contour length makes shorter snakes, short ones too; 14 is the default", "[pathfinder]") {
   CHECK(draw_pathfinder(32, 3, 5, 14).pixels == draw_pathfinder(32, 3, 5).pixels);
-  // Bright pixels in groups at 256, where paddles are apart: a paddle is one group, a disc is one with the paddle it sits on. No more
-  // than the paddles of two long snakes and of 30 / (length / 3) short ones, and no fewer than the long ones' less a few that touch.
+  // Bright pixels in groups at 256, where paddles are apart: a paddle is one group, a disc is one with the paddle it
+  // sits on. No more than the paddles of two long snakes and of 30 / (length / 3) short ones, and no fewer than the
+  // long ones' less a few that touch.
   for (const auto& [length, most] : {std::pair(6, 12 + 30), {9, 18 + 30}, {14, 28 + 28}}) {
     for (std::uint64_t index = 0; index < 10; ++index) {
       const auto groups = groups_of(bright(draw_pathfinder(256, 13, index, length), 256, 100, 0), 1.5);
@@ -161,7 +171,8 @@ TEST_CASE("Pathfinder: a contour length makes shorter snakes, short ones too; 14
       CHECK(groups.size() >= static_cast<std::size_t>(2 * length));
     }
   }
-  // The discs of a connected picture are no further apart than a straight snake is long: a paddle of 2 and twice a margin of 1 each.
+  // The discs of a connected picture are no further apart than a straight snake is long: a paddle of 2 and twice a
+  // margin of 1 each.
   for (const int length : {3, 6}) {
     for (std::uint64_t index = 0; index < 300; ++index) {
       const PathfinderPicture picture = draw_pathfinder(32, 13, index, length);
@@ -170,7 +181,8 @@ TEST_CASE("Pathfinder: a contour length makes shorter snakes, short ones too; 14
     }
   }
   for (const int length : {2, 15}) {
-    CHECK(error_of({}, [&] { draw_pathfinder(32, 0, 0, length); }) == "Pathfinder: expected a contour length of 3 to 14, found " + std::to_string(length));
+    CHECK(error_of({}, [&] { draw_pathfinder(32, 0, 0, length); }) ==
+          "Pathfinder: expected a contour length of 3 to 14, found " + std::to_string(length));
   }
 }
 
@@ -180,9 +192,12 @@ TEST_CASE("Pathfinder: the label says whether paddles lead from disc to disc", "
   for (std::uint64_t index = 0; index < 60; ++index) {
     const PathfinderPicture picture = draw_pathfinder(256, 21, index);
     const auto group_of = [groups = groups_of(bright(picture, 256, 100, 0), 8.0)](std::array<int, 2> disc) {
-      return std::find_if(groups.begin(), groups.end(), [&](const auto& group) {
-               return std::any_of(group.begin(), group.end(), [&](Pixel p) { return p.y == disc[0] && p.x == disc[1]; });
-             }) - groups.begin();
+      return std::find_if(groups.begin(), groups.end(),
+                          [&](const auto& group) {
+                            return std::any_of(group.begin(), group.end(),
+                                               [&](Pixel p) { return p.y == disc[0] && p.x == disc[1]; });
+                          }) -
+             groups.begin();
     };
     const bool connected = group_of(picture.discs[0]) == group_of(picture.discs[1]);
     CAPTURE(index);
@@ -230,11 +245,14 @@ TEST_CASE("Pathfinder: the label is a fair coin that nothing but the paths gives
     // The nearest of the two mean pictures of the first half.
     double nearer_1 = 0;
     for (std::size_t p = 0; p < 1024; ++p) {
-      nearer_1 += std::pow(pictures[i].pixels[p] - means[0][p] / counts[0], 2) - std::pow(pictures[i].pixels[p] - means[1][p] / counts[1], 2);
+      nearer_1 += std::pow(pictures[i].pixels[p] - means[0][p] / counts[0], 2) -
+                  std::pow(pictures[i].pixels[p] - means[1][p] / counts[1], 2);
     }
     mean_guess += (nearer_1 > 0) == (pictures[i].label == 1);
   }
-  const auto share = [](std::size_t part, std::size_t whole) { return static_cast<double>(part) / static_cast<double>(whole); };
+  const auto share = [](std::size_t part, std::size_t whole) {
+    return static_cast<double>(part) / static_cast<double>(whole);
+  };
   CHECK(fair(share(positive, count), count));
   CHECK(fair(share(light_guess, count), count));
   CHECK(fair(share(restart_guess, count), count));
@@ -252,22 +270,27 @@ TEST_CASE("Pathfinder: what is written is read again, whatever the threads and i
   CHECK(files == files_of(three));
 
   const PathfinderPicture last = draw_pathfinder(32, 5, 1002);
-  CHECK(files.at("metadata/1.npy").ends_with("imgs/1 sample_2.png 2 " + std::to_string(last.label) + " 1.0 14 4 2 0.5 1 1\n"));
+  CHECK(files.at("metadata/1.npy")
+            .ends_with("imgs/1 sample_2.png 2 " + std::to_string(last.label) + " 1.0 14 4 2 0.5 1 1\n"));
 
   const auto entries = list_pathfinder(find_pathfinder(folder.path, 32));
   REQUIRE(entries.size() == count);
   std::size_t next = 0;
-  const std::size_t empty = read_pathfinder(entries, 32, 2, [&](std::size_t index, std::int32_t label, std::string_view pixels) {
-    const PathfinderPicture picture = draw_pathfinder(32, 5, index);
-    if (index != next++ || label != picture.label || pixels != std::string(picture.pixels.begin(), picture.pixels.end())) FAIL("picture " << index);
-  });
+  const std::size_t empty =
+      read_pathfinder(entries, 32, 2, [&](std::size_t index, std::int32_t label, std::string_view pixels) {
+        const PathfinderPicture picture = draw_pathfinder(32, 5, index);
+        if (index != next++ || label != picture.label ||
+            pixels != std::string(picture.pixels.begin(), picture.pixels.end()))
+          FAIL("picture " << index);
+      });
   CHECK(empty == 0);
   CHECK(next == count);
 
   const fs::path easy = folder.path / "pathfinder32/curv_baseline";
   write_pathfinder(easy, 32, 5, 2, 1, 6);
   const PathfinderPicture second = draw_pathfinder(32, 5, 1, 6);
-  CHECK(read_file(easy / "metadata/0.npy").ends_with("imgs/0 sample_1.png 1 " + std::to_string(second.label) + " 1.0 6 2 2 0.5 1 1\n"));
+  CHECK(read_file(easy / "metadata/0.npy")
+            .ends_with("imgs/0 sample_1.png 1 " + std::to_string(second.label) + " 1.0 6 2 2 0.5 1 1\n"));
   CHECK(error_of(folder.path, [&] { write_pathfinder(easy, 32, 5, 2, 1, 9); }) ==
         "pathfinder32/curv_baseline: holds pictures that were not made with these options");
 
@@ -277,7 +300,9 @@ TEST_CASE("Pathfinder: what is written is read again, whatever the threads and i
   fs::remove(one / "imgs/0/sample_18.png");
   fs::resize_file(one / "imgs/0/sample_17.png", 40);
   CHECK(error_of(folder.path, [&] { find_pathfinder(one, 32); }).ends_with("found none of them"));
-  CHECK(error_of(folder.path, [&] { list_pathfinder(one); }).starts_with("pathfinder32/curv_contour_length_14/metadata: expected the folder"));
+  CHECK(error_of(folder.path, [&] {
+          list_pathfinder(one);
+        }).starts_with("pathfinder32/curv_contour_length_14/metadata: expected the folder"));
   write_pathfinder(one, 32, 5, count, 2);
   CHECK(files_of(one) == files);
 
@@ -290,9 +315,12 @@ TEST_CASE("Pathfinder: what is written is read again, whatever the threads and i
   CHECK(error_of(folder.path, [&] { write_pathfinder(three, 32, 5, 100, 1); }) == other);
   fs::remove(three / "generator.json");
   CHECK(error_of(folder.path, [&] { write_pathfinder(three, 32, 5, count, 1); }) == other);
-  CHECK(error_of({}, [&] { write_pathfinder(folder.path / "none", 32, 5, 0, 1); }) == "Pathfinder: expected at least 1 picture to write, found 0");
+  CHECK(error_of({}, [&] { write_pathfinder(folder.path / "none", 32, 5, 0, 1); }) ==
+        "Pathfinder: expected at least 1 picture to write, found 0");
   write_text(folder.path / "file", "");
-  CHECK(error_of(folder.path, [&] { write_pathfinder(folder.path / "file/x", 32, 5, 1, 1); }).starts_with("file/x/generator.json: its folder cannot be made"));
+  CHECK(error_of(folder.path, [&] {
+          write_pathfinder(folder.path / "file/x", 32, 5, 1, 1);
+        }).starts_with("file/x/generator.json: its folder cannot be made"));
 }
 
 TEST_CASE("Pathfinder: the official layout of another program", "[pathfinder]") {
@@ -304,13 +332,15 @@ TEST_CASE("Pathfinder: the official layout of another program", "[pathfinder]") 
   CHECK(entries[3].file == hard / "imgs/10/sample_0.png");
   std::vector<std::size_t> indices;
   std::vector<std::int32_t> labels;
-  const std::size_t empty = read_pathfinder(entries, 32, 3, [&](std::size_t index, std::int32_t label, std::string_view pixels) {
-    indices.push_back(index);
-    labels.push_back(label);
-    REQUIRE(pixels.size() == 1024);
-    const std::size_t k = indices.size() - 1;
-    for (std::size_t i = 0; i < 1024; ++i) REQUIRE(static_cast<std::uint8_t>(pixels[i]) == (7 * (i / 32) + 13 * (i % 32) + 31 * k) % 256);
-  });
+  const std::size_t empty =
+      read_pathfinder(entries, 32, 3, [&](std::size_t index, std::int32_t label, std::string_view pixels) {
+        indices.push_back(index);
+        labels.push_back(label);
+        REQUIRE(pixels.size() == 1024);
+        const std::size_t k = indices.size() - 1;
+        for (std::size_t i = 0; i < 1024; ++i)
+          REQUIRE(static_cast<std::uint8_t>(pixels[i]) == (7 * (i / 32) + 13 * (i % 32) + 31 * k) % 256);
+      });
   CHECK(empty == 1);
   CHECK(indices == std::vector<std::size_t>{0, 1, 3});
   CHECK(labels == std::vector<std::int32_t>{1, 0, 1});
@@ -319,7 +349,8 @@ TEST_CASE("Pathfinder: the official layout of another program", "[pathfinder]") 
   std::vector<PathfinderEntry> many;
   for (int i = 0; i < 600; ++i) many.insert(many.end(), entries.begin(), entries.end());
   indices.clear();
-  CHECK(read_pathfinder(many, 32, 2, [&](std::size_t index, std::int32_t, std::string_view) { indices.push_back(index); }) == 600);
+  CHECK(read_pathfinder(many, 32, 2,
+                        [&](std::size_t index, std::int32_t, std::string_view) { indices.push_back(index); }) == 600);
   std::vector<std::size_t> expected;
   for (std::size_t i = 0; i < many.size(); ++i) {
     if (i % 4 != 2) expected.push_back(i);
@@ -328,21 +359,27 @@ TEST_CASE("Pathfinder: the official layout of another program", "[pathfinder]") 
 }
 
 TEST_CASE("Pathfinder: the folder is found from every level, the inner of two nested releases first", "[pathfinder]") {
-  for (const fs::path& from : {fixtures, fixtures / "lra_release", fixtures / "lra_release/lra_release", hard.parent_path(), hard}) {
+  for (const fs::path& from :
+       {fixtures, fixtures / "lra_release", fixtures / "lra_release/lra_release", hard.parent_path(), hard}) {
     CHECK(fs::equivalent(find_pathfinder(from, 32), hard));
   }
   const Folder folder("find");
-  const fs::path inner = folder.path / "lra_release/lra_release/pathfinder128/curv_contour_length_14", outer = folder.path / "lra_release/pathfinder128/curv_contour_length_14";
+  const fs::path inner = folder.path / "lra_release/lra_release/pathfinder128/curv_contour_length_14",
+                 outer = folder.path / "lra_release/pathfinder128/curv_contour_length_14";
   fs::create_directories(outer / "metadata");
   CHECK(find_pathfinder(folder.path, 128) == outer);
   fs::create_directories(inner / "metadata");
   CHECK(find_pathfinder(folder.path, 128) == inner);
   CHECK(find_pathfinder(folder.path / "lra_release", 128) == inner);
-  CHECK(error_of(folder.path, [&] { find_pathfinder(folder.path / "x", 64); }) ==
-        "x: there is no such folder");
-  CHECK(error_of(folder.path, [&] { find_pathfinder(folder.path, 64); }).ends_with("expected pathfinder64/curv_contour_length_14/metadata in it or in a folder below, found none of them"));
+  CHECK(error_of(folder.path, [&] { find_pathfinder(folder.path / "x", 64); }) == "x: there is no such folder");
+  CHECK(
+      error_of(folder.path, [&] { find_pathfinder(folder.path, 64); })
+          .ends_with(
+              "expected pathfinder64/curv_contour_length_14/metadata in it or in a folder below, found none of them"));
   fs::create_directories(folder.path / "pathfinder32/curv_baseline/metadata");
-  CHECK(error_of(folder.path, [&] { find_pathfinder(folder.path / "pathfinder32/curv_baseline", 32); }).ends_with("the task has the release's hard pictures, these are easier ones"));
+  CHECK(error_of(folder.path, [&] {
+          find_pathfinder(folder.path / "pathfinder32/curv_baseline", 32);
+        }).ends_with("the task has the release's hard pictures, these are easier ones"));
 }
 
 TEST_CASE("Pathfinder: malformed metadata and pictures are errors in one sentence", "[pathfinder]") {
@@ -356,41 +393,59 @@ TEST_CASE("Pathfinder: malformed metadata and pictures are errors in one sentenc
   };
   CHECK(message("imgs/0 a.png 0 1\n") == "no error");
   CHECK(message("imgs/0 a.png 0 1") == "no error");
-  CHECK(message("imgs/0 a.png 0\n") == "metadata/3.npy:2: expected at least 4 columns separated by single spaces, found 3");
-  CHECK(message("\nimgs/0 a.png 0 1\n") == "metadata/3.npy:2: expected at least 4 columns separated by single spaces, found 1");
-  CHECK(message("imgs/0 a.png 0 2\n") == "metadata/3.npy:2: expected the label 0 or 1 in the fourth column, found \"2\"");
-  CHECK(message("imgs/0 a.png 0  1\n") == "metadata/3.npy:2: expected the label 0 or 1 in the fourth column, found \"\"");
-  CHECK(message("imgs/0 a.png 0 True 1\n") == "metadata/3.npy:2: expected the label 0 or 1 in the fourth column, found \"True\"");
-  CHECK(message(" a.png 0 1\n") == "metadata/3.npy:2: expected a folder such as imgs/0 in the first column, found \"\"");
-  CHECK(message("/etc a.png 0 1\n") == "metadata/3.npy:2: expected a folder such as imgs/0 in the first column, found \"/etc\"");
-  CHECK(message("imgs/../.. a.png 0 1\n") == "metadata/3.npy:2: expected a folder such as imgs/0 in the first column, found \"imgs/../..\"");
-  CHECK(message("/\xff a.png 0 1\n") == "metadata/3.npy:2: expected a folder such as imgs/0 in the first column, found \"/\\xff\"");
-  CHECK(message("imgs/0 ../a.png 0 1\n") == "metadata/3.npy:2: expected the name of a picture in the second column, found \"../a.png\"");
-  CHECK(message("imgs/0  0 1\n") == "metadata/3.npy:2: expected the name of a picture in the second column, found \"\"");
+  CHECK(message("imgs/0 a.png 0\n") ==
+        "metadata/3.npy:2: expected at least 4 columns separated by single spaces, found 3");
+  CHECK(message("\nimgs/0 a.png 0 1\n") ==
+        "metadata/3.npy:2: expected at least 4 columns separated by single spaces, found 1");
+  CHECK(message("imgs/0 a.png 0 2\n") ==
+        "metadata/3.npy:2: expected the label 0 or 1 in the fourth column, found \"2\"");
+  CHECK(message("imgs/0 a.png 0  1\n") ==
+        "metadata/3.npy:2: expected the label 0 or 1 in the fourth column, found \"\"");
+  CHECK(message("imgs/0 a.png 0 True 1\n") ==
+        "metadata/3.npy:2: expected the label 0 or 1 in the fourth column, found \"True\"");
+  CHECK(message(" a.png 0 1\n") ==
+        "metadata/3.npy:2: expected a folder such as imgs/0 in the first column, found \"\"");
+  CHECK(message("/etc a.png 0 1\n") ==
+        "metadata/3.npy:2: expected a folder such as imgs/0 in the first column, found \"/etc\"");
+  CHECK(message("imgs/../.. a.png 0 1\n") ==
+        "metadata/3.npy:2: expected a folder such as imgs/0 in the first column, found \"imgs/../..\"");
+  CHECK(message("/\xff a.png 0 1\n") ==
+        "metadata/3.npy:2: expected a folder such as imgs/0 in the first column, found \"/\\xff\"");
+  CHECK(message("imgs/0 ../a.png 0 1\n") ==
+        "metadata/3.npy:2: expected the name of a picture in the second column, found \"../a.png\"");
+  CHECK(message("imgs/0  0 1\n") ==
+        "metadata/3.npy:2: expected the name of a picture in the second column, found \"\"");
 
   message("");
   write_text(folder.path / "metadata/.DS_Store", "x");
   CHECK(list_pathfinder(folder.path).size() == 3);
   write_text(folder.path / "metadata/7.npy", "");
-  CHECK(error_of(folder.path, [&] { list_pathfinder(folder.path); }) == "metadata/7.npy: expected a line for each picture, found an empty file");
+  CHECK(error_of(folder.path, [&] { list_pathfinder(folder.path); }) ==
+        "metadata/7.npy: expected a line for each picture, found an empty file");
   write_text(folder.path / "metadata/7.npy", "\x93NUMPY\x01");
-  CHECK(error_of(folder.path, [&] { list_pathfinder(folder.path); }) == "metadata/7.npy: expected plain text with a line for each picture, found a NumPy array");
+  CHECK(error_of(folder.path, [&] { list_pathfinder(folder.path); }) ==
+        "metadata/7.npy: expected plain text with a line for each picture, found a NumPy array");
   fs::rename(folder.path / "metadata/7.npy", folder.path / "metadata/7a.npy");
-  CHECK(error_of(folder.path, [&] { list_pathfinder(folder.path); }) == "metadata/7a.npy: expected a metadata file named <number>.npy");
+  CHECK(error_of(folder.path, [&] { list_pathfinder(folder.path); }) ==
+        "metadata/7a.npy: expected a metadata file named <number>.npy");
   fs::remove_all(folder.path / "metadata");
-  CHECK(error_of(folder.path, [&] { list_pathfinder(folder.path); }) == "metadata: expected the folder of Pathfinder's metadata files (No such file or directory)");
+  CHECK(error_of(folder.path, [&] { list_pathfinder(folder.path); }) ==
+        "metadata: expected the folder of Pathfinder's metadata files (No such file or directory)");
   fs::create_directories(folder.path / "metadata");
-  CHECK(error_of(folder.path, [&] { list_pathfinder(folder.path); }) == "metadata: expected metadata files named <number>.npy, found none");
+  CHECK(error_of(folder.path, [&] { list_pathfinder(folder.path); }) ==
+        "metadata: expected metadata files named <number>.npy, found none");
 
   const auto read = [&](const fs::path& file, int size) {
-    return error_of(folder.path, [&] { read_pathfinder({{file, 1}}, size, 1, [](std::size_t, std::int32_t, std::string_view) {}); });
+    return error_of(folder.path,
+                    [&] { read_pathfinder({{file, 1}}, size, 1, [](std::size_t, std::int32_t, std::string_view) {}); });
   };
   CHECK(read(folder.path / "a.png", 32) == "a.png: cannot be read (No such file or directory)");
   write_text(folder.path / "a.png", read_file(hard / "imgs/0/sample_0.png").substr(0, 100));
   CHECK(read(folder.path / "a.png", 32).starts_with("a.png: not a sound PNG file ("));
   fs::copy_file(hard / "imgs/0/sample_0.png", folder.path / "b.png");
   CHECK(read(folder.path / "b.png", 64) ==
-        "b.png: expected a PNG of 64 x 64 pixels, 8-bit grey, not interlaced, found 32 x 32 pixels, 8-bit grey, not interlaced");
+        "b.png: expected a PNG of 64 x 64 pixels, 8-bit grey, not interlaced, found 32 x 32 pixels, 8-bit grey, not "
+        "interlaced");
 }
 
 TEST_CASE("Pathfinder: a split takes every picture once", "[pathfinder]") {
@@ -414,5 +469,6 @@ TEST_CASE("Pathfinder: a split takes every picture once", "[pathfinder]") {
   double sum = 0;
   for (const std::uint32_t index : test) sum += index;
   CHECK(std::abs(sum / 1000 - 4999.5) < 4.5 * 10'000 / std::sqrt(12.0 * 1000));
-  CHECK(error_of({}, [] { split_entries(9, 0); }) == "Pathfinder: expected at least 10 pictures to split into train, valid and test, found 9");
+  CHECK(error_of({}, [] { split_entries(9, 0); }) ==
+        "Pathfinder: expected at least 10 pictures to split into train, valid and test, found 9");
 }

@@ -1,8 +1,8 @@
+#include <unistd.h>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 #include "core/error.h"
@@ -13,7 +13,9 @@ using namespace lra;
 
 namespace {
 
-std::string fixture(const std::string& name) { return read_file(std::filesystem::path(LRA_SOURCE_DIR) / "tests/fixtures/png" / name); }
+std::string fixture(const std::string& name) {
+  return read_file(std::filesystem::path(LRA_SOURCE_DIR) / "tests/fixtures/png" / name);
+}
 
 std::string error_of(const std::string& bytes, int width, int height) {
   try {
@@ -65,13 +67,15 @@ TEST_CASE("PNG: a file that is cut short anywhere or damaged anywhere is an erro
   std::vector<std::string> read;
   for (std::size_t size = 0; size < file.size(); ++size) {
     const std::string error = error_of(file.substr(0, size), 6, 10);
-    if (!error.starts_with("x.png: not a sound PNG file (")) read.push_back("cut to " + std::to_string(size) + ": " + error);
+    if (!error.starts_with("x.png: not a sound PNG file ("))
+      read.push_back("cut to " + std::to_string(size) + ": " + error);
   }
   for (std::size_t i = 0; i < file.size(); ++i) {
     std::string damaged = file;
     damaged[i] = static_cast<char>(damaged[i] ^ 0x10);
     const std::string error = error_of(damaged, 6, 10);
-    if (error.find('\n') != std::string::npos || !error.starts_with("x.png: ")) read.push_back("byte " + std::to_string(i) + ": " + error);
+    if (error.find('\n') != std::string::npos || !error.starts_with("x.png: "))
+      read.push_back("byte " + std::to_string(i) + ": " + error);
   }
   std::fflush(stderr);
   ::dup2(kept, 2);

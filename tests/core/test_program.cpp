@@ -29,14 +29,17 @@ struct Ended {
 /// run_program in a process of its own; where a name is empty, the descriptor is closed.
 Ended run(int (*body)(int, char**), const std::string& out = "out", const std::string& err = "err") {
   const TestFolder folder("program");
-  const auto place = [&](const std::string& name) { return name.empty() || name[0] == '/' ? name : (folder.path / name).string(); };
+  const auto place = [&](const std::string& name) {
+    return name.empty() || name[0] == '/' ? name : (folder.path / name).string();
+  };
   std::fflush(nullptr);
   const pid_t child = ::fork();
   if (child == 0) {
     const std::string names[] = {"", place(out), place(err)};
     for (const int descriptor : {0, 1, 2}) {
       ::close(descriptor);
-      const int opened = names[descriptor].empty() ? descriptor : ::open(names[descriptor].c_str(), O_WRONLY | O_CREAT, 0600);
+      const int opened =
+          names[descriptor].empty() ? descriptor : ::open(names[descriptor].c_str(), O_WRONLY | O_CREAT, 0600);
       if (opened != descriptor) {  // a lower one is closed
         ::dup2(opened, descriptor);
         ::close(opened);
@@ -46,7 +49,9 @@ Ended run(int (*body)(int, char**), const std::string& out = "out", const std::s
   }
   int status = 0;
   ::waitpid(child, &status, 0);
-  const auto text = [&](const std::string& name) { return !name.empty() && name[0] != '/' ? read_file(place(name)) : ""; };
+  const auto text = [&](const std::string& name) {
+    return !name.empty() && name[0] != '/' ? read_file(place(name)) : "";
+  };
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text(out), text(err)};
 }
 
@@ -66,9 +71,12 @@ int is_silent(int, char**) { return 3; }
 int opens(int, char**) { return ::open("/dev/null", O_RDONLY) > 2 ? 0 : 9; }
 
 int fails_by_the_user(int, char**) { throw Error("a\nb \x1b[31m\xff", "c\nd"); }
-int fails_by_the_machine(int, char**) { throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again)); }
+int fails_by_the_machine(int, char**) {
+  throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+}
 int fails_by_the_files(int, char**) {
-  throw std::filesystem::filesystem_error("status", "a\nfile", std::make_error_code(std::errc::too_many_symbolic_link_levels));
+  throw std::filesystem::filesystem_error("status", "a\nfile",
+                                          std::make_error_code(std::errc::too_many_symbolic_link_levels));
 }
 int fails_by_a_fault(int, char**) { throw std::runtime_error("what broke\nframe #0: 0x1234"); }
 int fails_by_a_wrong_kind(int, char**) { return Json(1).at("key").get<int>(); }
@@ -126,11 +134,13 @@ TEST_CASE("Log lines do not drive the terminal, and a full disk under them stops
 
 TEST_CASE("An option's integer is one, and not the nearest that fits", "[program]") {
   for (const char* good : {"0", "-5", "9223372036854775807"}) CHECK(integer_problem(good).empty());
-  for (const char* bad : {"", "x", "5x", "1e3", "1.0", "9223372036854775808", "nan"}) CHECK_FALSE(integer_problem(bad).empty());
+  for (const char* bad : {"", "x", "5x", "1e3", "1.0", "9223372036854775808", "nan"})
+    CHECK_FALSE(integer_problem(bad).empty());
 }
 
 TEST_CASE("An option's number is finite and at least 0", "[program]") {
   for (const char* good : {"0", "0.5", "1e3", "-0"}) CHECK(not_negative_number_problem(good).empty());
-  for (const char* bad : {"nan", "NaN", "inf", "-inf", "-1", "-1e-9", "1e999", "", "5x", "x"}) CHECK_FALSE(not_negative_number_problem(bad).empty());
+  for (const char* bad : {"nan", "NaN", "inf", "-inf", "-1", "-1e-9", "1e999", "", "5x", "x"})
+    CHECK_FALSE(not_negative_number_problem(bad).empty());
   CHECK(not_negative_number_problem("nan") == "expected a number of at least 0, found 'nan'");
 }

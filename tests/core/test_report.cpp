@@ -50,7 +50,8 @@ TEST_CASE("records are collected, each once, and bad ones are named", "[report]"
   };
   Json record = train_record("linear", 1, 0.3);
   record["schema_version"] = 2;
-  CHECK_THAT(refused(record), ContainsSubstring("bad/result.json") && ContainsSubstring("schema_version: expected 1, found 2"));
+  CHECK_THAT(refused(record),
+             ContainsSubstring("bad/result.json") && ContainsSubstring("schema_version: expected 1, found 2"));
   record = train_record("linear", 1, 0.3);
   record["status"] = "great";
   CHECK_THAT(refused(record), ContainsSubstring("/status"));
@@ -66,8 +67,10 @@ TEST_CASE("seeds are averaged and a single seed has the test set's standard erro
   dead["status"] = "nan";
   dead["metrics"] = Json::object();
   dead["data"] = Json::object();  // died before it read its data
-  const auto groups = compare_scores(parse({train_record("linear", 0, 0.30), train_record("linear", 1, 0.34), train_record("linear", 2, 0.38), dead,
-                                            train_record("linear", 2, 0.99), train_record("fnet", 0, 0.36)}), published());
+  const auto groups = compare_scores(
+      parse({train_record("linear", 0, 0.30), train_record("linear", 1, 0.34), train_record("linear", 2, 0.38), dead,
+             train_record("linear", 2, 0.99), train_record("fnet", 0, 0.36)}),
+      published());
   REQUIRE(groups.size() == 1);
   const auto& rows = groups[0].rows;
   REQUIRE(rows.size() == 3);
@@ -110,7 +113,9 @@ TEST_CASE("profiles, data, lengths, hosts and devices are never ranked together"
   CHECK(slugs.size() == 10);
   // And the banner says in what they differ.
   const std::string banner = fmt::format("{}", fmt::join(differences(parse(records)), "\n"));
-  for (const char* what : {"profile: lra-paper, small", "ListOps was run on 2 different data sets", "length of ListOps: 1000, 2000", "LIMITED", "precision: bf16, float32", "host: a (NVIDIA H200)"}) {
+  for (const char* what :
+       {"profile: lra-paper, small", "ListOps was run on 2 different data sets", "length of ListOps: 1000, 2000",
+        "LIMITED", "precision: bf16, float32", "host: a (NVIDIA H200)"}) {
     CHECK_THAT(banner, ContainsSubstring(what));
   }
   CHECK(differences(parse({records[0], records[0]})).empty());
@@ -127,8 +132,10 @@ TEST_CASE("profiles, data, lengths, hosts and devices are never ranked together"
   records[1]["build"] = {{"revision", "b"}, {"dirty", true}};
   records[0]["build"] = {{"revision", "a"}, {"dirty", false}};
   records[0]["suite"] = "smoke";
-  const std::string warnings = fmt::format("{}", fmt::join(compare_scores(parse(records), published()).at(0).warnings, "\n"));
-  CHECK_THAT(warnings, ContainsSubstring("differ in program revision: a, b") && ContainsSubstring("uncommitted") && ContainsSubstring("SMOKE RUN"));
+  const std::string warnings =
+      fmt::format("{}", fmt::join(compare_scores(parse(records), published()).at(0).warnings, "\n"));
+  CHECK_THAT(warnings, ContainsSubstring("differ in program revision: a, b") && ContainsSubstring("uncommitted") &&
+                           ContainsSubstring("SMOKE RUN"));
 }
 
 TEST_CASE("a variant has its display name where no other variant has it", "[report]") {
@@ -154,9 +161,11 @@ TEST_CASE("the chart joins scores with the longest bench length that all have", 
   Json failed = train_record("local", 0, 0);
   failed["status"] = "timeout";
   failed["metrics"] = Json::object();
-  const auto results = parse({train_record("softmax", 0, 0.4), train_record("linear", 0, 0.3), train_record("none", 0, 0.2), failed, no_memory,
-                              bench_record("softmax", 1024, 8, 800), bench_record("softmax", 2048, 2, 3200), bench_record("linear", 1024, 20, 100),
-                              bench_record("linear", 2048, 9, 200), bench_record("linear", 2048, 11, 400), bench_record("linear", 4096, 5, 400), elsewhere[0], elsewhere[1]});
+  const auto results =
+      parse({train_record("softmax", 0, 0.4), train_record("linear", 0, 0.3), train_record("none", 0, 0.2), failed,
+             no_memory, bench_record("softmax", 1024, 8, 800), bench_record("softmax", 2048, 2, 3200),
+             bench_record("linear", 1024, 20, 100), bench_record("linear", 2048, 9, 200),
+             bench_record("linear", 2048, 11, 400), bench_record("linear", 4096, 5, 400), elsewhere[0], elsewhere[1]});
   const auto scores = compare_scores(results, published());
   const auto speeds = compare_speed(results);
   const SpeedGroup* speed = speed_for(scores.at(0), speeds, 0);
@@ -220,7 +229,8 @@ TEST_CASE("averages appear only with all their tasks, under their own names", "[
   CHECK(groups.back().task == "average_6");
   CHECK(groups.back().rows.at(0).test->mean == Approx((35 + 40 + 45 + 50 + 70 + 50) / 6.0));
   records.back()["metrics"]["test_accuracy"] = 0.80;
-  CHECK(compare_scores(parse(records), published()).back().rows.at(0).test->mean == Approx((35 + 40 + 45 + 50 + 70 + 80) / 6.0));
+  CHECK(compare_scores(parse(records), published()).back().rows.at(0).test->mean ==
+        Approx((35 + 40 + 45 + 50 + 70 + 80) / 6.0));
   records[0]["config"]["limit"] = 100;
   CHECK(compare_scores(parse(records), published()).size() == 6);
 }
@@ -230,15 +240,18 @@ TEST_CASE("the paper's chart is Table 1 against Table 2", "[report]") {
   CHECK(chart.bubbles.size() == 9);
   CHECK(row_of(chart.bubbles, "Performer").x == Approx(256));
   CHECK(row_of(chart.bubbles, "Transformer").bytes == Approx(9.48e9));
-  CHECK(row_of(chart.bubbles, "Sinkhorn Transformer").y == Approx((33.67 + 61.2 + 53.83 + 41.23 + 67.45) / 5).margin(0.005));
+  CHECK(row_of(chart.bubbles, "Sinkhorn Transformer").y ==
+        Approx((33.67 + 61.2 + 53.83 + 41.23 + 67.45) / 5).margin(0.005));
   REQUIRE(chart.not_drawn.size() == 2);
-  CHECK_THAT(chart.not_drawn[0].first + chart.not_drawn[1].first, ContainsSubstring("Sparse Transformer") && ContainsSubstring("Longformer"));
+  CHECK_THAT(chart.not_drawn[0].first + chart.not_drawn[1].first,
+             ContainsSubstring("Sparse Transformer") && ContainsSubstring("Longformer"));
   CHECK_THAT(chart.caption.back(), ContainsSubstring("51.48") && ContainsSubstring("51.39"));
 }
 
 TEST_CASE("CSV quotes, HTML and scripts escape", "[report]") {
   CHECK(csv_field("plain") == "plain");
-  for (const char* formula : {"=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"}) CHECK(csv_field(formula).substr(csv_field(formula)[0] == '"' ? 1 : 0, 1) == "'");
+  for (const char* formula : {"=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"})
+    CHECK(csv_field(formula).substr(csv_field(formula)[0] == '"' ? 1 : 0, 1) == "'");
   CHECK(csv_field("a=b") == "a=b");
   CHECK(csv_field("a,b") == "\"a,b\"");
   CHECK(csv_field("say \"x\"\n") == "\"say \"\"x\"\"\n\"");
@@ -256,7 +269,9 @@ TEST_CASE("CSV quotes, HTML and scripts escape", "[report]") {
   Content content;
   content.records.results = results;
   content.records.broken = {evil};
-  content.tables = {accuracy_table(scores), efficiency_table(speeds), score_tables(scores), length_tables(speeds), {}, paper_tables({}, published())};
+  content.tables = {
+      accuracy_table(scores),       efficiency_table(speeds), score_tables(scores), length_tables(speeds), {},
+      paper_tables({}, published())};
   content.vega_bundle = "window.vegaEmbed = () => {};";
   content.figures = {bubble_figure(scores, speeds, 0), paper_figure(published())};
   const Table accuracy = accuracy_table(scores);
@@ -290,9 +305,9 @@ TEST_CASE("a lead within the error is no win, and nobody at chance wins", "[repo
   CHECK(found["local"] == Mark::none);
   found = marks({{"linear", 0.40}, {"fnet", 0.30}, {"local", 0.29}});
   CHECK(found["linear"] == Mark::best);
-  CHECK(found["fnet"] == Mark::none);  // level with local
+  CHECK(found["fnet"] == Mark::none);                        // level with local
   CHECK(marks({{"linear", 0.40}})["linear"] == Mark::none);  // alone
-  found = marks({{"linear", 0.11}, {"local", 0.09}});  // chance is 10 %
+  found = marks({{"linear", 0.11}, {"local", 0.09}});        // chance is 10 %
   CHECK(found["linear"] == Mark::none);
 
   // Over seeds it is the standard error of the mean that decides: sd 4 of 4 seeds is 2.
@@ -307,13 +322,15 @@ TEST_CASE("a lead within the error is no win, and nobody at chance wins", "[repo
 }
 
 TEST_CASE("as papers print it: tasks across, failures and chance shown, LaTeX that compiles", "[report]") {
-  Json text = train_record("linear", 0, 0.65), dead = train_record("softmax", 0, 0), guess = train_record("none", 0, 0.101);
+  Json text = train_record("linear", 0, 0.65), dead = train_record("softmax", 0, 0),
+       guess = train_record("none", 0, 0.101);
   text["task"] = "text";
   dead["status"] = "oom";
   dead["metrics"] = Json::object();
   Json odd = train_record("fnet", 0, 0.30);
   odd["display_name"] = "50 % & more_{x} ≈ #1";
-  const auto tables = score_tables(compare_scores(parse({train_record("linear", 0, 0.40), text, dead, guess, odd}), published()));
+  const auto tables =
+      score_tables(compare_scores(parse({train_record("linear", 0, 0.40), text, dead, guess, odd}), published()));
   REQUIRE(tables.size() == 1);
   const Table& table = tables[0];
   CHECK(table.columns.at(2).title == "ListOps");
@@ -335,7 +352,8 @@ TEST_CASE("as papers print it: tasks across, failures and chance shown, LaTeX th
   CHECK(cell("reference: chance", 2).text == "10.00");
 
   const std::string latex = to_latex(table);
-  CHECK_THAT(latex, ContainsSubstring("\\begin{tabular}{lrrrrr}") && ContainsSubstring("\\textbf{40.00 $\\pm$ 1.10}") && ContainsSubstring("50 \\% \\& more\\_\\{x\\} $\\approx$ \\#1") &&
+  CHECK_THAT(latex, ContainsSubstring("\\begin{tabular}{lrrrrr}") && ContainsSubstring("\\textbf{40.00 $\\pm$ 1.10}") &&
+                        ContainsSubstring("50 \\% \\& more\\_\\{x\\} $\\approx$ \\#1") &&
                         ContainsSubstring("\\toprule") && ContainsSubstring("\\bottomrule"));
   CHECK_THAT(to_markdown(table), ContainsSubstring("| **40.00 ± 1.10** |"));
   CHECK_THAT(to_html(table), ContainsSubstring("<td class=\"number best\" data-value=\"40\""));
@@ -357,7 +375,8 @@ TEST_CASE("tasks stand side by side, but no task twice: then each suite has a ta
 }
 
 TEST_CASE("a model has one name at all lengths, and one for each program that measured it", "[report]") {
-  std::vector<Json> records = {bench_record("linear", 1024, 10, 100), bench_record("linear", 2048, 5, 200), bench_record("linear", 2048, 6, 200)};
+  std::vector<Json> records = {bench_record("linear", 1024, 10, 100), bench_record("linear", 2048, 5, 200),
+                               bench_record("linear", 2048, 6, 200)};
   for (Json& record : records) {
     record["config"]["seq_len"] = record["sequence_length"];
     record["build"] = {{"revision", "a"}};
@@ -375,13 +394,15 @@ TEST_CASE("a model has one name at all lengths, and one for each program that me
   for (const SpeedGroup& group : compare_speed(parse(records))) {
     for (const SpeedRow& row : group.rows) labels.insert(fmt::format("{} {}", group.length, row.label));
   }
-  CHECK(labels == std::set<std::string>{"1024 The linear (revision a)", "2048 The linear (revision a)", "2048 The linear (revision b)"});
+  CHECK(labels == std::set<std::string>{"1024 The linear (revision a)", "2048 The linear (revision a)",
+                                        "2048 The linear (revision b)"});
 }
 
 TEST_CASE("odd records cost nothing but themselves", "[report]") {
   const TemporaryFolder folder;
   const fs::path runs = folder.path / "runs";
-  Json null_level = train_record("linear", 0, 0.3), long_suite = train_record("fnet", 0, 0.3), other_task = train_record("linear", 0, 0.3);
+  Json null_level = train_record("linear", 0, 0.3), long_suite = train_record("fnet", 0, 0.3),
+       other_task = train_record("linear", 0, 0.3);
   null_level["metrics"]["reference_levels"]["chance"] = nullptr;
   long_suite["suite"] = std::string(300, 'x');
   other_task["task"] = "source";  // a key of the published rows, but no task
@@ -402,16 +423,25 @@ TEST_CASE("odd records cost nothing but themselves", "[report]") {
   CHECK_THAT(html, ContainsSubstring("303 records (303 ok)") && ContainsSubstring("Without room for a name: "));
 }
 
-TEST_CASE("profiled benches are drawn below their machine's limits, and profiles that cannot be read are named", "[report]") {
+TEST_CASE("profiled benches are drawn below their machine's limits, and profiles that cannot be read are named",
+          "[report]") {
   const TemporaryFolder folder;
   const auto profile = [](double products) {
-    return Json{{"steps", 3}, {"seconds_per_step", 0.1}, {"limits", {{"float32_flops", products}, {"copy_bytes", 4e10}, {"first_touch_bytes", 5e9}}},
-                {"operators", {{{"name", "aten::mm"}, {"flops", 2e10}, {"bytes", 5e8}}, {{"name", "aten::add"}, {"flops", 0}, {"bytes", 5e8}}}}};
+    return Json{{"steps", 3},
+                {"seconds_per_step", 0.1},
+                {"limits", {{"float32_flops", products}, {"copy_bytes", 4e10}, {"first_touch_bytes", 5e9}}},
+                {"operators",
+                 {{{"name", "aten::mm"}, {"flops", 2e10}, {"bytes", 5e8}},
+                  {{"name", "aten::add"}, {"flops", 0}, {"bytes", 5e8}}}}};
   };
   Json incomplete = profile(4e11), idle = profile(4e11);
   incomplete["limits"].erase("copy_bytes");
   idle["operators"] = Json::array();
-  for (const auto& [name, written] : std::map<std::string, Json>{{"linear", profile(3e11)}, {"local", profile(4e11)}, {"fnet", profile(5e11)}, {"flash", incomplete}, {"gmlp", idle}}) {
+  for (const auto& [name, written] : std::map<std::string, Json>{{"linear", profile(3e11)},
+                                                                 {"local", profile(4e11)},
+                                                                 {"fnet", profile(5e11)},
+                                                                 {"flash", incomplete},
+                                                                 {"gmlp", idle}}) {
     write_json(folder.path / name / "result.json", bench_record(name, 4096, 20, 100));
     write_json(folder.path / name / "profile.json", written);
   }
@@ -422,12 +452,16 @@ TEST_CASE("profiled benches are drawn below their machine's limits, and profiles
   const Figure figure = roofline_figure(collect({folder.path}).results, broken);
   const std::string all = fmt::format("{}", fmt::join(broken, "\n"));
   CHECK(broken.size() == 3);
-  CHECK_THAT(all, ContainsSubstring("flash/profile.json: not a profile") && ContainsSubstring("gmlp/profile.json: a step or a machine without") && ContainsSubstring("softmax/profile.json"));
+  CHECK_THAT(all, ContainsSubstring("flash/profile.json: not a profile") &&
+                      ContainsSubstring("gmlp/profile.json: a step or a machine without") &&
+                      ContainsSubstring("softmax/profile.json"));
   REQUIRE(figure.views.size() == 1);
   CHECK(figure.views[0].file == "roofline");
   const std::string spec = picture(figure.views[0].wide, wide_layout).dump();
-  // 20 operations a byte, 200 GFLOP/s; the middle limit of three; copying meets it at 10, fresh memory gives 200 at the right end, 40.
-  CHECK_THAT(spec, ContainsSubstring(R"({"model":"The linear","x":20.0,"y":200.0})") && ContainsSubstring("limit: 400 GFLOP/s, 40 GB/s") && ContainsSubstring("fresh memory: 5.0 GB/s"));
+  // 20 operations a byte, 200 GFLOP/s; the middle limit of three; copying meets it at 10, fresh memory gives 200 at the
+  // right end, 40.
+  CHECK_THAT(spec, ContainsSubstring(R"({"model":"The linear","x":20.0,"y":200.0})") &&
+                       ContainsSubstring("limit: 400 GFLOP/s, 40 GB/s") && ContainsSubstring("fresh memory: 5.0 GB/s"));
   CHECK_THAT(spec, ContainsSubstring(R"("x":10.0,"y":400.0})") && ContainsSubstring(R"("x":40.0,"y":200.0})"));
   CHECK_THAT(spec, !ContainsSubstring("The none") && !ContainsSubstring("The flash"));
 }
@@ -438,7 +472,8 @@ TEST_CASE("a failed seed is said beside the others, and never counts twice", "[r
     (*record)["status"] = "nan";
     (*record)["metrics"] = Json::object();
   }
-  const auto groups = compare_scores(parse({train_record("linear", 0, 0.4), dead, twin, train_record("fnet", 0, 0.3)}), published());
+  const auto groups =
+      compare_scores(parse({train_record("linear", 0, 0.4), dead, twin, train_record("fnet", 0, 0.3)}), published());
   const auto table = score_tables(groups).at(0);
   std::map<std::string, std::string> cells;
   for (const auto& row : table.sections.at(0).rows) cells[row.at(0).text] = row.at(2).text;
@@ -462,7 +497,8 @@ TEST_CASE("a failed seed is said beside the others, and never counts twice", "[r
 }
 
 TEST_CASE("a chart takes speeds only of the same precision and training", "[report]") {
-  std::vector<Json> records = {train_record("linear", 0, 0.3), train_record("linear", 0, 0.4), bench_record("linear", 4096, 5, 400)};
+  std::vector<Json> records = {train_record("linear", 0, 0.3), train_record("linear", 0, 0.4),
+                               bench_record("linear", 4096, 5, 400)};
   records[1]["config"]["seq_len"] = 1000;
   records[1]["speed"]["train_examples_per_second"]["median"] = 140;
   records[2]["config"]["precision"] = "bf16";
@@ -478,7 +514,8 @@ TEST_CASE("a chart takes speeds only of the same precision and training", "[repo
 }
 
 TEST_CASE("a chart takes its speeds from benches on the same machine, whatever their number of threads", "[report]") {
-  std::vector<Json> records = {train_record("softmax", 0, 0.4), train_record("linear", 0, 0.3), bench_record("softmax", 1024, 8, 800), bench_record("linear", 1024, 20, 100)};
+  std::vector<Json> records = {train_record("softmax", 0, 0.4), train_record("linear", 0, 0.3),
+                               bench_record("softmax", 1024, 8, 800), bench_record("linear", 1024, 20, 100)};
   for (Json& record : records) {
     record["host"]["cpu"] = "x";
     record["host"]["threads"] = record["kind"] == "train" ? 1 : 2;
@@ -528,7 +565,8 @@ TEST_CASE("every choice of a figure is one view, and names of files differ", "[r
   const auto results = parse(records);
   const auto scores = compare_scores(results, published());
   const auto speeds = compare_speed(results);
-  for (const Figure& figure : {bubble_figure(scores, speeds, 0), growth_figure(growth(speeds)), paper_figure(published())}) {
+  for (const Figure& figure :
+       {bubble_figure(scores, speeds, 0), growth_figure(growth(speeds)), paper_figure(published())}) {
     std::set<std::vector<std::size_t>> choices;
     std::set<std::string> files;
     std::size_t named = 0;
@@ -545,8 +583,9 @@ TEST_CASE("every choice of a figure is one view, and names of files differ", "[r
 }
 
 TEST_CASE("speed and memory stand beside those of full attention at each length", "[report]") {
-  const auto tables = length_tables(compare_speed(parse({bench_record("softmax", 1024, 8, 800), bench_record("linear", 1024, 20, 200), bench_record("softmax", 4096, 1, 12800),
-                                                         bench_record("linear", 4096, 5, 800)})));
+  const auto tables = length_tables(
+      compare_speed(parse({bench_record("softmax", 1024, 8, 800), bench_record("linear", 1024, 20, 200),
+                           bench_record("softmax", 4096, 1, 12800), bench_record("linear", 4096, 5, 800)})));
   REQUIRE(tables.size() == 2);
   const auto& speed = tables[0].sections.at(0).rows;
   REQUIRE(speed.size() == 2);
@@ -559,7 +598,8 @@ TEST_CASE("speed and memory stand beside those of full attention at each length"
 }
 
 TEST_CASE("speeds of different program revisions are neither averaged nor mixed up", "[report]") {
-  std::vector<Json> records = {bench_record("linear", 1024, 10, 100), bench_record("linear", 1024, 20, 200), bench_record("linear", 1024, 40, 200), train_record("linear", 0, 0.3)};
+  std::vector<Json> records = {bench_record("linear", 1024, 10, 100), bench_record("linear", 1024, 20, 200),
+                               bench_record("linear", 1024, 40, 200), train_record("linear", 0, 0.3)};
   records[0]["build"] = {{"revision", "aaa"}};
   for (std::size_t i = 1; i < 4; ++i) records[i]["build"] = {{"revision", "bbb"}};
   const auto results = parse(records);
@@ -575,7 +615,9 @@ TEST_CASE("speeds of different program revisions are neither averaged nor mixed 
 }
 
 TEST_CASE("the Pareto front has those that nobody beats in all three", "[report]") {
-  const std::vector<Bubble> bubbles = {{"fast", "none", 10, 10, 0, 5}, {"accurate", "softmax", 1, 50, 0, 50}, {"small", "fnet", 5, 20, 0, 1}, {"beaten", "linear", 5, 20, 0, 2}, {"twin", "rfa", 10, 10, 0, 5}, {"larger", "gmlp", 6, 21, 0, 9}};
+  const std::vector<Bubble> bubbles = {{"fast", "none", 10, 10, 0, 5}, {"accurate", "softmax", 1, 50, 0, 50},
+                                       {"small", "fnet", 5, 20, 0, 1}, {"beaten", "linear", 5, 20, 0, 2},
+                                       {"twin", "rfa", 10, 10, 0, 5},  {"larger", "gmlp", 6, 21, 0, 9}};
   CHECK(pareto_front(bubbles) == std::vector<bool>{true, true, true, false, true, true});
 }
 
@@ -586,7 +628,9 @@ TEST_CASE("a report names broken records, is the same bytes twice, and removes w
     Json record = train_record(mixer, 0, 0.3);
     record["suite"] = "first";
     write_json(runs / mixer / "result.json", record);
-    write_file_atomically(runs / mixer / "metrics.jsonl", "{\"step\":10,\"split\":\"valid\",\"loss\":2.0,\"accuracy\":0.2}\n{\"step\":20,\"split\":\"valid\",\"loss\":1.5,\"accuracy\":0.3}\n{\"step\":30,\"spl");
+    write_file_atomically(runs / mixer / "metrics.jsonl",
+                          "{\"step\":10,\"split\":\"valid\",\"loss\":2.0,\"accuracy\":0.2}\n{\"step\":20,\"split\":"
+                          "\"valid\",\"loss\":1.5,\"accuracy\":0.3}\n{\"step\":30,\"spl");
     write_json(runs / mixer / "bench/result.json", bench_record(mixer, 1024, 10, 500));
   }
   write_file_atomically(runs / "broken/result.json", "{");
@@ -594,7 +638,8 @@ TEST_CASE("a report names broken records, is the same bytes twice, and removes w
   const auto notes = write_report(options);
   CHECK_THAT(notes.at(0), ContainsSubstring("broken/result.json:1:2: broken JSON"));
   const std::string first = read_file(out / "index.html");
-  CHECK_THAT(first, ContainsSubstring("broken/result.json:1:2: broken JSON") && ContainsSubstring("1 records are left out"));
+  CHECK_THAT(first,
+             ContainsSubstring("broken/result.json:1:2: broken JSON") && ContainsSubstring("1 records are left out"));
   CHECK_THAT(first, ContainsSubstring("runs/softmax/result.json"));
   CHECK_THAT(first, ContainsSubstring("\"title\":\"Validation accuracy (%)"));
   write_report(options);
@@ -620,7 +665,9 @@ TEST_CASE("a run's commands make its data and repeat it", "[report]") {
   record["config"]["data_dir"] = "data/quickstart";
   record["data"] = {{"generator", {{"version", 1}, {"seed", 1}, {"train", 24000}, {"max_args", 6}}}};
   const std::string commands = regenerating_commands(parse_result(record, "results/x/result.json"));
-  CHECK_THAT(commands, ContainsSubstring("git checkout 0123456789ab") && ContainsSubstring("data prepare listops --data-dir data/quickstart --seed 1 --train 24000 --max-args 6") &&
+  CHECK_THAT(commands, ContainsSubstring("git checkout 0123456789ab") &&
+                           ContainsSubstring(
+                               "data prepare listops --data-dir data/quickstart --seed 1 --train 24000 --max-args 6") &&
                            ContainsSubstring("lra-run --config results/x/result.json"));
 }
 
@@ -628,7 +675,8 @@ TEST_CASE("watch writes the page again as records come, and ends well", "[report
   const TemporaryFolder folder;
   const fs::path runs = folder.path / "runs", page = folder.path / "out/index.html";
   fs::create_directories(runs);
-  const std::string command = "timeout --preserve-status --signal=TERM 10 " LRA_BIN_DIR "/lra-report watch " + runs.string() + " -o " + (folder.path / "out").string() + " --every 1 > " +
+  const std::string command = "timeout --preserve-status --signal=TERM 10 " LRA_BIN_DIR "/lra-report watch " +
+                              runs.string() + " -o " + (folder.path / "out").string() + " --every 1 > " +
                               (folder.path / "log").string() + " 2>&1";
   int code = -1;
   std::thread watching([&] { code = std::system(command.c_str()); });

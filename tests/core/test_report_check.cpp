@@ -26,7 +26,9 @@ std::vector<double> samples(std::int64_t count) {
 
 Json data_facts() {
   Json data = {{"generator", {{"seed", 1}}}};
-  for (const char* split : {"train", "valid", "test"}) data[split] = {{"file", std::string(split) + ".packed"}, {"bytes", 4}, {"sha256", sha256(split)}, {"examples", 400}};
+  for (const char* split : {"train", "valid", "test"})
+    data[split] = {
+        {"file", std::string(split) + ".packed"}, {"bytes", 4}, {"sha256", sha256(split)}, {"examples", 400}};
   return data;
 }
 
@@ -68,13 +70,15 @@ Json good_record(const std::string& kind) {
   return record.to_json();
 }
 
-const std::vector<std::string> good_curve = {R"({"step":10,"split":"train","accuracy":0.2})", R"({"step":10,"split":"valid","accuracy":0.2})",
-                                             R"({"step":20,"split":"valid","accuracy":0.25})",
-                                             R"({"step":30,"split":"valid","accuracy":0.2225})", R"({"step":20,"split":"test","accuracy":0.2425})"};
+const std::vector<std::string> good_curve = {
+    R"({"step":10,"split":"train","accuracy":0.2})", R"({"step":10,"split":"valid","accuracy":0.2})",
+    R"({"step":20,"split":"valid","accuracy":0.25})", R"({"step":30,"split":"valid","accuracy":0.2225})",
+    R"({"step":20,"split":"test","accuracy":0.2425})"};
 
 struct Runs {
   TestFolder folder{"check"};
-  fs::path train = folder.path / "listops/small/linear/n128/seed0", bench = folder.path / "bench/bytes/small/linear/n128b1";
+  fs::path train = folder.path / "listops/small/linear/n128/seed0",
+           bench = folder.path / "bench/bytes/small/linear/n128b1";
 
   Runs() {
     add(train, good_record("train"));
@@ -86,7 +90,9 @@ struct Runs {
     for (const std::string& line : curve) text += line + "\n";
     if (record["kind"] == "train") write_file_atomically(place / "metrics.jsonl", text);
   }
-  std::vector<Finding> findings(const CheckOptions& options = {}) const { return check({folder.path}, options).findings; }
+  std::vector<Finding> findings(const CheckOptions& options = {}) const {
+    return check({folder.path}, options).findings;
+  }
 };
 
 /// What is said of a good record with one value changed (or, where `value` is null, taken away).
@@ -94,8 +100,10 @@ std::string changed(const std::string& kind, const std::string& place, const Jso
   const Runs runs;
   Json record = good_record(kind);
   const Json::json_pointer pointer(place);
-  if (value.is_null()) record.at(pointer.parent_pointer()).erase(pointer.back());
-  else record[pointer] = value;
+  if (value.is_null())
+    record.at(pointer.parent_pointer()).erase(pointer.back());
+  else
+    record[pointer] = value;
   runs.add(kind == "train" ? runs.train : runs.bench, record);
   std::string sentences;
   for (const Finding& finding : runs.findings()) {
@@ -120,18 +128,22 @@ TEST_CASE("good records have no findings", "[report]") {
 }
 
 TEST_CASE("fields that a record of its kind and status has are missed", "[report]") {
-  for (const char* place : {"/metrics/test_accuracy", "/metrics/test_examples", "/metrics/valid_accuracy", "/metrics/steps_done", "/metrics/selected_step",
-                            "/memory/peak_tensor_bytes", "/parameters", "/host/name", "/host/cpu", "/host/threads", "/build/revision", "/build/libtorch", "/data/valid", "/data/test/sha256",
-                            "/speed/train_examples_per_second", "/config/seq_len"}) {
+  for (const char* place :
+       {"/metrics/test_accuracy", "/metrics/test_examples", "/metrics/valid_accuracy", "/metrics/steps_done",
+        "/metrics/selected_step", "/memory/peak_tensor_bytes", "/parameters", "/host/name", "/host/cpu",
+        "/host/threads", "/build/revision", "/build/libtorch", "/data/valid", "/data/test/sha256",
+        "/speed/train_examples_per_second", "/config/seq_len"}) {
     CAPTURE(place);
     CHECK_THAT(changed("train", place, {}), ContainsSubstring(place) && ContainsSubstring("is missing"));
   }
-  for (const char* place : {"/sequence_length", "/speed/inference_examples_per_second", "/memory/peak_tensor_bytes", "/speed/train_examples_per_second"}) {
+  for (const char* place : {"/sequence_length", "/speed/inference_examples_per_second", "/memory/peak_tensor_bytes",
+                            "/speed/train_examples_per_second"}) {
     CAPTURE(place);
     CHECK_THAT(changed("bench", place, {}), ContainsSubstring(std::string(place) + " is missing"));
   }
   CHECK_THAT(changed("bench", "/status", "oom"), ContainsSubstring("/message is missing"));
-  CHECK_THAT(changed("train", "/status", "nan"), ContainsSubstring("test accuracy, which a run with status nan never reached"));
+  CHECK_THAT(changed("train", "/status", "nan"),
+             ContainsSubstring("test accuracy, which a run with status nan never reached"));
   CHECK_THAT(changed("train", "/seed", 5), ContainsSubstring("/seed is 5, /config/seed is 0"));
   const Runs runs;
   write_file_atomically(runs.folder.path / "bad/result.json", "{\"a\": 1,,}");
@@ -142,27 +154,35 @@ TEST_CASE("fields that a record of its kind and status has are missed", "[report
 }
 
 TEST_CASE("numbers that cannot be are found", "[report]") {
-  CHECK_THAT(changed("train", "/metrics/test_accuracy", 0.2426), ContainsSubstring("of 400 examples is 97.0400 of them"));
-  CHECK_THAT(changed("train", "/metrics/valid_accuracy", 0.2512), ContainsSubstring("validation accuracy 0.2512 of 400"));
-  CHECK_THAT(changed("train", "/metrics/test_examples", 200), ContainsSubstring("tested on 200 examples, the data have 400"));
+  CHECK_THAT(changed("train", "/metrics/test_accuracy", 0.2426),
+             ContainsSubstring("of 400 examples is 97.0400 of them"));
+  CHECK_THAT(changed("train", "/metrics/valid_accuracy", 0.2512),
+             ContainsSubstring("validation accuracy 0.2512 of 400"));
+  CHECK_THAT(changed("train", "/metrics/test_examples", 200),
+             ContainsSubstring("tested on 200 examples, the data have 400"));
   CHECK_THAT(changed("train", "/config/limit", 100), ContainsSubstring("tested on 400 examples, the data have 100"));
   CHECK_THAT(changed("train", "/metrics/steps_done", 29), ContainsSubstring("29 steps done of 30"));
-  CHECK_THAT(changed("train", "/metrics/selected_step", 15), ContainsSubstring("step 15 were selected, where none were evaluated"));
+  CHECK_THAT(changed("train", "/metrics/selected_step", 15),
+             ContainsSubstring("step 15 were selected, where none were evaluated"));
   CHECK_THAT(changed("train", "/config/selection", "last"), ContainsSubstring("step 20 were selected"));
   CHECK_THAT(changed("bench", "/metrics/steps_done", 24), ContainsSubstring("24 steps done of 5 + 20"));
   CHECK_THAT(changed("bench", "/sequence_length", 127), ContainsSubstring("/sequence_length is 127"));
-  CHECK_THAT(changed("bench", "/memory/peak_tensor_bytes", 3999), ContainsSubstring("less than the 1000 parameters take"));
+  CHECK_THAT(changed("bench", "/memory/peak_tensor_bytes", 3999),
+             ContainsSubstring("less than the 1000 parameters take"));
   CHECK(changed("bench", "/memory/peak_rss_bytes", 1) == "nothing");  // memory never written is not resident
   CHECK_THAT(changed("bench", "/speed/train_steps_per_second/median", 99), ContainsSubstring("says median 99"));
   CHECK_THAT(changed("bench", "/speed/train_steps_per_second/median", 104.4), ContainsSubstring("says median 104.4"));
   CHECK_THAT(changed("bench", "/speed/train_steps_per_second/spread", 1), ContainsSubstring("spread 1"));
-  CHECK_THAT(changed("bench", "/speed/train_examples_per_second/samples", {104.5}), ContainsSubstring("has 1 samples of 20"));
-  CHECK_THAT(changed("bench", "/speed/train_examples_per_second/count", 21), ContainsSubstring("counts 21 steps, 20 were timed"));
+  CHECK_THAT(changed("bench", "/speed/train_examples_per_second/samples", {104.5}),
+             ContainsSubstring("has 1 samples of 20"));
+  CHECK_THAT(changed("bench", "/speed/train_examples_per_second/count", 21),
+             ContainsSubstring("counts 21 steps, 20 were timed"));
   CHECK_THAT(changed("train", "/config/measure_warmup_steps", 6), ContainsSubstring("counts 25 steps, 24 were timed"));
   CHECK_THAT(changed("bench", "/wall_seconds", 0.1), ContainsSubstring("s of steps in a run of 0.100 s"));
   Json resumed = good_record("train");
   resumed["notes"] = {"resumed at step 10: speeds are of the steps after it"};
-  resumed["speed"]["train_steps_per_second"] = resumed["speed"]["train_examples_per_second"] = good_record("bench")["speed"]["train_steps_per_second"];
+  resumed["speed"]["train_steps_per_second"] = resumed["speed"]["train_examples_per_second"] =
+      good_record("bench")["speed"]["train_steps_per_second"];
   const Runs runs;
   runs.add(runs.train, resumed);
   CHECK(runs.findings().empty());
@@ -178,7 +198,8 @@ TEST_CASE("hashes are hashes, the same for the same file, and those of the files
   runs.add(place, second);
   auto findings = runs.findings();
   REQUIRE(findings.size() == 1);
-  CHECK_THAT(findings[0].text, ContainsSubstring("test.packed has SHA-256 " + sha256("other")) && ContainsSubstring("seed0/result.json it is " + sha256("test")));
+  CHECK_THAT(findings[0].text, ContainsSubstring("test.packed has SHA-256 " + sha256("other")) &&
+                                   ContainsSubstring("seed0/result.json it is " + sha256("test")));
   second["data"]["generator"]["seed"] = 2;  // made anew in between
   runs.add(place, second);
   CHECK(runs.findings().empty());
@@ -189,7 +210,8 @@ TEST_CASE("hashes are hashes, the same for the same file, and those of the files
   write_file_atomically(data.path / "listops/test.packed", "test");
   CHECK(runs.findings({.data = data.path, .partial = false}).empty());
   write_file_atomically(data.path / "listops/test.packed", "tess");
-  CHECK_THAT(runs.findings({.data = data.path, .partial = false}).at(0).text, ContainsSubstring("listops/test.packed has " + sha256("tess")));
+  CHECK_THAT(runs.findings({.data = data.path, .partial = false}).at(0).text,
+             ContainsSubstring("listops/test.packed has " + sha256("tess")));
 }
 
 TEST_CASE("metrics.jsonl agrees with its record", "[report]") {
@@ -231,10 +253,12 @@ TEST_CASE("warnings are no problems", "[report]") {
   failed["message"] = "killed by signal 11";
   const Runs runs;
   runs.add(runs.bench, failed);
-  CHECK(check_text(check({runs.folder.path}, {})).ends_with("n128b1/result.json: failed: killed by signal 11\n2 records: 0 problems, 1 warnings\n"));
+  CHECK(check_text(check({runs.folder.path}, {}))
+            .ends_with("n128b1/result.json: failed: killed by signal 11\n2 records: 0 problems, 1 warnings\n"));
 
   Json transformer = good_record("bench");
-  transformer["mixer"] = transformer["variant"] = transformer["config"]["mixer"] = transformer["config"]["variant"] = "softmax";
+  transformer["mixer"] = transformer["variant"] = transformer["config"]["mixer"] = transformer["config"]["variant"] =
+      "softmax";
   runs.add(runs.bench, good_record("bench"));
   transformer["parameters"] = 910;
   runs.add(runs.folder.path / "bench/bytes/small/softmax/n128b1", transformer);
@@ -257,9 +281,12 @@ TEST_CASE("the files for which a record vouches are those beside it", "[report]"
   const std::string curve = read_file(runs.train / "metrics.jsonl");
   const Json good = {{"bytes", curve.size()}, {"sha256", sha256(curve)}};
   CHECK(found({{"metrics.jsonl", good}}) == "nothing");
-  CHECK_THAT(found({{"metrics.jsonl", {{"bytes", curve.size() + 1}, {"sha256", sha256(curve)}}}}), ContainsSubstring("metrics.jsonl has"));
-  CHECK_THAT(found({{"metrics.jsonl", {{"bytes", curve.size()}, {"sha256", sha256(curve + "x")}}}}), ContainsSubstring("metrics.jsonl has SHA-256"));
-  CHECK_THAT(found({{"profile.json", good}}), ContainsSubstring("profile.json, for which the record vouches, is missing"));
+  CHECK_THAT(found({{"metrics.jsonl", {{"bytes", curve.size() + 1}, {"sha256", sha256(curve)}}}}),
+             ContainsSubstring("metrics.jsonl has"));
+  CHECK_THAT(found({{"metrics.jsonl", {{"bytes", curve.size()}, {"sha256", sha256(curve + "x")}}}}),
+             ContainsSubstring("metrics.jsonl has SHA-256"));
+  CHECK_THAT(found({{"profile.json", good}}),
+             ContainsSubstring("profile.json, for which the record vouches, is missing"));
   CHECK(found({{"model.safetensors", good}}) == "nothing");
   CHECK_THAT(found({{"../result.json", good}}), ContainsSubstring("which is no file beside it"));
   CHECK_THAT(found({{"metrics.jsonl", 3}}), ContainsSubstring("lacks bytes or sha256"));
@@ -277,10 +304,12 @@ TEST_CASE("equal kinds of warnings are one line", "[report]") {
   const Check result = check({runs.folder.path}, {});
   const std::string text = check_text(result), whole = check_text(result, true);
   CHECK(std::count(text.begin(), text.end(), '\n') == 4);  // the kind, two examples, the sum
-  CHECK_THAT(text, ContainsSubstring("warning: 5 times a speed that is not to be trusted, for example\n") && ContainsSubstring("5 warnings (--all lists them)"));
+  CHECK_THAT(text, ContainsSubstring("warning: 5 times a speed that is not to be trusted, for example\n") &&
+                       ContainsSubstring("5 warnings (--all lists them)"));
   CHECK(std::count(whole.begin(), whole.end(), '\n') == 6);
   CHECK_THAT(whole, ContainsSubstring("used 4 cores"));
-  for (const auto& [place, value] : {std::pair{"/data/train/cut_share", Json(1.5)}, {"/host/threads", Json(0)}, {"/host/load/during", Json(-1)}}) {
+  for (const auto& [place, value] :
+       {std::pair{"/data/train/cut_share", Json(1.5)}, {"/host/threads", Json(0)}, {"/host/load/during", Json(-1)}}) {
     Json record = good_record("train");
     record["host"]["load"] = {{"before", 0.1}, {"during", 0.1}};
     record[Json::json_pointer(place)] = value;
@@ -308,7 +337,8 @@ TEST_CASE("runs that a suite names and that are not there are missed", "[report]
   CHECK(std::count(missing.begin(), missing.end(), "text_standin/small/none/n1024/seed1") == 1);
   CHECK(std::count(missing.begin(), missing.end(), "text_standin/small/none/n1024/seed0") == 0);
   // Its other settings are said, no more.
-  const auto other = std::find_if(findings.begin(), findings.end(), [](const Finding& finding) { return !finding.problem; });
+  const auto other =
+      std::find_if(findings.begin(), findings.end(), [](const Finding& finding) { return !finding.problem; });
   REQUIRE(other != findings.end());
   CHECK_THAT(other->text, ContainsSubstring("other settings than in configs/suites/standins.json") &&
                               ContainsSubstring("train_steps = 30, not 600") && !ContainsSubstring("threads"));
@@ -326,14 +356,17 @@ TEST_CASE("runs that a suite names and that are not there are missed", "[report]
 TEST_CASE("lra-report check says it with its exit code", "[report]") {
   const Runs runs;
   const auto exit_code = [&](const std::string& arguments) {
-    return WEXITSTATUS(std::system((LRA_BIN_DIR "/lra-report check " + arguments + " > " + (runs.folder.path / "out").string() + " 2>&1").c_str()));
+    return WEXITSTATUS(std::system(
+        (LRA_BIN_DIR "/lra-report check " + arguments + " > " + (runs.folder.path / "out").string() + " 2>&1")
+            .c_str()));
   };
   CHECK(exit_code(runs.folder.path.string()) == 0);
   Json bad = good_record("bench");
   bad.erase("parameters");
   runs.add(runs.bench, bad);
   CHECK(exit_code(runs.folder.path.string()) == 1);
-  CHECK_THAT(read_file(runs.folder.path / "out"), ContainsSubstring("problem: ") && ContainsSubstring("/parameters is missing"));
+  CHECK_THAT(read_file(runs.folder.path / "out"),
+             ContainsSubstring("problem: ") && ContainsSubstring("/parameters is missing"));
   CHECK(exit_code(runs.folder.path.string() + "/nowhere") == 2);
   CHECK(exit_code("") == 2);
 }

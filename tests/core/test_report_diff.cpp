@@ -18,11 +18,25 @@ using Catch::Approx;
 using Catch::Matchers::ContainsSubstring;
 namespace fs = std::filesystem;
 
-Json measured_json(std::vector<double> samples) { return {{"median", median(samples)}, {"spread", 1.0}, {"count", samples.size()}, {"samples", samples}}; }
+Json measured_json(std::vector<double> samples) {
+  return {{"median", median(samples)}, {"spread", 1.0}, {"count", samples.size()}, {"samples", samples}};
+}
 
 Json train_record(std::int64_t seed, double accuracy) {
-  return {{"schema_version", 1}, {"kind", "train"}, {"status", "ok"}, {"task", "listops"}, {"mixer", "linear"}, {"variant", "linear"}, {"profile", "small"}, {"seed", seed},
-          {"config", {{"seq_len", 128}, {"train_steps", 1500}, {"batch_size", 64}, {"seed", seed}, {"mixer_options", {{"k", 4}, {"l", 5}}}}},
+  return {{"schema_version", 1},
+          {"kind", "train"},
+          {"status", "ok"},
+          {"task", "listops"},
+          {"mixer", "linear"},
+          {"variant", "linear"},
+          {"profile", "small"},
+          {"seed", seed},
+          {"config",
+           {{"seq_len", 128},
+            {"train_steps", 1500},
+            {"batch_size", 64},
+            {"seed", seed},
+            {"mixer_options", {{"k", 4}, {"l", 5}}}}},
           {"metrics", {{"test_accuracy", accuracy}, {"test_examples", 4000}}},
           {"speed", {{"train_examples_per_second", measured_json({99, 100, 101})}}},
           {"memory", {{"peak_tensor_bytes", 1000}}},
@@ -35,7 +49,9 @@ struct Sides {
   fs::path a = folder.path / "a", b = folder.path / "b";
   int written = 0;
 
-  void add(const fs::path& side, const Json& record) { write_json(side / std::to_string(written++) / "result.json", record); }
+  void add(const fs::path& side, const Json& record) {
+    write_json(side / std::to_string(written++) / "result.json", record);
+  }
   Diff compared(const Tolerance& tolerance = {}) const { return diff(a, b, tolerance); }
 };
 
@@ -65,7 +81,8 @@ TEST_CASE("p-values are those of SciPy 1.17", "[report]") {
   CHECK(welch_p({0.385, 0.392, 0.401}, {0.371, 0.366, 0.379, 0.38}) == Approx(0.031784923797139174).epsilon(1e-10));
   CHECK(welch_p({1, 1}, {1, 1}) == 1);
   CHECK(welch_p({1, 1}, {0.5, 0.5}) == 0);
-  // The z-test's square is the chi-squared test: scipy.stats.chi2_contingency([[1540, 2460], [1440, 2560]], correction=False)
+  // The z-test's square is the chi-squared test: scipy.stats.chi2_contingency([[1540, 2460], [1440, 2560]],
+  // correction=False)
   CHECK(two_proportion_p(0.385, 4000, 0.36, 4000) == Approx(0.020749189409302104).epsilon(1e-10));
   CHECK(two_proportion_p(0.45, 100, 0.38, 1000) == Approx(0.17046296481532291).epsilon(1e-10));
   CHECK(two_proportion_p(1, 10, 1, 20) == 1);
@@ -103,11 +120,13 @@ TEST_CASE("a score has dropped where it is far and significant", "[report]") {
   CHECK(row_of(train_record(0, 0.385), train_record(0, 0.37)).verdict == "within");  // 1.5 points, p = 0.17
 
   Sides sides;
-  for (const auto& [seed, accuracy] : {std::pair(0, 0.40), std::pair(1, 0.42), std::pair(2, 0.41)}) sides.add(sides.a, train_record(seed, accuracy));
-  for (const auto& [seed, accuracy] : {std::pair(0, 0.38), std::pair(1, 0.385), std::pair(2, 0.39), std::pair(2, 0.99)}) sides.add(sides.b, train_record(seed, accuracy));
+  for (const auto& [seed, accuracy] : {std::pair(0, 0.40), std::pair(1, 0.42), std::pair(2, 0.41)})
+    sides.add(sides.a, train_record(seed, accuracy));
+  for (const auto& [seed, accuracy] : {std::pair(0, 0.38), std::pair(1, 0.385), std::pair(2, 0.39), std::pair(2, 0.99)})
+    sides.add(sides.b, train_record(seed, accuracy));
   row = sides.compared().rows.at(0);
   CHECK(row.score->a == Approx(41));
-  CHECK(row.score->b == Approx(38.5));  // the second record of seed 2 is not counted
+  CHECK(row.score->b == Approx(38.5));                  // the second record of seed 2 is not counted
   CHECK(*row.score->p == Approx(0.03156223162567838));  // SciPy
   CHECK(row.score->test == "Welch's t-test over 3 and 3 seeds");
   CHECK(row.verdict == "beyond");
@@ -130,7 +149,8 @@ TEST_CASE("speed and memory have thresholds", "[report]") {
   Json bench = train_record(0, 0.385);
   bench["kind"] = "bench";
   bench["config"]["batch_size"] = 1;
-  bench["speed"] = {{"train_examples_per_second", {{"median", 100}}}, {"train_steps_per_second", measured_json({99, 100, 101})}};
+  bench["speed"] = {{"train_examples_per_second", {{"median", 100}}},
+                    {"train_steps_per_second", measured_json({99, 100, 101})}};
   CHECK(row_of(bench, bench).speed->interval);
   bench["config"]["batch_size"] = 2;
   CHECK_FALSE(row_of(bench, bench).speed->interval);
@@ -139,7 +159,8 @@ TEST_CASE("speed and memory have thresholds", "[report]") {
 TEST_CASE("what was measured under other conditions is not judged and not passed", "[report]") {
   Json slow = train_record(0, 0.30);
   slow["speed"]["train_examples_per_second"] = measured_json({10});
-  for (const auto& [key, value] : {std::pair<const char*, Json>("threads", 1), {"name", "b"}, {"cpu", "y"}, {"device", "NVIDIA H100"}}) {
+  for (const auto& [key, value] :
+       {std::pair<const char*, Json>("threads", 1), {"name", "b"}, {"cpu", "y"}, {"device", "NVIDIA H100"}}) {
     Json b = slow;
     b["metrics"]["test_accuracy"] = 0.385;
     b["host"][key] = value;
@@ -170,14 +191,16 @@ TEST_CASE("what was measured under other conditions is not judged and not passed
   sides.add(sides.b, b);
   CHECK_FALSE(sides.compared().within());
   CHECK(sides.compared({.allow_incomparable = true}).within());
-  CHECK_THAT(diff_text(sides.compared(), false), ContainsSubstring("threads 2 in A, 1 in B") && ContainsSubstring("1 not comparable"));
+  CHECK_THAT(diff_text(sides.compared(), false),
+             ContainsSubstring("threads 2 in A, 1 in B") && ContainsSubstring("1 not comparable"));
 }
 
 TEST_CASE("runs that end otherwise, or are missing, count", "[report]") {
   for (const char* status : {"oom", "nan", "failed", "timeout"}) {
     Json b = train_record(0, 0.385);
     b["status"] = status;
-    CHECK(row_of(train_record(0, 0.385), b).beyond == std::vector<std::string>{std::string("no longer ok: seed 0: ") + status});
+    CHECK(row_of(train_record(0, 0.385), b).beyond ==
+          std::vector<std::string>{std::string("no longer ok: seed 0: ") + status});
     CHECK(row_of(b, train_record(0, 0.385)).verdict == "within");
     CHECK(row_of(b, b).verdict == "within");
   }
@@ -202,12 +225,14 @@ TEST_CASE("runs that end otherwise, or are missing, count", "[report]") {
   CHECK_THAT(diff_text(sides.compared(), false), ContainsSubstring("only in B  train text small other n128 b64"));
   write_file_atomically(sides.b / "bad/result.json", "{");
   CHECK_FALSE(sides.compared().within());
-  CHECK_THAT(diff_text(sides.compared(), false), ContainsSubstring("bad/result.json:1:") && ContainsSubstring("1 unreadable"));
+  CHECK_THAT(diff_text(sides.compared(), false),
+             ContainsSubstring("bad/result.json:1:") && ContainsSubstring("1 unreadable"));
 }
 
 TEST_CASE("pairs have the same configuration, but for bookkeeping", "[report]") {
   Json b = train_record(0, 0.385);
-  for (const char* key : {"threads", "data_dir", "checkpoint_every", "eval_batch_size", "time_limit_minutes", "suite"}) b["config"][key] = 7;
+  for (const char* key : {"threads", "data_dir", "checkpoint_every", "eval_batch_size", "time_limit_minutes", "suite"})
+    b["config"][key] = 7;
   b["config"]["mixer_options"] = {{"l", 5}, {"k", 4}};  // the order does not count
   CHECK(row_of(train_record(0, 0.385), b).notices.empty());
 
@@ -259,7 +284,8 @@ TEST_CASE("lra-report diff says it with its exit code", "[report]") {
   sides.add(sides.a, train_record(0, 0.385));
   sides.add(sides.b, train_record(0, 0.30));
   const auto exit_code = [&](const std::string& arguments) {
-    return WEXITSTATUS(std::system((LRA_BIN_DIR "/lra-report " + arguments + " > " + (sides.folder.path / "out").string() + " 2>&1").c_str()));
+    return WEXITSTATUS(std::system(
+        (LRA_BIN_DIR "/lra-report " + arguments + " > " + (sides.folder.path / "out").string() + " 2>&1").c_str()));
   };
   const std::string a = sides.a.string(), b = sides.b.string(), json = (sides.folder.path / "diff.json").string();
   CHECK(exit_code("diff " + a + " " + a) == 0);

@@ -32,7 +32,9 @@ Mark mark_at(const std::vector<Json>& records, std::size_t table, const std::str
   throw std::runtime_error("no row " + label);
 }
 
-Json short_listops() { return {{"train", {{"examples", 24000}, {"sha256", "a"}}}, {"generator", {{"min_length", 20}, {"max_length", 120}}}}; }
+Json short_listops() {
+  return {{"train", {{"examples", 24000}, {"sha256", "a"}}}, {"generator", {{"min_length", 20}, {"max_length", 120}}}};
+}
 
 std::string all_text(const Table& table) { return to_markdown(table) + to_csv(table); }
 
@@ -42,7 +44,10 @@ double contrast(const std::string& a, const std::string& b) {
     double sum = 0;
     for (std::size_t i = 0; i < 3; ++i) {
       const double c = std::stoi(colour.substr(1 + 2 * i, 2), nullptr, 16) / 255.0;
-      sum += (i == 0 ? 0.2126 : i == 1 ? 0.7152 : 0.0722) * (c <= 0.04045 ? c / 12.92 : std::pow((c + 0.055) / 1.055, 2.4));
+      sum += (i == 0   ? 0.2126
+              : i == 1 ? 0.7152
+                       : 0.0722) *
+             (c <= 0.04045 ? c / 12.92 : std::pow((c + 0.055) / 1.055, 2.4));
     }
     return sum;
   };
@@ -56,8 +61,13 @@ TEST_CASE("configurations are compared by what they mean, and a lacking key has 
   for (std::size_t i = 0; i < records.size(); ++i) records[i]["seed"] = i;
   records[0]["config"].update({{"dropout", 0.0}, {"mixer_options", {{"a", 1.0}, {"b", 2}}}});
   records[1]["config"].update({{"dropout", 0}, {"mixer_options", {{"b", 2.0}, {"a", 1}}}});
-  records[2]["config"].update({{"dropout", 0.0}, {"mixer_options", {{"a", 1.0}, {"b", 2}}}, {"kernels", "fused"}, {"precision", "float32"}, {"clip_norm", 0}});
-  records[3]["config"].update({{"dropout", 0.0}, {"mixer_options", {{"a", 1.0}, {"b", 2}}}, {"seq_len", 2000.0}, {"train_steps", 5e3}});
+  records[2]["config"].update({{"dropout", 0.0},
+                               {"mixer_options", {{"a", 1.0}, {"b", 2}}},
+                               {"kernels", "fused"},
+                               {"precision", "float32"},
+                               {"clip_norm", 0}});
+  records[3]["config"].update(
+      {{"dropout", 0.0}, {"mixer_options", {{"a", 1.0}, {"b", 2}}}, {"seq_len", 2000.0}, {"train_steps", 5e3}});
   records[4]["config"].update({{"dropout", 0.0}, {"mixer_options", {{"a", 1.0}, {"b", 2}}}, {"kernels", "reference"}});
   auto groups = compare_scores(parse(records), published());
   REQUIRE(groups.size() == 1);
@@ -87,7 +97,8 @@ TEST_CASE("configurations are compared by what they mean, and a lacking key has 
 }
 
 TEST_CASE("a speed that is not to be trusted is shown and wins nothing", "[report]") {
-  std::vector<Json> records = {bench_record("linear", 1024, 100, 500), bench_record("fnet", 1024, 60, 400), bench_record("gmlp", 1024, 30, 300)};
+  std::vector<Json> records = {bench_record("linear", 1024, 100, 500), bench_record("fnet", 1024, 60, 400),
+                               bench_record("gmlp", 1024, 30, 300)};
   CHECK(mark_at(records, 0, "The linear") == Mark::best);
   CHECK(mark_at(records, 0, "The fnet") == Mark::second);
   records[1]["speed"]["disturbed"] = "other programs used 1.8 cores";
@@ -101,9 +112,11 @@ TEST_CASE("a speed that is not to be trusted is shown and wins nothing", "[repor
   const auto tables = length_tables(compare_speed(results));
   CHECK_THAT(all_text(tables.at(0)), ContainsSubstring("60.00 †"));
   CHECK_THAT(all_text(efficiency_table(compare_speed(results))), ContainsSubstring("other programs used 1.8 cores"));
-  CHECK_THAT(fmt::format("{}", fmt::join(differences(results), "\n")), ContainsSubstring("1 of 3 speeds were measured on a busy machine"));
+  CHECK_THAT(fmt::format("{}", fmt::join(differences(results), "\n")),
+             ContainsSubstring("1 of 3 speeds were measured on a busy machine"));
   records[1]["speed"]["disturbed"] = "trained beside another run of this suite, spread is 40 % of the median";
-  CHECK_THAT(fmt::format("{}", fmt::join(differences(parse(records)), "\n")), ContainsSubstring("1 run trained beside others") && !ContainsSubstring("busy machine"));
+  CHECK_THAT(fmt::format("{}", fmt::join(differences(parse(records)), "\n")),
+             ContainsSubstring("1 run trained beside others") && !ContainsSubstring("busy machine"));
   CHECK(check_quality(results[1]).at(0).text == "its speed is not to be trusted: other programs used 1.8 cores");
   CHECK(check_quality(results[0]).empty());
 }
@@ -122,9 +135,11 @@ TEST_CASE("memory within the difference of equal records is level", "[report]") 
 TEST_CASE("incomplete data are ranked apart and said", "[report]") {
   std::vector<Json> records(3, train_record("linear", 0, 0.3));
   for (std::size_t i = 0; i < records.size(); ++i) records[i]["seed"] = i;
-  const Json whole = {{"train", {{"sha256", "a"}, {"examples", 96000}, {"cut_share", 0.12}}}, {"test", {{"sha256", "b"}, {"cut_share", 0.004}}}};
+  const Json whole = {{"train", {{"sha256", "a"}, {"examples", 96000}, {"cut_share", 0.12}}},
+                      {"test", {{"sha256", "b"}, {"cut_share", 0.004}}}};
   records[0]["data"] = whole;
-  records[1]["data"] = {{"train", {{"sha256", "c"}, {"examples", 8}}}, {"incomplete", "train has 8 examples, the official task has 96,000"}};
+  records[1]["data"] = {{"train", {{"sha256", "c"}, {"examples", 8}}},
+                        {"incomplete", "train has 8 examples, the official task has 96,000"}};
   records[2]["data"] = whole;
   const auto results = parse(records);
   const auto groups = compare_scores(results, published());
@@ -134,18 +149,23 @@ TEST_CASE("incomplete data are ranked apart and said", "[report]") {
     CHECK((group.name.find("incomplete data") != std::string::npos) == incomplete);
     CHECK(group.rows[0].published.has_value() != incomplete);  // LRA's score stands beside the whole data alone
     const std::string warnings = fmt::format("{}", fmt::join(group.warnings, "\n"));
-    if (incomplete) CHECK_THAT(warnings, ContainsSubstring("INCOMPLETE DATA: train has 8 examples"));
-    else CHECK_THAT(warnings, ContainsSubstring("seq_len cuts 0.4 % of the sequences of test, 12 % of the sequences of train."));
+    if (incomplete)
+      CHECK_THAT(warnings, ContainsSubstring("INCOMPLETE DATA: train has 8 examples"));
+    else
+      CHECK_THAT(warnings,
+                 ContainsSubstring("seq_len cuts 0.4 % of the sequences of test, 12 % of the sequences of train."));
   }
   const std::string read_first = fmt::format("{}", fmt::join(differences(results), "\n"));
-  CHECK_THAT(read_first, ContainsSubstring("Not the official data, ranked apart: ListOps (train has 8 examples") && ContainsSubstring("ListOps: seq_len cuts"));
+  CHECK_THAT(read_first, ContainsSubstring("Not the official data, ranked apart: ListOps (train has 8 examples") &&
+                             ContainsSubstring("ListOps: seq_len cuts"));
   CHECK(check_quality(results[1]).at(0).kind == "incomplete data");
   CHECK(check_quality(results[0]).at(0).kind == "sequences that seq_len cuts");
 }
 
 TEST_CASE("LRA's printed scores and ours on easier data share no row and no column", "[report]") {
   std::vector<Json> records;
-  for (const char* mixer : {"linear", "softmax", "performer", "linformer", "bigbird"}) records.push_back(train_record(mixer, 0, 0.31 + 0.01 * static_cast<double>(records.size())));
+  for (const char* mixer : {"linear", "softmax", "performer", "linformer", "bigbird"})
+    records.push_back(train_record(mixer, 0, 0.31 + 0.01 * static_cast<double>(records.size())));
   const auto tables_of = [&] {
     const auto groups = compare_scores(parse(records), published());
     std::vector<PaperComparison> comparisons;
@@ -168,10 +188,12 @@ TEST_CASE("LRA's printed scores and ours on easier data share no row and no colu
   CHECK_THAT(to_csv(tables.at(0)), !ContainsSubstring("ours_1"));
   REQUIRE(tables.at(1).name == "easier_than_official");
   const std::string easier = all_text(tables[1]);
-  CHECK_THAT(easier, ContainsSubstring("31.00") && ContainsSubstring("24,000 training examples") && !ContainsSubstring("16.13"));
+  CHECK_THAT(easier, ContainsSubstring("31.00") && ContainsSubstring("24,000 training examples") &&
+                         !ContainsSubstring("16.13"));
   bool ranks = false;  // the order is still compared
   for (const Table& table : tables) {
-    if (table.name == "rank_correlation") ranks = all_text(table).find("easier than the official task") != std::string::npos;
+    if (table.name == "rank_correlation")
+      ranks = all_text(table).find("easier than the official task") != std::string::npos;
   }
   CHECK(ranks);
 
@@ -181,9 +203,11 @@ TEST_CASE("LRA's printed scores and ours on easier data share no row and no colu
     return easier_than_official(parse_result(record, "x"));
   };
   CHECK(why("/seed", 1).empty());
-  CHECK_THAT(why("/config/seq_len", 128), ContainsSubstring("sequences of up to 128, the official task has up to 2,000"));
+  CHECK_THAT(why("/config/seq_len", 128),
+             ContainsSubstring("sequences of up to 128, the official task has up to 2,000"));
   CHECK_THAT(why("/config/limit", 1000), ContainsSubstring("only the first 1,000 examples"));
-  CHECK_THAT(why("/data/generator", {{"min_length", 20}, {"max_length", 120}}), ContainsSubstring("expressions of more than 20 and fewer than 120 symbols"));
+  CHECK_THAT(why("/data/generator", {{"min_length", 20}, {"max_length", 120}}),
+             ContainsSubstring("expressions of more than 20 and fewer than 120 symbols"));
   CHECK(why("/data/generator", {{"min_length", 500}, {"max_length", 2000}}).empty());
   CHECK_THAT(why("/task", "image_standin"), ContainsSubstring("not a task"));
 }
@@ -206,7 +230,8 @@ TEST_CASE("a rim respects the error bars", "[report]") {
 }
 
 TEST_CASE("a chart says its lengths, its spread and whom not to trust", "[report]") {
-  Json record = train_record("linear", 0, 0.3), other = train_record("fnet", 0, 0.4), slow = bench_record("fnet", 4096, 20, 500);
+  Json record = train_record("linear", 0, 0.3), other = train_record("fnet", 0, 0.4),
+       slow = bench_record("fnet", 4096, 20, 500);
   record["data"] = other["data"] = short_listops();
   slow["speed"]["train_examples_per_second"]["spread"] = 8;
   const auto results = parse({record, other, bench_record("linear", 4096, 50, 2000000000), slow});
@@ -214,8 +239,11 @@ TEST_CASE("a chart says its lengths, its spread and whom not to trust", "[report
   const auto speeds = compare_speed(results);
   const Chart chart = runs_chart(scores.at(0), speed_for(scores.at(0), speeds, 0));
   const std::string caption = fmt::format("{}", fmt::join(draw(chart, wide_layout).caption, " "));
-  CHECK_THAT(caption, ContainsSubstring("Scores: more than 20 and fewer than 120 symbols; speed and memory: 4,096 tokens in every sequence"));
-  CHECK_THAT(caption, ContainsSubstring("is 4 to 40 % of them") && ContainsSubstring("Do not compare the speeds of The fnet: "));
+  CHECK_THAT(caption,
+             ContainsSubstring(
+                 "Scores: more than 20 and fewer than 120 symbols; speed and memory: 4,096 tokens in every sequence"));
+  CHECK_THAT(caption,
+             ContainsSubstring("is 4 to 40 % of them") && ContainsSubstring("Do not compare the speeds of The fnet: "));
   CHECK_THAT(caption, ContainsSubstring("Pareto front") && ContainsSubstring("by more than the error bars of both"));
   CHECK(chart.memory_unit == "GB");
   CHECK(chart.bytes_per_unit == 1e9);
@@ -242,7 +270,8 @@ TEST_CASE("rims and lines stand out from the page, light and dark, and can be to
 
 TEST_CASE("names that are cut are cut where they are alike", "[report]") {
   const std::string start = "Performer (learning_rate=0.05, warmup_steps=1000, mixer_options.features=";
-  const std::vector<std::string> names = {start + "16)", start + "32)", start + "32, redraw=true)", "Linear", "A name that is long, and like no other one at all, to its end"};
+  const std::vector<std::string> names = {start + "16)", start + "32)", start + "32, redraw=true)", "Linear",
+                                          "A name that is long, and like no other one at all, to its end"};
   for (const std::size_t length : {18u, 22u, 36u}) {
     const auto cut = shorten_all(names, length);
     std::set<std::string> different(cut.begin(), cut.end());
@@ -253,7 +282,8 @@ TEST_CASE("names that are cut are cut where they are alike", "[report]") {
     CHECK(cut[3] == "Linear");
     CHECK(cut[4] == shorten(names[4], length));
   }
-  CHECK(shorten_all({"naïve naïve naïve a", "naïve naïve naïve b"}, 12) == std::vector<std::string>{"naïv…naïve a", "naïv…naïve b"});
+  CHECK(shorten_all({"naïve naïve naïve a", "naïve naïve naïve b"}, 12) ==
+        std::vector<std::string>{"naïv…naïve a", "naïv…naïve b"});
 }
 
 TEST_CASE("a curve of 200,000 points is thinned and keeps its extremes", "[report]") {
@@ -266,8 +296,10 @@ TEST_CASE("a curve of 200,000 points is thinned and keeps its extremes", "[repor
   const Drawing drawing = draw(chart, wide_layout);
   const std::string text = drawing.spec.dump();
   CHECK(text.size() < 200000);
-  CHECK_THAT(text, ContainsSubstring("\"x\":77777") && ContainsSubstring("\"x\":123456") && ContainsSubstring("\"x\":0") && ContainsSubstring("\"x\":199999"));
-  CHECK_THAT(fmt::format("{}", fmt::join(drawing.caption, " ")), ContainsSubstring("every stretch is drawn with its lowest and highest"));
+  CHECK_THAT(text, ContainsSubstring("\"x\":77777") && ContainsSubstring("\"x\":123456") &&
+                       ContainsSubstring("\"x\":0") && ContainsSubstring("\"x\":199999"));
+  CHECK_THAT(fmt::format("{}", fmt::join(drawing.caption, " ")),
+             ContainsSubstring("every stretch is drawn with its lowest and highest"));
 }
 
 TEST_CASE("a name does not stand nearer to another circle than to its own where there is room elsewhere", "[report]") {
@@ -277,7 +309,9 @@ TEST_CASE("a name does not stand nearer to another circle than to its own where 
   const auto distance = [&](std::size_t name, std::size_t circle) {
     const Box& box = labels[name].box;
     const Point& centre = bubbles[circle].centre;
-    return std::hypot(std::clamp(centre.x, box.left, box.right) - centre.x, std::clamp(centre.y, box.top, box.bottom) - centre.y) - bubbles[circle].radius;
+    return std::hypot(std::clamp(centre.x, box.left, box.right) - centre.x,
+                      std::clamp(centre.y, box.top, box.bottom) - centre.y) -
+           bubbles[circle].radius;
   };
   CHECK(distance(0, 0) <= distance(0, 1));
   CHECK(distance(1, 1) <= distance(1, 0));

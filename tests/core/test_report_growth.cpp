@@ -28,10 +28,21 @@ std::vector<std::pair<std::int64_t, double>> points_of(const Law& law, const std
 
 Result bench(const std::string& variant, std::int64_t length, double seconds, double bytes) {
   const std::string mixer = variant.substr(0, variant.find('_'));
-  Json record = {{"schema_version", 1}, {"kind", "bench"}, {"status", "ok"}, {"task", "bytes"}, {"mixer", mixer}, {"variant", variant}, {"display_name", "The " + variant},
-                 {"profile", "small"}, {"sequence_length", length}, {"config", {{"batch_size", 1}, {"num_layers", 1}}},
-                 {"host", {{"name", "a"}, {"device", "cpu"}}}, {"memory", {{"peak_tensor_bytes", std::llround(bytes)}}}, {"cost", {{"flops_per_step", 3.0 * static_cast<double>(length * length)}}}};
-  for (const char* rate : {"train_steps_per_second", "train_examples_per_second"}) record["speed"][rate] = {{"median", 1 / seconds}, {"spread", 0.1 / seconds}, {"count", 20}};
+  Json record = {{"schema_version", 1},
+                 {"kind", "bench"},
+                 {"status", "ok"},
+                 {"task", "bytes"},
+                 {"mixer", mixer},
+                 {"variant", variant},
+                 {"display_name", "The " + variant},
+                 {"profile", "small"},
+                 {"sequence_length", length},
+                 {"config", {{"batch_size", 1}, {"num_layers", 1}}},
+                 {"host", {{"name", "a"}, {"device", "cpu"}}},
+                 {"memory", {{"peak_tensor_bytes", std::llround(bytes)}}},
+                 {"cost", {{"flops_per_step", 3.0 * static_cast<double>(length * length)}}}};
+  for (const char* rate : {"train_steps_per_second", "train_examples_per_second"})
+    record["speed"][rate] = {{"median", 1 / seconds}, {"spread", 0.1 / seconds}, {"count", 20}};
   return parse_result(record, variant + std::to_string(length));
 }
 
@@ -41,8 +52,10 @@ Result failed(const std::string& variant, std::int64_t length) {
   return result;
 }
 
-void add(std::vector<Result>& results, const std::string& variant, const Law& seconds, const Law& bytes, const std::vector<std::int64_t>& at = lengths) {
-  for (const std::int64_t n : at) results.push_back(bench(variant, n, seconds(static_cast<double>(n)), bytes(static_cast<double>(n))));
+void add(std::vector<Result>& results, const std::string& variant, const Law& seconds, const Law& bytes,
+         const std::vector<std::int64_t>& at = lengths) {
+  for (const std::int64_t n : at)
+    results.push_back(bench(variant, n, seconds(static_cast<double>(n)), bytes(static_cast<double>(n))));
 }
 
 const GrowthRow& row_of(const GrowthSet& set, const std::string& variant) {
@@ -65,16 +78,19 @@ TEST_CASE("the fit gives back the exponent of a known law", "[report]") {
     CHECK((law->subtracted && law->n == 4 && law->first == 1024 && law->last == 8192));
   }
   // Nothing is measured where the constant alone counts: it is not guessed, and pulls the exponent down.
-  const auto constant = fit_power_law(points_of([](double n) { return 3 + 2e-3 * n; }, {512, 1024, 2048, 4096}), {1024, 2048, 4096});
+  const auto constant =
+      fit_power_law(points_of([](double n) { return 3 + 2e-3 * n; }, {512, 1024, 2048, 4096}), {1024, 2048, 4096});
   REQUIRE(constant);
   CHECK_FALSE(constant->subtracted);
   CHECK(constant->constant == 0);
   CHECK(constant->exponent < 0.8);
   CHECK_FALSE(fit_power_law(points_of([](double n) { return n; }), {4096, 8192}));
-  CHECK_FALSE(fit_power_law(points_of([](double n) { return n < 100 ? 9.0 : 5.0; }), long_lengths));  // all below the shortest length's
+  CHECK_FALSE(fit_power_law(points_of([](double n) { return n < 100 ? 9.0 : 5.0; }),
+                            long_lengths));  // all below the shortest length's
 }
 
-// By hand: log2 y = 0 1 4 at log2 N = 10 11 12 has slope 2 and residuals 1/3 -2/3 1/3, so s² = 2/3, standard error √(1/3), and t(1; 0.975) = 12.7062.
+// By hand: log2 y = 0 1 4 at log2 N = 10 11 12 has slope 2 and residuals 1/3 -2/3 1/3, so s² = 2/3, standard error
+// √(1/3), and t(1; 0.975) = 12.7062.
 TEST_CASE("the interval of an exponent is that of least squares", "[report]") {
   const auto law = fit_power_law({{1024, 1}, {2048, 2}, {4096, 16}}, long_lengths);
   REQUIRE(law);
@@ -115,7 +131,8 @@ TEST_CASE("one model is below another from a length on, always or never", "[repo
   CHECK(kind([](double n) { return n / 2; }) == Crossing::Kind::always);
   CHECK(kind([](double n) { return n * 2; }) == Crossing::Kind::never);
   CHECK(kind([](double n) { return n; }) == Crossing::Kind::never);
-  CHECK(kind([](double n) { return n < 5000 ? n / 2 : n * 2; }) == Crossing::Kind::never);  // below, but not at the longest
+  CHECK(kind([](double n) { return n < 5000 ? n / 2 : n * 2; }) ==
+        Crossing::Kind::never);  // below, but not at the longest
   // √N crosses N / 30 at 900, between 512 and 1024: two straight lines of logarithms.
   const auto from = crossing(points_of([](double n) { return 30 * std::sqrt(n); }), line);
   REQUIRE(from);
@@ -138,11 +155,19 @@ TEST_CASE("growth with the length from bench records", "[report]") {
   std::vector<Result> results;
   const Law base_time = [](double n) { return 1e-3 + 1e-6 * n; }, base_memory = [](double n) { return 1e6 + 4e3 * n; };
   add(results, "none", base_time, base_memory);
-  add(results, "softmax", [&](double n) { return base_time(n) + 4e-9 * n * n; }, [&](double n) { return base_memory(n) + 8 * n * n; });
-  add(results, "flash", [&](double n) { return base_time(n) + 2e-9 * n * n; }, [&](double n) { return base_memory(n) + 512 * n; });
-  add(results, "linear", [&](double n) { return base_time(n) + 4e-6 * n; }, [&](double n) { return base_memory(n) + 8192 * n; });
+  add(
+      results, "softmax", [&](double n) { return base_time(n) + 4e-9 * n * n; },
+      [&](double n) { return base_memory(n) + 8 * n * n; });
+  add(
+      results, "flash", [&](double n) { return base_time(n) + 2e-9 * n * n; },
+      [&](double n) { return base_memory(n) + 512 * n; });
+  add(
+      results, "linear", [&](double n) { return base_time(n) + 4e-6 * n; },
+      [&](double n) { return base_memory(n) + 8192 * n; });
   add(results, "fnet", [&](double n) { return base_time(n) * 0.99; }, base_memory);
-  add(results, "efficient", [&](double n) { return base_time(n) * 1.04; }, [&](double n) { return base_memory(n) * 1.04; });
+  add(
+      results, "efficient", [&](double n) { return base_time(n) * 1.04; },
+      [&](double n) { return base_memory(n) * 1.04; });
   add(results, "reformer", [&](double n) { return 5 * base_time(n); }, base_memory, {16, 256, 512, 1024, 2048, 4096});
   results.push_back(failed("reformer", 8192));
   add(results, "rfa", [](double n) { return n; }, [](double n) { return n; }, {16, 8192});
@@ -197,7 +222,8 @@ TEST_CASE("growth with the length from bench records", "[report]") {
   CHECK_FALSE(row_of(set, "rfa").time);
 
   // Without `none` no share and nothing beyond it; with three lengths no set.
-  results.erase(std::remove_if(results.begin(), results.end(), [](const Result& r) { return r.mixer == "none"; }), results.end());
+  results.erase(std::remove_if(results.begin(), results.end(), [](const Result& r) { return r.mixer == "none"; }),
+                results.end());
   const auto without = growth(compare_speed(results));
   CHECK_FALSE(row_of(without.at(0), "linear").mixer_time);
   CHECK_FALSE(row_of(without.at(0), "linear").points[3].share);

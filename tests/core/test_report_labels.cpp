@@ -1,6 +1,6 @@
-#include <catch2/catch_test_macros.hpp>
 #include <algorithm>
 #include <array>
+#include <catch2/catch_test_macros.hpp>
 #include <cmath>
 #include <random>
 
@@ -43,13 +43,16 @@ void check_placement(const std::vector<LabelledBubble>& bubbles) {
 
 TEST_CASE("no two names overlap and none leaves the plot, however crowded", "[report]") {
   std::mt19937 random(7);
-  const auto uniform = [&](double low, double high) { return low + (high - low) * static_cast<double>(random()) / 4294967296.0; };
+  const auto uniform = [&](double low, double high) {
+    return low + (high - low) * static_cast<double>(random()) / 4294967296.0;
+  };
   for (int round = 0; round < 20; ++round) {
     std::vector<LabelledBubble> bubbles;
     for (int i = 0; i < 20; ++i) {
       const double radius = uniform(2, 34);
       // The first eight coincide, in a corner in every second round.
-      const Point centre = i < 8 ? (round % 2 == 0 ? Point{width - 40, 40} : Point{300, 200}) : Point{uniform(radius, width - radius), uniform(radius, height - radius)};
+      const Point centre = i < 8 ? (round % 2 == 0 ? Point{width - 40, 40} : Point{300, 200})
+                                 : Point{uniform(radius, width - radius), uniform(radius, height - radius)};
       bubbles.push_back({centre, radius, uniform(0, 20), "Transformer variant " + std::to_string(i)});
     }
     check_placement(bubbles);
@@ -57,13 +60,16 @@ TEST_CASE("no two names overlap and none leaves the plot, however crowded", "[re
 }
 
 TEST_CASE("a lone name stands right of its bubble, or left where the plot ends", "[report]") {
-  const auto placed = [](double x) { return place_labels({{{x, 200}, 20, 0, "Linformer"}}, width, height, {}, font_size)[0]; };
+  const auto placed = [](double x) {
+    return place_labels({{{x, 200}, 20, 0, "Linformer"}}, width, height, {}, font_size)[0];
+  };
   CHECK(placed(300).box.left >= 320);
   CHECK(placed(300).box.left < 330);
   CHECK_FALSE(placed(300).leader);
   CHECK(placed(640).box.right <= width);
   // A neighbour on the right: the name goes elsewhere and touches neither bubble.
-  const std::vector<LabelledBubble> pair = {{{300, 200}, 20, 0, "Linformer"}, {{345, 200}, 20, 0, "Linear Transformer"}};
+  const std::vector<LabelledBubble> pair = {{{300, 200}, 20, 0, "Linformer"},
+                                            {{345, 200}, 20, 0, "Linear Transformer"}};
   for (const PlacedLabel& label : place_labels(pair, width, height, {}, font_size)) {
     for (const LabelledBubble& bubble : pair) {
       CHECK(distance(label.box, bubble) >= 0);
@@ -90,7 +96,8 @@ TEST_CASE("names beside lines keep their distance and move as little as it takes
 }
 
 TEST_CASE("text widths, wrapping and shortening", "[report]") {
-  CHECK(std::abs(text_width("Transformer", 1000) - (611 + 333 + 556 + 556 + 500 + 278 + 556 + 333 + 833 + 556 + 333)) < 1e-9);
+  CHECK(std::abs(text_width("Transformer", 1000) - (611 + 333 + 556 + 556 + 500 + 278 + 556 + 333 + 833 + 556 + 333)) <
+        1e-9);
   CHECK(wrap("aa bb cc", text_width("aa bb", 10) + 0.1, 10) == std::vector<std::string>{"aa bb", "cc"});
   CHECK(shorten("naïve", 5) == "naïve");
   CHECK(shorten("naïvely", 5) == "naïv…");
@@ -119,14 +126,19 @@ TEST_CASE("a chart's circles lie in the plot and have areas in proportion to mem
 }
 
 TEST_CASE("colour-blind readers can tell the families apart", "[report]") {
-  // Full dichromacy by Machado, Oliveira and Fernandes (2009), on linear RGB; distances in CIE L*a*b* (1976), where 2.3 is just noticeable.
+  // Full dichromacy by Machado, Oliveira and Fernandes (2009), on linear RGB; distances in CIE L*a*b* (1976), where 2.3
+  // is just noticeable.
   using Row = std::array<double, 3>;
   using Matrix = std::array<Row, 3>;
   const Matrix normal = {Row{1, 0, 0}, Row{0, 1, 0}, Row{0, 0, 1}};
-  const Matrix protan = {Row{0.152286, 1.052583, -0.204868}, Row{0.114503, 0.786281, 0.099216}, Row{-0.003882, -0.048116, 1.051998}};
-  const Matrix deutan = {Row{0.367322, 0.860646, -0.227968}, Row{0.280085, 0.672501, 0.047413}, Row{-0.011820, 0.042940, 0.968881}};
-  const Matrix tritan = {Row{1.255528, -0.076749, -0.178779}, Row{-0.078411, 0.930809, 0.147602}, Row{0.004733, 0.691367, 0.303900}};
-  const Matrix xyz = {Row{0.4124564, 0.3575761, 0.1804375}, Row{0.2126729, 0.7151522, 0.0721750}, Row{0.0193339, 0.1191920, 0.9503041}};
+  const Matrix protan = {Row{0.152286, 1.052583, -0.204868}, Row{0.114503, 0.786281, 0.099216},
+                         Row{-0.003882, -0.048116, 1.051998}};
+  const Matrix deutan = {Row{0.367322, 0.860646, -0.227968}, Row{0.280085, 0.672501, 0.047413},
+                         Row{-0.011820, 0.042940, 0.968881}};
+  const Matrix tritan = {Row{1.255528, -0.076749, -0.178779}, Row{-0.078411, 0.930809, 0.147602},
+                         Row{0.004733, 0.691367, 0.303900}};
+  const Matrix xyz = {Row{0.4124564, 0.3575761, 0.1804375}, Row{0.2126729, 0.7151522, 0.0721750},
+                      Row{0.0193339, 0.1191920, 0.9503041}};
   const auto times = [](const Matrix& m, const Row& v) {
     Row result{};
     for (std::size_t i = 0; i < 3; ++i) result[i] = m[i][0] * v[0] + m[i][1] * v[1] + m[i][2] * v[2];

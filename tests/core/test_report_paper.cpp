@@ -42,7 +42,8 @@ ScoreRow score_row(const std::string& mixer, const std::string& variant, double 
 
 }  // namespace
 
-// rho and the interval (20,000 draws) from scipy.stats.spearmanr, SciPy 1.17.1; the one of 7 pairs by hand: d = 1 1 0 2 0 2 0, rho = 1 - 6 Σd² / (n (n² - 1)).
+// rho and the interval (20,000 draws) from scipy.stats.spearmanr, SciPy 1.17.1; the one of 7 pairs by hand: d = 1 1 0 2
+// 0 2 0, rho = 1 - 6 Σd² / (n (n² - 1)).
 TEST_CASE("rank correlation with ties, and its bootstrap", "[report]") {
   const std::vector<std::pair<double, double>> tied = {{1, 2}, {2, 1}, {2, 4}, {3, 4}, {5, 6}, {5, 5}, {5, 9}, {8, 7}};
   const auto correlation = rank_correlation(tied);
@@ -55,8 +56,11 @@ TEST_CASE("rank correlation with ties, and its bootstrap", "[report]") {
   CHECK(rank_correlation(tied)->low == correlation->low);
   CHECK(rank_correlation(tied, 2000, 1)->low != correlation->low);
 
-  CHECK(rank_correlation({{56, 66}, {75, 70}, {45, 40}, {71, 60}, {62, 65}, {64, 56}, {58, 59}, {80, 77}, {76, 67}, {61, 63}})->rho == Approx(0.6727272727272726).epsilon(1e-12));
-  CHECK(rank_correlation({{1, 2}, {2, 1}, {3, 3}, {4, 6}, {5, 5}, {6, 4}, {7, 7}}, 10)->rho == Approx(1 - 6.0 * 10 / (7 * 48)));
+  CHECK(rank_correlation(
+            {{56, 66}, {75, 70}, {45, 40}, {71, 60}, {62, 65}, {64, 56}, {58, 59}, {80, 77}, {76, 67}, {61, 63}})
+            ->rho == Approx(0.6727272727272726).epsilon(1e-12));
+  CHECK(rank_correlation({{1, 2}, {2, 1}, {3, 3}, {4, 6}, {5, 5}, {6, 4}, {7, 7}}, 10)->rho ==
+        Approx(1 - 6.0 * 10 / (7 * 48)));
   // Any increasing law is 1, any decreasing one -1; a resample of one pair only has no correlation and is skipped.
   const auto up = rank_correlation({{1, 1}, {2, 10}, {3, 100}, {4, 1000}});
   CHECK((up->rho == Approx(1) && up->low == Approx(1) && up->high == Approx(1)));
@@ -73,9 +77,16 @@ TEST_CASE("the paper's speed and memory beside ours", "[report]") {
   group.setting = "here";
   group.condition = "profile small";
   group.length = 4096;
-  group.rows = {speed_row("linear", "linear", 9, 0.02), speed_row("performer", "performer_wide", 8, 0.05), speed_row("performer", "performer", 7, 0.04),
-                speed_row("synthesizer", "synthesizer_dense", 0.9, 1.1), speed_row("synthesizer", "synthesizer_random", 0.8, 2), speed_row("flash", "flash", 1.5, 0.1),
-                speed_row("softmax", "softmax", 1, 1), speed_row("fnet", "fnet", 20, 0.01), speed_row("local", "local_wide", 3, 0.2), speed_row("local", "local_blocks", 2, 0.1),
+  group.rows = {speed_row("linear", "linear", 9, 0.02),
+                speed_row("performer", "performer_wide", 8, 0.05),
+                speed_row("performer", "performer", 7, 0.04),
+                speed_row("synthesizer", "synthesizer_dense", 0.9, 1.1),
+                speed_row("synthesizer", "synthesizer_random", 0.8, 2),
+                speed_row("flash", "flash", 1.5, 0.1),
+                speed_row("softmax", "softmax", 1, 1),
+                speed_row("fnet", "fnet", 20, 0.01),
+                speed_row("local", "local_wide", 3, 0.2),
+                speed_row("local", "local_blocks", 2, 0.1),
                 speed_row("sparse", "sparse", 2, 0.1)};
   SpeedGroup other = group, trained = group;
   other.length = 8192;
@@ -99,7 +110,8 @@ TEST_CASE("the paper's speed and memory beside ours", "[report]") {
   CHECK(pair_of(speed, "Synthesizer")->variant == "synthesizer_random");
   CHECK(pair_of(speed, "Synthesizer")->note.find("typo") != std::string::npos);
   CHECK(pair_of(speed, "Local Attention")->variant == "local_blocks");
-  // Ours 1 2 0.8 9 7 for Transformer, Local, Synthesizer, Linear, Performer; theirs 1 5.29 1.36 5.57 5.71: ranks 2 3 1 5 4 and 1 3 2 4 5, d² = 4.
+  // Ours 1 2 0.8 9 7 for Transformer, Local, Synthesizer, Linear, Performer; theirs 1 5.29 1.36 5.57 5.71: ranks 2 3 1
+  // 5 4 and 1 3 2 4 5, d² = 4.
   REQUIRE(speed.correlation);
   CHECK(speed.correlation->rho == Approx(1 - 6.0 * 4 / (5 * 24)));
   CHECK(comparisons[1].quantity == "memory");
@@ -129,9 +141,10 @@ TEST_CASE("the paper's scores beside ours", "[report]") {
   CHECK(comparison->what == "Text (mini), percent");
   CHECK(comparison->source.find("arXiv 2011.04006, Table 1") != std::string::npos);
   REQUIRE(comparison->pairs.size() == 2);
-  CHECK((comparison->pairs[0].variant == "softmax" && comparison->pairs[0].ours == 64 && comparison->pairs[0].theirs == 64.27));
+  CHECK((comparison->pairs[0].variant == "softmax" && comparison->pairs[0].ours == 64 &&
+         comparison->pairs[0].theirs == 64.27));
   CHECK((comparison->pairs[1].model == "Linear Transformer" && comparison->pairs[1].theirs == 65.9));
-  CHECK_FALSE(comparison->correlation);  // two pairs
+  CHECK_FALSE(comparison->correlation);            // two pairs
   group.rows = {score_row("flash", "flash", 65)};  // where softmax has no score, flash is the Transformer
   CHECK(paper_scores(group, published())->pairs.at(0).variant == "flash");
   group.task_name = "Text stand-in (generated documents)";  // another task: the paper has no such column

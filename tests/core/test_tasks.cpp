@@ -21,7 +21,8 @@ using namespace lra;
 namespace {
 
 /// The task's options at their defaults, with `given` over them.
-TaskConfig config_of(const std::string& task, const fs::path& data_dir, std::int64_t seq_len, const Json& given = Json::object()) {
+TaskConfig config_of(const std::string& task, const fs::path& data_dir, std::int64_t seq_len,
+                     const Json& given = Json::object()) {
   TaskConfig config;
   config.task = task;
   config.data_dir = data_dir.string();
@@ -35,8 +36,10 @@ TaskConfig config_of(const std::string& task, const fs::path& data_dir, std::int
 }
 
 struct Prepared {
-  Prepared(const std::string& name, const fs::path& from, const Json& generator = Json::object()) : folder("task_" + name), task(task_registry().at(name).make()) {
-    manifest = task->prepare({.data_dir = folder.path.string(), .from = from.string(), .threads = 1, .generator = generator});
+  Prepared(const std::string& name, const fs::path& from, const Json& generator = Json::object())
+      : folder("task_" + name), task(task_registry().at(name).make()) {
+    manifest =
+        task->prepare({.data_dir = folder.path.string(), .from = from.string(), .threads = 1, .generator = generator});
   }
   TestFolder folder;
   std::unique_ptr<Task> task;
@@ -52,7 +55,9 @@ Contents tokens_of(const Dataset& data) {
   return all;
 }
 
-bool contains(const Contents& all, std::int32_t label, const std::vector<std::int32_t>& tokens) { return all.contains({label, tokens}); }
+bool contains(const Contents& all, std::int32_t label, const std::vector<std::int32_t>& tokens) {
+  return all.contains({label, tokens});
+}
 
 std::vector<std::int32_t> bytes_plus_one(std::string_view text) {
   std::vector<std::int32_t> tokens;
@@ -64,7 +69,9 @@ std::vector<std::int32_t> bytes_plus_one(std::string_view text) {
 
 TEST_CASE("Text: bytes + 1 of the first seq_len bytes; valid is test, or a tenth of train", "[tasks]") {
   const Prepared text("text", fixtures / "imdb");
-  const auto open = [&](Split split, std::int64_t seq_len, const Json& options = Json::object()) { return text.task->open(split, config_of("text", text.folder.path, seq_len, options)); };
+  const auto open = [&](Split split, std::int64_t seq_len, const Json& options = Json::object()) {
+    return text.task->open(split, config_of("text", text.folder.path, seq_len, options));
+  };
   const auto train = tokens_of(*open(Split::train, 1000));
   CHECK(train.size() == 6);
   CHECK(contains(train, 0, {67, 98, 101, 47}));  // "Bad."
@@ -80,11 +87,15 @@ TEST_CASE("Text: bytes + 1 of the first seq_len bytes; valid is test, or a tenth
   // 40 reviews: a tenth of them held out, the same for every limit, none twice.
   const TestFolder many("many_reviews");
   for (const char* part : {"train/neg", "train/pos", "test/neg", "test/pos"}) {
-    for (int i = 0; i < 20; ++i) write_file_atomically(many.path / part / (std::to_string(i) + "_1.txt"), std::string(part) + " " + std::to_string(i));
+    for (int i = 0; i < 20; ++i)
+      write_file_atomically(many.path / part / (std::to_string(i) + "_1.txt"),
+                            std::string(part) + " " + std::to_string(i));
   }
   const Prepared large("text", many.path);
   const Json from_train = {{"valid", "train"}};
-  const auto split = [&](Split which) { return tokens_of(*large.task->open(which, config_of("text", large.folder.path, 1000, from_train))); };
+  const auto split = [&](Split which) {
+    return tokens_of(*large.task->open(which, config_of("text", large.folder.path, 1000, from_train)));
+  };
   auto valid = split(Split::valid);
   const auto rest = split(Split::train);
   CHECK(valid.size() == 4);
@@ -102,7 +113,9 @@ TEST_CASE("Text: bytes + 1 of the first seq_len bytes; valid is test, or a tenth
 TEST_CASE("Retrieval: two documents, one after the other; an empty one is one padding token", "[tasks]") {
   const Prepared aan("retrieval", fixtures / "aan");
   const TestFolder archive("aan_archive");
-  REQUIRE(std::system(("tar -czf " + (archive.path / "lra_release.gz").string() + " -C " + fixtures.string() + " --transform 's,^aan,lra_release/tsv_data,' aan").c_str()) == 0);
+  REQUIRE(std::system(("tar -czf " + (archive.path / "lra_release.gz").string() + " -C " + fixtures.string() +
+                       " --transform 's,^aan,lra_release/tsv_data,' aan")
+                          .c_str()) == 0);
   const Prepared unpacked("retrieval", archive.path / "lra_release.gz");
   CHECK(unpacked.manifest.at("source").at("archive") == "lra_release.gz");
   CHECK(unpacked.manifest.at("files") == aan.manifest.at("files"));
@@ -114,9 +127,11 @@ TEST_CASE("Retrieval: two documents, one after the other; an empty one is one pa
     const Example example = data->get(i);
     REQUIRE(example.second > 0);
     const auto second = static_cast<std::ptrdiff_t>(example.second);
-    const std::vector<std::int32_t> a(example.tokens.begin(), example.tokens.begin() + second), b(example.tokens.begin() + second, example.tokens.end());
+    const std::vector<std::int32_t> a(example.tokens.begin(), example.tokens.begin() + second),
+        b(example.tokens.begin() + second, example.tokens.end());
     CHECK(static_cast<std::size_t>(data->length(i)) == a.size() + b.size());
-    quoted = quoted || (example.label == 1 && a == bytes_plus_one("We parse \"text\" well.") && b == bytes_plus_one("A \"quote"));
+    quoted = quoted ||
+             (example.label == 1 && a == bytes_plus_one("We parse \"text\" well.") && b == bytes_plus_one("A \"quote"));
     if (example.label == 0 && a == std::vector<std::int32_t>{0} && b == bytes_plus_one("the first text is empty")) {
       empty = true;
       CHECK(aan.task->show(example, false) == "label 0: no citation\nfirst: \nsecond: the first text is empty\n");
@@ -138,7 +153,8 @@ TEST_CASE("Image: grey pixels as ids, the last tenth of train is valid", "[tasks
     for (std::size_t i = 0; i < data->size(); ++i) {
       const Example example = data->get(i);
       CHECK(example.tokens.size() == 1024);
-      CHECK(std::all_of(example.tokens.begin(), example.tokens.end(), [](auto token) { return token >= 0 && token < 256; }));
+      CHECK(std::all_of(example.tokens.begin(), example.tokens.end(),
+                        [](auto token) { return token >= 0 && token < 256; }));
     }
   }
   CHECK(image.manifest.at("files").at("train").at("examples") == 9);
@@ -148,10 +164,11 @@ TEST_CASE("Image: grey pixels as ids, the last tenth of train is valid", "[tasks
   // The tenth of the ten training pictures, in the order of the files.
   std::vector<std::pair<std::int32_t, std::vector<std::int32_t>>> records;
   for (int batch = 1; batch <= 5; ++batch) {
-    read_cifar10_batch(fixtures / "cifar10/cifar-10-batches-bin" / ("data_batch_" + std::to_string(batch) + ".bin"), [&](std::int32_t label, std::string_view pixels, std::string_view) {
-      auto& tokens = records.emplace_back(label, std::vector<std::int32_t>()).second;
-      for (const char pixel : pixels) tokens.push_back(static_cast<unsigned char>(pixel));
-    });
+    read_cifar10_batch(fixtures / "cifar10/cifar-10-batches-bin" / ("data_batch_" + std::to_string(batch) + ".bin"),
+                       [&](std::int32_t label, std::string_view pixels, std::string_view) {
+                         auto& tokens = records.emplace_back(label, std::vector<std::int32_t>()).second;
+                         for (const char pixel : pixels) tokens.push_back(static_cast<unsigned char>(pixel));
+                       });
   }
   REQUIRE(records.size() == 10);
   CHECK(tokens_of(*image.task->open(Split::valid, config)) == Contents{records.back()});
@@ -193,9 +210,14 @@ TEST_CASE("Pathfinder: a seeded split of the official pictures, and generated on
   // An easier version is written under its official name; other tasks know no contours.
   const Prepared easy("pathfinder_standin", "", {{"train", 8}, {"valid", 1}, {"test", 1}, {"contour_length", 6}});
   CHECK(fs::exists(easy.folder.path / "pathfinder_standin/official/pathfinder32/curv_baseline/metadata"));
-  CHECK(easy.task->data_info(config_of("pathfinder_standin", easy.folder.path, 1024)).at("generator").at("contour_length") == 6);
+  CHECK(easy.task->data_info(config_of("pathfinder_standin", easy.folder.path, 1024))
+            .at("generator")
+            .at("contour_length") == 6);
   const auto text = task_registry().at("text_standin").make();
-  CHECK(error_of([&] { text->prepare({.data_dir = easy.folder.path.string(), .from = "", .threads = 1, .generator = {{"contour_length", 6}}}); }).find("/contour_length: unknown key") != std::string::npos);
+  CHECK(error_of([&] {
+          text->prepare(
+              {.data_dir = easy.folder.path.string(), .from = "", .threads = 1, .generator = {{"contour_length", 6}}});
+        }).find("/contour_length: unknown key") != std::string::npos);
 }
 
 TEST_CASE("Files of another kind, place or time are not taken for the task's data", "[tasks]") {
@@ -204,38 +226,66 @@ TEST_CASE("Files of another kind, place or time are not taken for the task's dat
   write_file_atomically(left.path / "text_standin/official/train/neg/999_1.txt", "a text of another call");
   const auto standin = task_registry().at("text_standin").make();
   const Json sizes = {{"train", 6}, {"valid", 2}, {"test", 2}};
-  CHECK(standin->prepare({.data_dir = left.path.string(), .from = "", .threads = 1, .generator = sizes}).at("files").at("train").at("examples") == 6);
+  CHECK(standin->prepare({.data_dir = left.path.string(), .from = "", .threads = 1, .generator = sizes})
+            .at("files")
+            .at("train")
+            .at("examples") == 6);
   write_file_atomically(left.path / "retrieval_standin/manifest.json", "{\"task\": \"text_standin\", \"files\": {}}");
-  CHECK(error_of([&] { task_registry().at("retrieval_standin").make()->open(Split::train, config_of("retrieval_standin", left.path, 100)); }).ends_with("expected the data of the task 'retrieval_standin', found those of 'text_standin'"));
+  CHECK(error_of([&] {
+          task_registry()
+              .at("retrieval_standin")
+              .make()
+              ->open(Split::train, config_of("retrieval_standin", left.path, 100));
+        }).ends_with("expected the data of the task 'retrieval_standin', found those of 'text_standin'"));
 
   // Pictures of another size.
   PackedWriter writer(left.path / "other.packed", 1);
   writer.add(0, std::string(4096, 'x'));
   writer.finish(0);
   const auto pathfinder = task_registry().at("pathfinder").make();
-  CHECK(error_of([&] { pathfinder->open_file(left.path / "other.packed", config_of("pathfinder", left.path, 1024)); }).ends_with("example 0 has 4096 bytes, a picture of the task 'pathfinder' has 1024"));
-  CHECK(error_of([&] { task_registry().at("retrieval").make()->open_file(left.path / "other.packed", config_of("retrieval", left.path, 1024)); }).ends_with("has 1 sequence(s) an example, the task 'retrieval' has 2"));
+  CHECK(error_of([&] {
+          pathfinder->open_file(left.path / "other.packed", config_of("pathfinder", left.path, 1024));
+        }).ends_with("example 0 has 4096 bytes, a picture of the task 'pathfinder' has 1024"));
+  CHECK(error_of([&] {
+          task_registry()
+              .at("retrieval")
+              .make()
+              ->open_file(left.path / "other.packed", config_of("retrieval", left.path, 1024));
+        }).ends_with("has 1 sequence(s) an example, the task 'retrieval' has 2"));
 
   // The folder that archives are unpacked into is no source.
   const auto text = task_registry().at("text").make();
   const fs::path inside = left.path / "text/unpacked/aclImdb";
   write_file_atomically(inside / "train/neg/0_1.txt", "kept");
-  CHECK(error_of([&] { text->prepare({.data_dir = left.path.string(), .from = inside.string(), .threads = 1, .generator = Json::object()}); }).find("this folder is emptied whenever data are prepared") != std::string::npos);
+  CHECK(error_of([&] {
+          text->prepare(
+              {.data_dir = left.path.string(), .from = inside.string(), .threads = 1, .generator = Json::object()});
+        }).find("this folder is emptied whenever data are prepared") != std::string::npos);
   CHECK(read_file(inside / "train/neg/0_1.txt") == "kept");
-  CHECK(error_of([&] { text->prepare({.data_dir = left.path.string(), .from = (fixtures / "archive/lra_release.tar").string(), .threads = 1, .generator = Json::object()}); })
-            .ends_with("lra_release.tar: the archive holds none of the files of this task"));
+  CHECK(error_of([&] {
+          text->prepare({.data_dir = left.path.string(),
+                         .from = (fixtures / "archive/lra_release.tar").string(),
+                         .threads = 1,
+                         .generator = Json::object()});
+        }).ends_with("lra_release.tar: the archive holds none of the files of this task"));
 
   // A release with empty pictures: a disk was full.
   const Prepared made("pathfinder_standin", "", {{"train", 16}, {"valid", 2}, {"test", 2}});
   const fs::path official = made.folder.path / "pathfinder_standin/official";
   write_file_atomically(official / "pathfinder32/curv_contour_length_14/imgs/0/sample_3.png", "");
-  CHECK(error_of([&] { pathfinder->prepare({.data_dir = left.path.string(), .from = official.string(), .threads = 1, .generator = Json::object()}); }).ends_with("1 of 20 pictures are empty files"));
+  CHECK(error_of([&] {
+          pathfinder->prepare(
+              {.data_dir = left.path.string(), .from = official.string(), .threads = 1, .generator = Json::object()});
+        }).ends_with("1 of 20 pictures are empty files"));
 }
 
 TEST_CASE("Data that are there are used, others refused", "[tasks]") {
   const Prepared text("text", fixtures / "imdb");
   const auto again = [&](const fs::path& from, const Json& generator = Json::object()) {
-    return text.task->prepare({.data_dir = text.folder.path.string(), .from = from.string(), .threads = 1, .generator = generator}).at("prepared").get<std::string>();
+    return text.task
+        ->prepare({.data_dir = text.folder.path.string(), .from = from.string(), .threads = 1, .generator = generator})
+        .at("prepared")
+        .get<std::string>();
   };
   CHECK(again(fixtures / "imdb") == "already there");
   // The same content, wherever it lies and however it is packed.
@@ -246,14 +296,17 @@ TEST_CASE("Data that are there are used, others refused", "[tasks]") {
   fs::copy(fixtures / "imdb", copy, fs::copy_options::recursive);
   CHECK(again(elsewhere.path) == "already there");
   const auto tar = [&](const char* name) {
-    REQUIRE(std::system(("tar -czf " + (elsewhere.path / name).string() + " -C " + copy.string() + " aclImdb").c_str()) == 0);
+    REQUIRE(std::system(
+                ("tar -czf " + (elsewhere.path / name).string() + " -C " + copy.string() + " aclImdb").c_str()) == 0);
     return elsewhere.path / name;
   };
   const fs::path archive = tar("x.tar.gz");
   CHECK(again(archive) == "already there");
   // Other content: one byte, one file more, one under another name; in an archive too.
   const std::string other = "the data there were made of other files";
-  const auto refused = [&](const fs::path& from) { return error_of([&] { again(from); }).find(other) != std::string::npos; };
+  const auto refused = [&](const fs::path& from) {
+    return error_of([&] { again(from); }).find(other) != std::string::npos;
+  };
   const fs::path review = copy / "aclImdb/train/pos/0_9.txt";
   const std::string content = read_file(review);
   write_file_atomically(review, "X" + content.substr(1));
@@ -272,11 +325,15 @@ TEST_CASE("Data that are there are used, others refused", "[tasks]") {
   old["request"] = {{"from", "/somewhere/else"}, {"version", old["request"]["version"]}};
   write_json(text.folder.path / "text/manifest.json", old);
   CHECK(again(fixtures / "imdb") == "already there");
-  CHECK(error_of([&] { again(fixtures / "imdb", {{"seed", 1}}); }) == "--seed has no effect on official files of the task 'text'");
+  CHECK(error_of([&] { again(fixtures / "imdb", {{"seed", 1}}); }) ==
+        "--seed has no effect on official files of the task 'text'");
   CHECK(error_of([&] { again(""); }).find("expected --from FOLDER or --from ARCHIVE") != std::string::npos);
   CHECK(error_of([&] { again(fixtures / "nowhere"); }).find("there is no such folder or archive") != std::string::npos);
   const auto standin = task_registry().at("text_standin").make();
-  CHECK(error_of([&] { standin->prepare({.data_dir = text.folder.path.string(), .from = "", .threads = 1, .generator = {{"max_depth", 3}}}); }).find("/max_depth: unknown key") != std::string::npos);
+  CHECK(error_of([&] {
+          standin->prepare(
+              {.data_dir = text.folder.path.string(), .from = "", .threads = 1, .generator = {{"max_depth", 3}}});
+        }).find("/max_depth: unknown key") != std::string::npos);
 
   const TaskConfig config = config_of("text", text.folder.path, 1000);
   const fs::path file = text.folder.path / "text/train.packed";
@@ -290,13 +347,16 @@ TEST_CASE("Data that are there are used, others refused", "[tasks]") {
   CHECK(error_of([&] { text.task->data_info(config); }).find("its SHA-256 is") != std::string::npos);
   CHECK(error_of([&] { text.task->open_file(file, config); }).find("its SHA-256 is") != std::string::npos);
   fs::create_symlink(file, elsewhere.path / "linked");
-  CHECK(error_of([&] { text.task->open_file(elsewhere.path / "linked", config); }).find("its SHA-256 is") != std::string::npos);
+  CHECK(error_of([&] { text.task->open_file(elsewhere.path / "linked", config); }).find("its SHA-256 is") !=
+        std::string::npos);
   write_file_atomically(file, good.substr(0, good.size() - 1));
   CHECK(error_of([&] { text.task->open(Split::train, config); }).find("bytes, the manifest says") != std::string::npos);
   fs::remove(file);
   CHECK(again(fixtures / "imdb") == "written");
   CHECK(read_file(file) == good);
-  CHECK(error_of([&] { task_registry().at("image").make()->open(Split::train, config); }).find("the data of the task 'image' are not there") != std::string::npos);
+  CHECK(error_of([&] {
+          task_registry().at("image").make()->open(Split::train, config);
+        }).find("the data of the task 'image' are not there") != std::string::npos);
 
   // A file that is named is read whole, whatever the run's limit.
   TaskConfig one = config;
@@ -306,9 +366,12 @@ TEST_CASE("Data that are there are used, others refused", "[tasks]") {
 
   // The same text in train and in test is a fault.
   const TestFolder twice("twice");
-  for (const char* part : {"train/neg", "train/pos", "test/neg", "test/pos"}) write_file_atomically(twice.path / part / "0_1.txt", part == std::string("test/pos") ? "train/neg" : part);
+  for (const char* part : {"train/neg", "train/pos", "test/neg", "test/pos"})
+    write_file_atomically(twice.path / part / "0_1.txt", part == std::string("test/pos") ? "train/neg" : part);
   const Prepared leaking("text", twice.path);
-  CHECK(error_of([&] { leaking.task->verify(leaking.folder.path); }).find("the same example is in two splits: example ") != std::string::npos);
+  CHECK(error_of([&] {
+          leaking.task->verify(leaking.folder.path);
+        }).find("the same example is in two splits: example ") != std::string::npos);
   write_file_atomically(twice.path / "test/pos/0_1.txt", "test/neg");  // in one split: counted
   const Prepared counted("text", twice.path);
   CHECK(counted.task->verify(counted.folder.path).at("examples_twice") == Json({{"test", 1}}));
@@ -316,21 +379,31 @@ TEST_CASE("Data that are there are used, others refused", "[tasks]") {
 
 TEST_CASE("What is not the complete official data says so, however old its manifest", "[tasks]") {
   const Prepared text("text", fixtures / "imdb");
-  const std::string difference = "train has 6 examples, the official task has 25,000; test has 4 examples, the official task has 25,000";
+  const std::string difference =
+      "train has 6 examples, the official task has 25,000; test has 4 examples, the official task has 25,000";
   CHECK(text.manifest.at("incomplete") == difference);
-  CHECK(text.manifest.at("source").at("left_out") == Json({{"unused", {{"files", 1}, {"first", "train/neg/._0_3.txt"}}}}));
+  CHECK(text.manifest.at("source").at("left_out") ==
+        Json({{"unused", {{"files", 1}, {"first", "train/neg/._0_3.txt"}}}}));
   CHECK(text.task->verify(text.folder.path).at("incomplete") == difference);
   Json manifest = read_json(text.folder.path / "text/manifest.json");
   manifest.erase("incomplete");
   write_json(text.folder.path / "text/manifest.json", manifest);
   CHECK(text.task->data_info(config_of("text", text.folder.path, 1000)).at("incomplete") == difference);
-  CHECK(Prepared("image", fixtures / "cifar10").manifest.at("incomplete").get<std::string>().starts_with("train has 9 examples, the official task has 45,000"));
-  CHECK(Prepared("retrieval", fixtures / "aan").manifest.at("incomplete").get<std::string>().starts_with("train has 6 examples, the official task has 147,086"));
+  CHECK(Prepared("image", fixtures / "cifar10")
+            .manifest.at("incomplete")
+            .get<std::string>()
+            .starts_with("train has 9 examples, the official task has 45,000"));
+  CHECK(Prepared("retrieval", fixtures / "aan")
+            .manifest.at("incomplete")
+            .get<std::string>()
+            .starts_with("train has 6 examples, the official task has 147,086"));
   CHECK_FALSE(Prepared("text_standin", "", {{"train", 6}, {"valid", 2}, {"test", 2}}).manifest.contains("incomplete"));
 
   const Json sizes = {{"train", 30}, {"valid", 9}, {"test", 2000}, {"min_length", 5}, {"max_length", 2000}};
   const Prepared listops("listops", "", sizes);
-  const std::string generated = "generated so: train has 30 examples, the official task has 96,000; valid has 9 examples, the official task has 2,000; min_length is 5, the official task has 500";
+  const std::string generated =
+      "generated so: train has 30 examples, the official task has 96,000; valid has 9 examples, the official task has "
+      "2,000; min_length is 5, the official task has 500";
   CHECK(listops.manifest.at("incomplete") == generated);
   CHECK(listops.task->data_info(config_of("listops", listops.folder.path, 2000)).at("incomplete") == generated);
 }
@@ -340,17 +413,21 @@ TEST_CASE("What every official archive holds beside the examples is not named, a
   const fs::path imdb = folder.path / "aclImdb";
   fs::copy(fixtures / "imdb/aclImdb", imdb, fs::copy_options::recursive);
   fs::remove(imdb / "train/neg/._0_3.txt");
-  for (const char* name : {"README", "imdb.vocab", "imdbEr.txt", "train/unsup/0_0.txt", "train/unsupBow.feat", "train/urls_unsup.txt", "test/labeledBow.feat", "test/urls_pos.txt"}) {
+  for (const char* name : {"README", "imdb.vocab", "imdbEr.txt", "train/unsup/0_0.txt", "train/unsupBow.feat",
+                           "train/urls_unsup.txt", "test/labeledBow.feat", "test/urls_pos.txt"}) {
     write_file_atomically(imdb / name, "x");
   }
-  const std::string archive = (folder.path / "aclImdb_v1.tar.gz").string(), command = "tar -czf " + archive + " -C " + folder.path.string() + " aclImdb";
+  const std::string archive = (folder.path / "aclImdb_v1.tar.gz").string(),
+                    command = "tar -czf " + archive + " -C " + folder.path.string() + " aclImdb";
   REQUIRE(std::system(command.c_str()) == 0);
   CHECK_FALSE(Prepared("text", archive).manifest.at("source").contains("left_out"));
   write_file_atomically(imdb / "train/more.txt", "x");
   REQUIRE(std::system(command.c_str()) == 0);
-  CHECK(Prepared("text", archive).manifest.at("source").at("left_out") == Json({{"unused", {{"files", 1}, {"first", "aclImdb/train/more.txt"}}}}));
+  CHECK(Prepared("text", archive).manifest.at("source").at("left_out") ==
+        Json({{"unused", {{"files", 1}, {"first", "aclImdb/train/more.txt"}}}}));
 
-  CHECK(of_another_release_task("lra_release/lra_release/pathfinder32/curv_baseline/imgs/0/sample_0.png", "listops-1000"));
+  CHECK(of_another_release_task("lra_release/lra_release/pathfinder32/curv_baseline/imgs/0/sample_0.png",
+                                "listops-1000"));
   CHECK_FALSE(of_another_release_task("lra_release/listops-1000/notes.txt", "listops-1000"));
   CHECK_FALSE(of_another_release_task("lra_release/notes.txt", "listops-1000"));
 }
@@ -358,7 +435,8 @@ TEST_CASE("What every official archive holds beside the examples is not named, a
 TEST_CASE("ListOps: official files are checked and copied; brackets can be dropped", "[tasks][listops]") {
   const TestFolder official("official_listops");
   const fs::path inner = official.path / "lra_release/lra_release/listops-1000";
-  const std::string text = "Source\tTarget\r\n( ( ( [MAX 4 ) 7 ) ] )\t7\r\n( ( ( [MIN ( ( ( [SM 9 ) 8 ) ] ) ) 9 ) ] )\t7\r\n";
+  const std::string text =
+      "Source\tTarget\r\n( ( ( [MAX 4 ) 7 ) ] )\t7\r\n( ( ( [MIN ( ( ( [SM 9 ) 8 ) ] ) ) 9 ) ] )\t7\r\n";
   const auto write = [&](const fs::path& folder, const std::string& train) {
     write_file_atomically(folder / "basic_train.tsv", train);
     write_file_atomically(folder / "basic_val.tsv", "Source\tTarget\n3\t3\n");
@@ -369,17 +447,28 @@ TEST_CASE("ListOps: official files are checked and copied; brackets can be dropp
   const Prepared listops("listops", official.path);
   CHECK(read_file(listops.folder.path / "listops/basic_train.tsv") == text);
   TaskConfig config = config_of("listops", listops.folder.path, 2000);
-  CHECK(listops.task->open(Split::train, config)->get(1).tokens == std::vector<std::int32_t>{11, 14, 10, 9, 15, 10, 15});
+  CHECK(listops.task->open(Split::train, config)->get(1).tokens ==
+        std::vector<std::int32_t>{11, 14, 10, 9, 15, 10, 15});
   CHECK(listops.task->show(listops.task->open(Split::train, config)->get(1), false) == "MIN(SM(9, 8), 9) = 7\n");
   const TaskConfig dropped = config_of("listops", listops.folder.path, 2000, {{"brackets", "drop"}});
   CHECK(listops.task->open(Split::train, dropped)->get(1).tokens == std::vector<std::int32_t>{11, 14, 10, 9, 10});
   CHECK(listops.task->verify(listops.folder.path).at("examples").at("train") == 2);
-  CHECK(error_of([&] { config_of("listops", listops.folder.path, 10, {{"bracket", "drop"}}); }).find("/task_options/bracket: unknown key") != std::string::npos);
+  CHECK(error_of([&] {
+          config_of("listops", listops.folder.path, 10, {{"bracket", "drop"}});
+        }).find("/task_options/bracket: unknown key") != std::string::npos);
 
-  CHECK(listops.manifest.at("incomplete").get<std::string>().starts_with("train has 2 examples, the official task has 96,000"));
-  CHECK(listops.task->prepare({.data_dir = listops.folder.path.string(), .from = inner.string(), .threads = 1, .generator = Json::object()}).at("prepared") == "already there");
+  CHECK(listops.manifest.at("incomplete")
+            .get<std::string>()
+            .starts_with("train has 2 examples, the official task has 96,000"));
+  CHECK(listops.task
+            ->prepare({.data_dir = listops.folder.path.string(),
+                       .from = inner.string(),
+                       .threads = 1,
+                       .generator = Json::object()})
+            .at("prepared") == "already there");
   CHECK(listops.task->open(Split::train, config_of("listops", listops.folder.path, 5))->cut_share() == 0.5);
-  CHECK(listops.task->open(Split::train, config_of("listops", listops.folder.path, 5, {{"brackets", "drop"}}))->cut_share() == 0);
+  CHECK(listops.task->open(Split::train, config_of("listops", listops.folder.path, 5, {{"brackets", "drop"}}))
+            ->cut_share() == 0);
 
   // A flip is found where the data are used, also one that leaves the value as it is.
   const fs::path train_file = listops.folder.path / "listops/basic_train.tsv";
@@ -398,13 +487,17 @@ TEST_CASE("ListOps: official files are checked and copied; brackets can be dropp
     write_file_atomically(listops.folder.path / "listops/basic_val.tsv", "Source\tTarget\n3\t3\n" + source + "\t7\n");
     return error_of([&] { listops.task->verify(listops.folder.path); });
   };
-  CHECK(verify_error("( ( ( [MAX 4 ) 7 ) ]").find("basic_val.tsv:3: 1 parentheses are opened and not closed") != std::string::npos);
-  CHECK(verify_error("( ( [MAX 4 ) 7 ) ) ]").find("basic_val.tsv:3: the parenthesis in column 18 closes none that was opened") != std::string::npos);
+  CHECK(verify_error("( ( ( [MAX 4 ) 7 ) ]").find("basic_val.tsv:3: 1 parentheses are opened and not closed") !=
+        std::string::npos);
+  CHECK(verify_error("( ( [MAX 4 ) 7 ) ) ]")
+            .find("basic_val.tsv:3: the parenthesis in column 18 closes none that was opened") != std::string::npos);
   CHECK(verify_error("( ( ( [MAX 4 ) 7 ) )").find("basic_val.tsv:3: ") != std::string::npos);
   write_file_atomically(listops.folder.path / "listops/basic_val.tsv", "Source\tTarget\n3\t3\n");
   // The same expression in two splits.
   write_file_atomically(listops.folder.path / "listops/basic_test.tsv", "Source\tTarget\n( ( ( [MAX 4 ) 7 ) ] )\t7\n");
-  CHECK(error_of([&] { listops.task->verify(listops.folder.path); }).find("basic_test.tsv:2: the same expression as basic_train.tsv:2") != std::string::npos);
+  CHECK(error_of([&] {
+          listops.task->verify(listops.folder.path);
+        }).find("basic_test.tsv:2: the same expression as basic_train.tsv:2") != std::string::npos);
 }
 
 TEST_CASE("Reference levels: what counts of tokens tell, and no more", "[levels]") {
@@ -447,7 +540,8 @@ TEST_CASE("Statistics of a split are those of its sequences", "[levels]") {
   writer.add(0, "aaaa", "bb");
   writer.add(1, "a", std::string(25, 'c'));
   writer.finish(0);
-  const Json facts = split_statistics(PackedDataset(folder.path / "x", {.seq_len = 0, .first_id = 1, .num_classes = 2, .limit = 0}), 2, 4);
+  const Json facts = split_statistics(
+      PackedDataset(folder.path / "x", {.seq_len = 0, .first_id = 1, .num_classes = 2, .limit = 0}), 2, 4);
   CHECK(facts.at("classes") == Json({1, 1}));
   CHECK(facts.at("length").at("mean") == 8.0);
   CHECK(facts.at("length").at("0%") == 1);

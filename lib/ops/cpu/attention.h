@@ -1,5 +1,6 @@
-// Blocked softmax attention with the weights of one tile at a time (FlashAttention, arXiv 2205.14135): included like simd.h, after it. Logits and weights are
-// stored by key, S[key][query], so that the softmax works on whole vectors of queries and only the queries are transposed.
+// Blocked softmax attention with the weights of one tile at a time (FlashAttention, arXiv 2205.14135): included like
+// simd.h, after it. Logits and weights are stored by key, S[key][query], so that the softmax works on whole vectors of
+// queries and only the queries are transposed.
 
 constexpr std::int64_t widest = 32;  // what vectors are padded to, at most
 
@@ -13,11 +14,11 @@ template <class T>
 struct AttentionScratch {
   // Widths are padded to whole vectors.
   T *queries, *queries_by_feature, *grads, *grads_by_feature, *sums;  // (queries, d) or (d, queries)
-  T *weights, *weight_grads, *factors;                                 // (keys, queries); factors: of the dropout
-  T *keys, *values, *key_grads, *value_grads;                          // (keys, d)
-  T *largest, *sum, *rescale, *log_sum, *delta;                         // (queries)
-  T* key_scale;                                                         // (keys): 1 / length
-  std::int64_t* key_index;                                              // (keys)
+  T *weights, *weight_grads, *factors;                                // (keys, queries); factors: of the dropout
+  T *keys, *values, *key_grads, *value_grads;                         // (keys, d)
+  T *largest, *sum, *rescale, *log_sum, *delta;                       // (queries)
+  T* key_scale;                                                       // (keys): 1 / length
+  std::int64_t* key_index;                                            // (keys)
 };
 
 constexpr std::int64_t attention_scratch(std::int64_t d) {
@@ -88,8 +89,10 @@ LRA_INLINE T dot(const T* a, const T* b, std::int64_t d) {
 
 // The queries first .. first + count - 1 of `rows`, `padded` rows of `width`.
 template <class T>
-LRA_INLINE void load_queries(const QueryBlock<T>& block, const Rows<const T>& rows, T scale, std::int64_t padded, std::int64_t width, T* to) {
-  for (std::int64_t i = 0; i < block.count; ++i) copy_row(rows.data + token(rows, block.first + i) * rows.step, block.d, scale, to + i * width, width);
+LRA_INLINE void load_queries(const QueryBlock<T>& block, const Rows<const T>& rows, T scale, std::int64_t padded,
+                             std::int64_t width, T* to) {
+  for (std::int64_t i = 0; i < block.count; ++i)
+    copy_row(rows.data + token(rows, block.first + i) * rows.step, block.d, scale, to + i * width, width);
   for (std::int64_t i = block.count * width; i < padded * width; ++i) to[i] = 0;
 }
 
@@ -152,16 +155,21 @@ struct TileWalk {
   LRA_INLINE void fill(Tile<T>& tile, const KeyPart<T>& from, std::int64_t count) {
     tile.count = count;
     const std::int64_t* index = scratch.key_index;
-    tile.banded = from.band >= 0 && (block.first + block.count - 1 - index[0] > from.band || index[count - 1] - block.first > from.band);
-    // The left factor of a product is read once, the right one again and again: that needs rows side by side, which do not fight for the same cache sets.
+    tile.banded = from.band >= 0 &&
+                  (block.first + block.count - 1 - index[0] > from.band || index[count - 1] - block.first > from.band);
+    // The left factor of a product is read once, the right one again and again: that needs rows side by side, which do
+    // not fight for the same cache sets.
     const bool direct = from.k.order == nullptr && index[count - 1] - index[0] == count - 1 && block.d == width;
-    const auto rows = [&](const Rows<const T>& x, bool copied, T* copy, const T*& at, std::int64_t& step, const T* scale) {
+    const auto rows = [&](const Rows<const T>& x, bool copied, T* copy, const T*& at, std::int64_t& step,
+                          const T* scale) {
       if (!copied) {
         at = x.data + index[0] * x.step;
         step = x.step;
         return;
       }
-      for (std::int64_t j = 0; j < count; ++j) copy_row(x.data + token(x, index[j]) * x.step, block.d, scale == nullptr ? T{1} : scale[j], copy + j * width, width);
+      for (std::int64_t j = 0; j < count; ++j)
+        copy_row(x.data + token(x, index[j]) * x.step, block.d, scale == nullptr ? T{1} : scale[j], copy + j * width,
+                 width);
       at = copy;
       step = width;
     };
@@ -172,7 +180,8 @@ struct TileWalk {
         scratch.key_scale[j] = 1 / (length > shortest<T> ? length : shortest<T>);
       }
     }
-    rows(from.k, !direct || backward || from.unit_keys, scratch.keys, tile.k, tile.k_step, from.unit_keys ? scratch.key_scale : nullptr);
+    rows(from.k, !direct || backward || from.unit_keys, scratch.keys, tile.k, tile.k_step,
+         from.unit_keys ? scratch.key_scale : nullptr);
     rows(from.v, !direct || !backward, scratch.values, tile.v, tile.v_step, nullptr);
   }
 };
@@ -190,11 +199,13 @@ struct Products {
 
   // S[j][i] = k_j · q_i
   LRA_INLINE void logits(const Tile<T>& tile) const {
-    product<T, false, false>(tile.count, padded, width, tile.k, tile.k_step, s.queries_by_feature, padded, s.weights, padded);
+    product<T, false, false>(tile.count, padded, width, tile.k, tile.k_step, s.queries_by_feature, padded, s.weights,
+                             padded);
   }
   // dP[j][i] = v_j · dO_i
   LRA_INLINE void weight_grads(const Tile<T>& tile) const {
-    product<T, false, false>(tile.count, padded, width, tile.v, tile.v_step, s.grads_by_feature, padded, s.weight_grads, padded);
+    product<T, false, false>(tile.count, padded, width, tile.v, tile.v_step, s.grads_by_feature, padded, s.weight_grads,
+                             padded);
   }
 
   // The sums over keys, in s.sums before the first tile and after the last one.
@@ -202,13 +213,16 @@ struct Products {
   LRA_INLINE void rescale_sums(std::int64_t count) const {
     for (std::int64_t i = 0; i < count; ++i) {
       const T rescale = s.rescale[i];
-      for (std::int64_t c = 0; c < width; c += lanes<T>) store(s.sums + i * width + c, load(s.sums + i * width + c) * rescale);
+      for (std::int64_t c = 0; c < width; c += lanes<T>)
+        store(s.sums + i * width + c, load(s.sums + i * width + c) * rescale);
     }
   }
   LRA_INLINE void add_values(const Tile<T>& tile, std::int64_t count) const {
     product<T, true, true>(count, width, tile.count, s.weights, padded, tile.v, tile.v_step, s.sums, width);
   }
-  LRA_INLINE void add_value(std::int64_t query, T weight, const T* value) const { add_row(value, width, weight, s.sums + query * width); }
+  LRA_INLINE void add_value(std::int64_t query, T weight, const T* value) const {
+    add_row(value, width, weight, s.sums + query * width);
+  }
   LRA_INLINE void add_query_grads(const Tile<T>& tile, std::int64_t count) const {
     product<T, true, true>(count, width, tile.count, s.weight_grads, padded, tile.k, tile.k_step, s.sums, width);
   }
@@ -224,12 +238,14 @@ struct Products {
 
 // Pairs outside the band are hidden.
 template <class T>
-LRA_INLINE void hide_far_pairs(const QueryBlock<T>& block, const AttentionScratch<T>& s, const Tile<T>& tile, const KeyPart<T>& part, std::int64_t padded) {
+LRA_INLINE void hide_far_pairs(const QueryBlock<T>& block, const AttentionScratch<T>& s, const Tile<T>& tile,
+                               const KeyPart<T>& part, std::int64_t padded) {
   if (tile.banded) {
     for (std::int64_t j = 0; j < tile.count; ++j) {
       T* const logits = s.weights + j * padded;
       // Query i is too far if i < lowest or i > highest.
-      const std::int64_t lowest = s.key_index[j] - part.band - block.first, highest = s.key_index[j] + part.band - block.first;
+      const std::int64_t lowest = s.key_index[j] - part.band - block.first,
+                         highest = s.key_index[j] + part.band - block.first;
       for (std::int64_t i = 0; i < lowest && i < padded; ++i) logits[i] = hidden_logit<T>;
       for (std::int64_t i = highest + 1 > 0 ? highest + 1 : 0; i < padded; ++i) logits[i] = hidden_logit<T>;
     }
@@ -258,8 +274,8 @@ struct Queries {
 
 // Hides pairs that do not meet in this round; a pair that meets in c rounds loses log c.
 template <class T>
-LRA_INLINE void count_meetings(const QueryBlock<T>& block, const Queries<T>& queries, const AttentionScratch<T>& s, const Tile<T>& tile, const KeyPart<T>& part,
-                               std::int64_t padded) {
+LRA_INLINE void count_meetings(const QueryBlock<T>& block, const Queries<T>& queries, const AttentionScratch<T>& s,
+                               const Tile<T>& tile, const KeyPart<T>& part, std::int64_t padded) {
   using Integer = typename VectorOf<T>::Integer;
   const Meetings<T>& meetings = block.meetings;
   const auto all_equal = [](std::int32_t x) { return static_cast<Integer>(x) - Integers<T>{}; };
@@ -267,7 +283,8 @@ LRA_INLINE void count_meetings(const QueryBlock<T>& block, const Queries<T>& que
     const std::int64_t key = token(part.k, s.key_index[j]);
     const Integers<T> key_number = all_equal(static_cast<std::int32_t>(key));
     Integers<T> of_key[max_rounds];
-    for (std::int64_t round = 0; round < meetings.rounds; ++round) of_key[round] = all_equal(meetings.own[round * meetings.round_step + key]);
+    for (std::int64_t round = 0; round < meetings.rounds; ++round)
+      of_key[round] = all_equal(meetings.own[round * meetings.round_step + key]);
     for (std::int64_t i = 0; i < padded; i += lanes<T>) {
       T* const logits = s.weights + j * padded + i;
       const auto meet = [&](std::int64_t round) {  // -1 where they do
@@ -276,8 +293,10 @@ LRA_INLINE void count_meetings(const QueryBlock<T>& block, const Queries<T>& que
       Integers<T> count = {};
       for (std::int64_t round = 0; round < meetings.rounds; ++round) count -= meet(round);
       Vector<T> logit = load(logits);
-      logit = load(queries.number + i) == key_number ? all(static_cast<T>(-1e5)) : logit;  // a token sees itself only if it meets nobody else
-      for (std::int64_t c = 2; c <= meetings.rounds; ++c) logit = count == all_equal(static_cast<std::int32_t>(c)) ? logit - meetings.log_counts[c] : logit;
+      logit = load(queries.number + i) == key_number ? all(static_cast<T>(-1e5))
+                                                     : logit;  // a token sees itself only if it meets nobody else
+      for (std::int64_t c = 2; c <= meetings.rounds; ++c)
+        logit = count == all_equal(static_cast<std::int32_t>(c)) ? logit - meetings.log_counts[c] : logit;
       store(logits, meet(meetings.round) ? logit : all(hidden_logit<T>));
     }
   }
@@ -285,7 +304,8 @@ LRA_INLINE void count_meetings(const QueryBlock<T>& block, const Queries<T>& que
 
 // The dropout's factors of all pairs of a tile.
 template <class T>
-void draw_factors(const QueryBlock<T>& block, const AttentionScratch<T>& s, const Tile<T>& tile, std::int64_t number_of_part, std::int64_t padded) {
+void draw_factors(const QueryBlock<T>& block, const AttentionScratch<T>& s, const Tile<T>& tile,
+                  std::int64_t number_of_part, std::int64_t padded) {
   const Dropout& dropout = block.dropout;
   const KeyPart<T>& part = block.parts[number_of_part];
   const T scale = static_cast<T>(dropout.scale);
@@ -314,7 +334,8 @@ void draw_factors(const QueryBlock<T>& block, const AttentionScratch<T>& s, cons
     const std::uint64_t* const word = words[key % 8 / 2];
     const int shift = key % 2 == 0 ? 0 : 16;
     T* const factors = s.factors + j * padded;
-    for (std::int64_t i = 0; i < padded; ++i) factors[i] = ((word[i] >> shift) & 0xffff) < dropout.drop_below ? T{0} : scale;
+    for (std::int64_t i = 0; i < padded; ++i)
+      factors[i] = ((word[i] >> shift) & 0xffff) < dropout.drop_below ? T{0} : scale;
   }
 }
 
@@ -333,10 +354,11 @@ LRA_INLINE bool hides_pairs(const QueryBlock<T>& block) {
   return hides;
 }
 
-// Adds values that are not finite to the queries that see them, pair by pair, and takes them out of the tile, whose values are a copy: in its product they would reach
-// every query, since 0 x NaN is NaN.
+// Adds values that are not finite to the queries that see them, pair by pair, and takes them out of the tile, whose
+// values are a copy: in its product they would reach every query, since 0 x NaN is NaN.
 template <class T, class ProductsOf>
-__attribute__((noinline)) void take_out_values(const AttentionScratch<T>& s, const Tile<T>& tile, std::int64_t count, const ProductsOf& products) {
+__attribute__((noinline)) void take_out_values(const AttentionScratch<T>& s, const Tile<T>& tile, std::int64_t count,
+                                               const ProductsOf& products) {
   const std::int64_t width = products.width;
   for (std::int64_t j = 0; j < tile.count; ++j) {
     T* const value = s.values + j * width;
@@ -352,7 +374,8 @@ __attribute__((noinline)) void take_out_values(const AttentionScratch<T>& s, con
 
 // Sums up all tiles. `careful`: values that are not finite reach the queries that see them, and no others.
 template <class T, class ProductsOf>
-LRA_INLINE void sum_tiles(const QueryBlock<T>& block, const AttentionScratch<T>& s, const ProductsOf& products, const Queries<T>& queries, bool careful) {
+LRA_INLINE void sum_tiles(const QueryBlock<T>& block, const AttentionScratch<T>& s, const ProductsOf& products,
+                          const Queries<T>& queries, bool careful) {
   constexpr std::int64_t step = lanes<T>;
   const std::int64_t width = products.width, padded = products.padded;
   if (block.first_round) {
@@ -366,7 +389,8 @@ LRA_INLINE void sum_tiles(const QueryBlock<T>& block, const AttentionScratch<T>&
       const std::int64_t row = token(block.q, block.first + (i < block.count ? i : 0));
       s.largest[i] = block.log_sum[row * block.log_sum_step];
       s.sum[i] = block.sum[row * block.log_sum_step];
-      copy_row(block.out.data + token(block.out, block.first + (i < block.count ? i : 0)) * block.out.step, block.d, T{1}, s.sums + i * width, width);
+      copy_row(block.out.data + token(block.out, block.first + (i < block.count ? i : 0)) * block.out.step, block.d,
+               T{1}, s.sums + i * width, width);
     }
   }
   products.begin_sums();
@@ -397,7 +421,8 @@ LRA_INLINE void sum_tiles(const QueryBlock<T>& block, const AttentionScratch<T>&
     if (rescaled) products.rescale_sums(block.count);
     if (block.dropout.drop_below > 0) {
       draw_factors(block, s, tile, walk.part, padded);
-      for (std::int64_t i = 0; i < tile.count * padded; i += step) store(s.weights + i, load(s.weights + i) * load(s.factors + i));
+      for (std::int64_t i = 0; i < tile.count * padded; i += step)
+        store(s.weights + i, load(s.weights + i) * load(s.factors + i));
     }
     if (careful) take_out_values(s, tile, block.count, products);
     products.add_values(tile, block.count);
@@ -420,7 +445,8 @@ LRA_INLINE void attend_forward(const QueryBlock<T>& block, const AttentionScratc
     const std::int64_t row = token(block.q, block.first + i);
     T* const out = block.out.data + token(block.out, block.first + i) * block.out.step;
     T& log_sum = block.log_sum[row * block.log_sum_step];
-    const bool none = s.largest[i] <= hidden_logit<T> / 2 && s.sum[i] == s.sum[i];  // the sum is no number if no logit is one
+    const bool none =
+        s.largest[i] <= hidden_logit<T> / 2 && s.sum[i] == s.sum[i];  // the sum is no number if no logit is one
     if (!block.last_round) {
       copy_row(s.sums + i * width, block.d, none ? T{0} : T{1}, out, block.d);
       log_sum = s.largest[i];
@@ -431,7 +457,8 @@ LRA_INLINE void attend_forward(const QueryBlock<T>& block, const AttentionScratc
       log_sum = none ? hidden_logit<T> : s.largest[i] + static_cast<T>(log_of_sum);
       if (block.rounding != nullptr) {
         const double rounded_by = static_cast<double>(log_sum) - static_cast<double>(s.largest[i]) - log_of_sum;
-        const bool small = rounded_by * rounded_by < 1e-10;  // nearly always: the next term of the series is below 2e-16
+        const bool small =
+            rounded_by * rounded_by < 1e-10;  // nearly always: the next term of the series is below 2e-16
         const double factor = small ? 1 + rounded_by + rounded_by * rounded_by / 2 : __builtin_exp(rounded_by);
         block.rounding[row * block.log_sum_step] = none ? T{1} : static_cast<T>(factor);
       }
@@ -446,8 +473,11 @@ LRA_INLINE void attend_backward(const QueryBlock<T>& block, const AttentionScrat
   load_queries(block, block.q, block.scale, padded, width, s.queries);
   load_queries(block, block.grad_out, T{1}, padded, width, s.grads);
   // Weights are exp(logit - log_sum); what rounding did to log_sum is made up for here, once for all pairs of a query.
-  const auto rounding = [&](std::int64_t i) { return block.rounding[token(block.q, block.first + i) * block.log_sum_step]; };
-  for (std::int64_t i = 0; block.rounding != nullptr && i < block.count; ++i) copy_row(s.grads + i * width, width, rounding(i), s.grads + i * width, width);
+  const auto rounding = [&](std::int64_t i) {
+    return block.rounding[token(block.q, block.first + i) * block.log_sum_step];
+  };
+  for (std::int64_t i = 0; block.rounding != nullptr && i < block.count; ++i)
+    copy_row(s.grads + i * width, width, rounding(i), s.grads + i * width, width);
   products.load_queries();
   products.load_grads();
   for (std::int64_t i = 0; i < padded; ++i) {
@@ -488,7 +518,8 @@ LRA_INLINE void attend_backward(const QueryBlock<T>& block, const AttentionScrat
       }
     }
     products.add_query_grads(tile, block.count);
-    const bool direct = part.grad_k.order == nullptr && !part.unit_keys && block.d == width && tile.count % ProductsOf::key_multiple == 0 &&
+    const bool direct = part.grad_k.order == nullptr && !part.unit_keys && block.d == width &&
+                        tile.count % ProductsOf::key_multiple == 0 &&
                         s.key_index[tile.count - 1] - s.key_index[0] == tile.count - 1;
     if (direct) {
       products.template key_grads<true>(tile, part.grad_v.data + s.key_index[0] * part.grad_v.step, part.grad_v.step,

@@ -14,10 +14,10 @@ namespace avx512 {
 
 #include "ops/cpu/simd.h"
 // simd.h and philox.h first
-#include "ops/cpu/philox.h"
 #include "ops/cpu/attention.h"
 #include "ops/cpu/linear.h"
 #include "ops/cpu/mixture.h"
+#include "ops/cpu/philox.h"
 // both first
 #include "ops/cpu/features.h"
 #include "ops/cpu/fourier.h"

@@ -16,35 +16,41 @@ namespace bf16 {
 
 #include "ops/cpu/simd.h"
 // simd.h and philox.h first
-#include "ops/cpu/philox.h"
 #include "ops/cpu/attention.h"
+#include "ops/cpu/philox.h"
 
-// What both units read: A (rows, depth) in rows of bfloat16; B (depth, columns) in pairs of rows, B[2r][c] and B[2r + 1][c] side by side, the first in the lower half;
-// C (rows, columns) in float32. Rows, columns and depth are multiples of 32; steps are in numbers of the pointer's type.
+// What both units read: A (rows, depth) in rows of bfloat16; B (depth, columns) in pairs of rows, B[2r][c] and B[2r +
+// 1][c] side by side, the first in the lower half; C (rows, columns) in float32. Rows, columns and depth are multiples
+// of 32; steps are in numbers of the pointer's type.
 using Bits = std::uint16_t;
 using Pair = std::uint32_t;
 
 LRA_INLINE __m512i pairs_of(Vector<float> low, Vector<float> high) {
-  const __m512i places = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  const __m512i places = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                                          21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   return _mm512_permutexvar_epi16(places, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
 }
 
 // (count, width) → rows of bfloat16; zeros from `count` to `padded`.
-LRA_INLINE void round_rows(const float* from, std::int64_t step, std::int64_t count, std::int64_t padded, std::int64_t width, Bits* to) {
+LRA_INLINE void round_rows(const float* from, std::int64_t step, std::int64_t count, std::int64_t padded,
+                           std::int64_t width, Bits* to) {
   for (std::int64_t r = 0; r < padded; ++r, to += width) {
     for (std::int64_t c = 0; c < width; c += 32) {
       const float* const row = from + r * step + c;
-      _mm512_storeu_si512(to + c, r < count ? reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(load(row + 16), load(row))) : _mm512_setzero_si512());
+      _mm512_storeu_si512(to + c, r < count ? reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(load(row + 16), load(row)))
+                                            : _mm512_setzero_si512());
     }
   }
 }
 
 // (count, width) → pairs of rows; zeros from `count` to `padded`.
-LRA_INLINE void pair_rows(const float* from, std::int64_t step, std::int64_t count, std::int64_t padded, std::int64_t width, Pair* to) {
+LRA_INLINE void pair_rows(const float* from, std::int64_t step, std::int64_t count, std::int64_t padded,
+                          std::int64_t width, Pair* to) {
   for (std::int64_t r = 0; r < padded; r += 2, to += width) {
     for (std::int64_t c = 0; c < width; c += 16) {
       const float* const row = from + r * step + c;
-      const Vector<float> low = r < count ? load(row) : Vector<float>{}, high = r + 1 < count ? load(row + step) : Vector<float>{};
+      const Vector<float> low = r < count ? load(row) : Vector<float>{},
+                          high = r + 1 < count ? load(row + step) : Vector<float>{};
       _mm512_storeu_si512(to + c, pairs_of(low, high));
     }
   }
@@ -71,8 +77,8 @@ struct Tiles {
   Tiles& operator=(const Tiles&) = delete;
 
   template <bool add>
-  static void product(std::int64_t rows, std::int64_t columns, std::int64_t depth, const Bits* a, std::int64_t a_step, const Pair* b, std::int64_t b_step, float* c,
-                      std::int64_t c_step) {
+  static void product(std::int64_t rows, std::int64_t columns, std::int64_t depth, const Bits* a, std::int64_t a_step,
+                      const Pair* b, std::int64_t b_step, float* c, std::int64_t c_step) {
     asm volatile("" ::: "memory");  // g++ does not know that loads of tiles read memory
     const std::int64_t a_bytes = 2 * a_step, b_bytes = 4 * b_step, c_bytes = 4 * c_step;
     for (std::int64_t n = 0; n < columns; n += 32) {
@@ -112,8 +118,8 @@ struct Tiles {
 // Dot products of pairs on whole vectors.
 struct Vectors {
   template <bool add>
-  static void product(std::int64_t rows, std::int64_t columns, std::int64_t depth, const Bits* a, std::int64_t a_step, const Pair* b, std::int64_t b_step, float* c,
-                      std::int64_t c_step) {
+  static void product(std::int64_t rows, std::int64_t columns, std::int64_t depth, const Bits* a, std::int64_t a_step,
+                      const Pair* b, std::int64_t b_step, float* c, std::int64_t c_step) {
     constexpr int M = 8, N = 2;
     for (std::int64_t n = 0; n < columns; n += 16 * N) {
       for (std::int64_t m = 0; m < rows; m += M) {
@@ -121,18 +127,21 @@ struct Vectors {
 #pragma GCC unroll 8
         for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 2
-          for (int j = 0; j < N; ++j) sums[i][j] = add ? _mm512_loadu_ps(c + (m + i) * c_step + n + 16 * j) : _mm512_setzero_ps();
+          for (int j = 0; j < N; ++j)
+            sums[i][j] = add ? _mm512_loadu_ps(c + (m + i) * c_step + n + 16 * j) : _mm512_setzero_ps();
         }
         for (std::int64_t pair = 0; pair < depth / 2; ++pair) {
           __m512bh right[N];
 #pragma GCC unroll 2
-          for (int j = 0; j < N; ++j) right[j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + pair * b_step + n + 16 * j));
+          for (int j = 0; j < N; ++j)
+            right[j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + pair * b_step + n + 16 * j));
 #pragma GCC unroll 8
           for (int i = 0; i < M; ++i) {
             int left;
             __builtin_memcpy(&left, a + (m + i) * a_step + 2 * pair, sizeof left);
 #pragma GCC unroll 2
-            for (int j = 0; j < N; ++j) sums[i][j] = _mm512_dpbf16_ps(sums[i][j], reinterpret_cast<__m512bh>(_mm512_set1_epi32(left)), right[j]);
+            for (int j = 0; j < N; ++j)
+              sums[i][j] = _mm512_dpbf16_ps(sums[i][j], reinterpret_cast<__m512bh>(_mm512_set1_epi32(left)), right[j]);
           }
         }
 #pragma GCC unroll 8
@@ -171,7 +180,8 @@ struct RoundedProducts {
       memory += bits / 2;
       return start;
     };
-    for (Pair** to : {&queries_by_feature, &grads_by_feature, &query_pairs, &grad_pairs}) *to = reinterpret_cast<Pair*>(take(max_queries * width));
+    for (Pair** to : {&queries_by_feature, &grads_by_feature, &query_pairs, &grad_pairs})
+      *to = reinterpret_cast<Pair*>(take(max_queries * width));
     key_pairs = reinterpret_cast<Pair*>(take(max_keys * width));
     weight_pairs = reinterpret_cast<Pair*>(take(max_keys * max_queries));
     rows = reinterpret_cast<Bits*>(take(max_keys * width));
@@ -180,7 +190,8 @@ struct RoundedProducts {
     sums = take(2 * max_queries * width);
   }
 
-  // Right factors: by features for what keys meet; by queries, in the backward pass, for what keys get. The sums' memory is free yet.
+  // Right factors: by features for what keys meet; by queries, in the backward pass, for what keys get. The sums'
+  // memory is free yet.
   LRA_INLINE void pair_features(const float* from, Pair* to) const {
     round_rows(from, width, padded, padded, width, reinterpret_cast<Bits*>(sums));
     transpose_words(padded, width / 2, sums, to);
@@ -192,19 +203,25 @@ struct RoundedProducts {
     pair_rows(s.queries, width, padded, padded, width, query_pairs);
   }
 
-  LRA_INLINE void of_keys(std::int64_t count, const float* keys, std::int64_t step, const Pair* right, float* to) const {
+  LRA_INLINE void of_keys(std::int64_t count, const float* keys, std::int64_t step, const Pair* right,
+                          float* to) const {
     const std::int64_t all = whole(count, multiple);
     round_rows(keys, step, count, all, width, rows);
     Unit::template product<false>(all, padded, width, rows, width, right, padded, to, padded);
   }
-  LRA_INLINE void logits(const Tile<float>& tile) const { of_keys(tile.count, tile.k, tile.k_step, queries_by_feature, s.weights); }
-  LRA_INLINE void weight_grads(const Tile<float>& tile) const { of_keys(tile.count, tile.v, tile.v_step, grads_by_feature, s.weight_grads); }
+  LRA_INLINE void logits(const Tile<float>& tile) const {
+    of_keys(tile.count, tile.k, tile.k_step, queries_by_feature, s.weights);
+  }
+  LRA_INLINE void weight_grads(const Tile<float>& tile) const {
+    of_keys(tile.count, tile.v, tile.v_step, grads_by_feature, s.weight_grads);
+  }
 
   // The sums by feature, so that weights, which lie by key, are a right factor.
   LRA_INLINE void begin_sums() const { transpose(padded, width, s.sums, width, sums, padded); }
   LRA_INLINE void rescale_sums(std::int64_t) const {
     for (std::int64_t c = 0; c < width; ++c) {
-      for (std::int64_t i = 0; i < padded; i += 16) store(sums + c * padded + i, load(sums + c * padded + i) * load(s.rescale + i));
+      for (std::int64_t i = 0; i < padded; i += 16)
+        store(sums + c * padded + i, load(sums + c * padded + i) * load(s.rescale + i));
     }
   }
   LRA_INLINE void add(std::int64_t count, const float* keys, std::int64_t step, const float* weights_by_key) const {
@@ -214,15 +231,20 @@ struct RoundedProducts {
     pair_rows(weights_by_key, padded, count, all, padded, weight_pairs);
     Unit::template product<true>(width, padded, all, by_feature, all, weight_pairs, padded, sums, padded);
   }
-  LRA_INLINE void add_values(const Tile<float>& tile, std::int64_t) const { add(tile.count, tile.v, tile.v_step, s.weights); }
+  LRA_INLINE void add_values(const Tile<float>& tile, std::int64_t) const {
+    add(tile.count, tile.v, tile.v_step, s.weights);
+  }
   LRA_INLINE void add_value(std::int64_t query, float weight, const float* value) const {
     for (std::int64_t c = 0; c < width; ++c) sums[c * padded + query] += weight * value[c];
   }
-  LRA_INLINE void add_query_grads(const Tile<float>& tile, std::int64_t) const { add(tile.count, tile.k, tile.k_step, s.weight_grads); }
+  LRA_INLINE void add_query_grads(const Tile<float>& tile, std::int64_t) const {
+    add(tile.count, tile.k, tile.k_step, s.weight_grads);
+  }
   LRA_INLINE void end_sums() const { transpose(width, padded, sums, padded, s.sums, width); }
 
   template <bool adds>
-  LRA_INLINE void key_grads(const Tile<float>& tile, float* grad_v, std::int64_t v_step, float* grad_k, std::int64_t k_step) const {
+  LRA_INLINE void key_grads(const Tile<float>& tile, float* grad_v, std::int64_t v_step, float* grad_k,
+                            std::int64_t k_step) const {
     const std::int64_t all = whole(tile.count, multiple);
     round_rows(s.weights, padded, tile.count, all, padded, weights);
     Unit::template product<adds>(all, width, padded, weights, padded, grad_pairs, width, grad_v, v_step);
@@ -254,7 +276,8 @@ const RoundedKernels* tile_kernels() {
   return &table;
 }
 const RoundedKernels* vector_kernels() {
-  static constexpr RoundedKernels table{"AVX-512 BF16", bf16::scratch, bf16::forward<bf16::Vectors>, bf16::backward<bf16::Vectors>};
+  static constexpr RoundedKernels table{"AVX-512 BF16", bf16::scratch, bf16::forward<bf16::Vectors>,
+                                        bf16::backward<bf16::Vectors>};
   return &table;
 }
 #else

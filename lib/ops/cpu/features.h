@@ -1,15 +1,18 @@
-// Attention by feature maps, out = φ(q) (φ(k)ᵀ V) / (φ(q) Σ φ(k)), with the features of one block of tokens at a time: included like simd.h, after it and
-// attention.h. Features lie by token, F (tokens, width), and are zero beyond the last one, so that sums over the padded width are right.
+// Attention by feature maps, out = φ(q) (φ(k)ᵀ V) / (φ(q) Σ φ(k)), with the features of one block of tokens at a time:
+// included like simd.h, after it and attention.h. Features lie by token, F (tokens, width), and are zero beyond the
+// last one, so that sums over the padded width are right.
 //
-// Maps that grow as e^x would give 0/0 where all features are too small for T. A factor e^a[f] of feature f of all keys, and one e^b of all features of a query, cancel:
-// so φ(k)[f] is divided by e^largest[f], φ(q)[f] multiplied by it, and φ(q) divided by its own largest feature. The denominator then is 1 at least.
+// Maps that grow as e^x would give 0/0 where all features are too small for T. A factor e^a[f] of feature f of all
+// keys, and one e^b of all features of a query, cancel: so φ(k)[f] is divided by e^largest[f], φ(q)[f] multiplied by
+// it, and φ(q) divided by its own largest feature. The denominator then is 1 at least.
 
 template <class T>
 struct FeatureSums {
   T* products;  // (width, d): φ(k)ᵀ V, then what queries read
   T* totals;    // (width): Σ φ(k), then what queries read
   T* raw;       // (width): softmax: Σ φ(k); exponential: its sum, in the first place
-  T* largest;   // (width): the logits' maximum, that of each feature (softmax, elu, where it is 0 at most, and exponential without ε) or the same for all
+  T* largest;   // (width): the logits' maximum, that of each feature (softmax, elu, where it is 0 at most, and
+                // exponential without ε) or the same for all
   T* values;    // (d): Σ V, only for `exponential`
 };
 
@@ -21,11 +24,12 @@ LRA_INLINE FeatureSums<T> divide_sums(T* memory, std::int64_t width, std::int64_
 
 template <class T>
 struct FeatureScratch {
-  std::int64_t d_width, half, width, step;  // half: features of one kind; step: of F, no multiple of 4 KiB, which a cache cannot hold by columns
-  T *inputs, *values, *outputs;             // (tokens, d)
-  T *features, *gradients;                  // (tokens, width)
-  T *transposed;                            // (d, width)
-  T *norms, *lengths, *offsets;             // (tokens)
+  std::int64_t d_width, half, width,
+      step;  // half: features of one kind; step: of F, no multiple of 4 KiB, which a cache cannot hold by columns
+  T *inputs, *values, *outputs;  // (tokens, d)
+  T *features, *gradients;       // (tokens, width)
+  T* transposed;                 // (d, width)
+  T *norms, *lengths, *offsets;  // (tokens)
 };
 
 template <class T>
@@ -97,13 +101,17 @@ LRA_INLINE void sine_cosine(Vector<double> x, Vector<double>& sine, Vector<doubl
 }
 
 // Features relative to their largest.
-constexpr bool has_largest(Features map) { return map == Features::elu || map == Features::softmax || map == Features::exponential; }
+constexpr bool has_largest(Features map) {
+  return map == Features::elu || map == Features::softmax || map == Features::exponential;
+}
 // Has each feature a maximum of its own? ε is relative to the mean of all, which need one for all.
 template <class T, Features map>
 LRA_INLINE bool largest_of_each(const FeatureUnit<T>& unit) {
   return map != Features::exponential || unit.epsilon == 0;
 }
-constexpr bool has_directions(Features map) { return map == Features::exponential || map == Features::relu || map == Features::sincos; }
+constexpr bool has_directions(Features map) {
+  return map == Features::exponential || map == Features::relu || map == Features::sincos;
+}
 
 // elu(x) + 1, divided by e^-shift, and its derivative.
 template <class T>
@@ -113,9 +121,11 @@ LRA_INLINE void elu_feature(Vector<T> shift, T* x, T* derivative) {
   store(x, (here > 0 ? here + 1 : all(T{1})) * slope);
 }
 
-// Features before their maxima are known, for tokens first .. first + count - 1 of `rows`: logits, or what relu and sincos make of them.
+// Features before their maxima are known, for tokens first .. first + count - 1 of `rows`: logits, or what relu and
+// sincos make of them.
 template <class T, Features map>
-LRA_INLINE void raw_features(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const Rows<const T>& rows, std::int64_t first, std::int64_t count) {
+LRA_INLINE void raw_features(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const Rows<const T>& rows,
+                             std::int64_t first, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
     const T* const from = rows.data + (first + i) * rows.step;
     if constexpr (!has_directions(map)) {
@@ -131,12 +141,14 @@ LRA_INLINE void raw_features(const FeatureUnit<T>& unit, const FeatureScratch<T>
     }
   }
   if constexpr (has_directions(map)) {
-    product<T, false, false>(count, s.half, unit.d, s.inputs, s.d_width, unit.directions_by_feature, s.half, s.features, s.step);
+    product<T, false, false>(count, s.half, unit.d, s.inputs, s.d_width, unit.directions_by_feature, s.half, s.features,
+                             s.step);
   }
   for (std::int64_t i = 0; i < count; ++i) {
     T* const f = s.features + i * s.step;
     if constexpr (map == Features::relu) {
-      for (std::int64_t c = 0; c < s.width; c += lanes<T>) store(f + c, larger<T>(load(f + c), Vector<T>{}) + unit.epsilon);
+      for (std::int64_t c = 0; c < s.width; c += lanes<T>)
+        store(f + c, larger<T>(load(f + c), Vector<T>{}) + unit.epsilon);
     } else if constexpr (map == Features::sincos) {
       for (std::int64_t c = 0; c < s.half; c += lanes<T>) {
         Vector<T> sine, cosine;
@@ -154,8 +166,8 @@ LRA_INLINE void raw_features(const FeatureUnit<T>& unit, const FeatureScratch<T>
 
 // elu: a query whose features are all small, divided by its largest one.
 template <class T>
-__attribute__((noinline)) void enlarge_query(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const FeatureSums<T>& sums, std::int64_t query, T* f, T* slopes,
-                                             T& norm) {
+__attribute__((noinline)) void enlarge_query(const FeatureUnit<T>& unit, const FeatureScratch<T>& s,
+                                             const FeatureSums<T>& sums, std::int64_t query, T* f, T* slopes, T& norm) {
   copy_row(unit.q.data + query * unit.q.step, unit.d, T{1}, f, s.width);
   fill(f + unit.m, s.width - unit.m, hidden_logit<T>);
   Vector<T> largest = all(hidden_logit<T>);
@@ -170,7 +182,8 @@ __attribute__((noinline)) void enlarge_query(const FeatureUnit<T>& unit, const F
 
 // φ of queries, and what each row is divided by.
 template <class T, Features map>
-LRA_INLINE void query_features(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const FeatureSums<T>& sums, std::int64_t first, std::int64_t count) {
+LRA_INLINE void query_features(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const FeatureSums<T>& sums,
+                               std::int64_t first, std::int64_t count) {
   raw_features<T, map>(unit, s, unit.q, first, count);
   for (std::int64_t i = 0; i < count; ++i) {
     T* const f = s.features + i * s.step;
@@ -213,10 +226,12 @@ LRA_INLINE T exponential_of(T x) {
 
 // φ of keys, relative to the maxima in sums.largest, which grow first if `growing`.
 template <class T, Features map, bool growing>
-LRA_INLINE void key_features(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const FeatureSums<T>& sums, std::int64_t first, std::int64_t count) {
+LRA_INLINE void key_features(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const FeatureSums<T>& sums,
+                             std::int64_t first, std::int64_t count) {
   raw_features<T, map>(unit, s, unit.k, first, count);
   if constexpr (map == Features::exponential) {
-    for (std::int64_t i = 0; i < count; ++i) s.offsets[i] = unit.half * dot(s.inputs + i * s.d_width, s.inputs + i * s.d_width, s.d_width);
+    for (std::int64_t i = 0; i < count; ++i)
+      s.offsets[i] = unit.half * dot(s.inputs + i * s.d_width, s.inputs + i * s.d_width, s.d_width);
   }
   if (growing && map == Features::exponential && !largest_of_each<T, map>(unit)) {
     T largest = sums.largest[0];
@@ -239,7 +254,8 @@ LRA_INLINE void key_features(const FeatureUnit<T>& unit, const FeatureScratch<T>
       const Vector<T> before = load(sums.largest + c);
       if (map == Features::elu && sum_of<T>(before) == 0) continue;  // at most 0 each: they grow no more
       Vector<T> largest = before;
-      for (std::int64_t i = 0; i < count; ++i) largest = larger<T>(load(s.features + i * s.step + c) - offset(i), largest);
+      for (std::int64_t i = 0; i < count; ++i)
+        largest = larger<T>(load(s.features + i * s.step + c) - offset(i), largest);
       if (map == Features::elu) largest = largest > 0 ? Vector<T>{} : largest;
       const Vector<T> factor = exponential(before - largest);
       store(sums.largest + c, largest);
@@ -269,10 +285,13 @@ void sum_keys(const FeatureUnit<T>& unit, const FeatureScratch<T>& s) {
   fill(unit.sums, feature_sums(map, unit.d, unit.m), T{0});
   if constexpr (has_largest(map)) fill(sums.largest, s.width, hidden_logit<T>);
   for (std::int64_t done = 0; done < unit.count; done += feature_tokens) {
-    const std::int64_t first = unit.first + done, count = unit.count - done < feature_tokens ? unit.count - done : feature_tokens;
+    const std::int64_t first = unit.first + done,
+                       count = unit.count - done < feature_tokens ? unit.count - done : feature_tokens;
     key_features<T, map, true>(unit, s, sums, first, count);
-    for (std::int64_t i = 0; i < count; ++i) copy_row(unit.v.data + (first + i) * unit.v.step, unit.d, T{1}, s.values + i * s.d_width, s.d_width);
-    product<T, true, true>(s.width, s.d_width, count, s.features, s.step, s.values, s.d_width, sums.products, s.d_width);
+    for (std::int64_t i = 0; i < count; ++i)
+      copy_row(unit.v.data + (first + i) * unit.v.step, unit.d, T{1}, s.values + i * s.d_width, s.d_width);
+    product<T, true, true>(s.width, s.d_width, count, s.features, s.step, s.values, s.d_width, sums.products,
+                           s.d_width);
     for (std::int64_t c = 0; c < s.width; c += lanes<T>) {
       Vector<T> total = load(sums.totals + c);
       for (std::int64_t i = 0; i < count; ++i) total += load(s.features + i * s.step + c);
@@ -308,7 +327,8 @@ void merge_features(const FeatureUnit<T>& unit, const T* more) {
 
 // The sum of all rows of products, and of totals.
 template <class T>
-LRA_INLINE T sum_features(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const FeatureSums<T>& sums, T* of_products) {
+LRA_INLINE T sum_features(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const FeatureSums<T>& sums,
+                          T* of_products) {
   fill(of_products, s.d_width, T{0});
   T total = 0;
   for (std::int64_t f = 0; f < unit.m; ++f) {
@@ -318,15 +338,16 @@ LRA_INLINE T sum_features(const FeatureUnit<T>& unit, const FeatureScratch<T>& s
   return total;
 }
 template <class T>
-LRA_INLINE void add_to_features(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const FeatureSums<T>& sums, const T* to_products, T factor, T to_totals) {
+LRA_INLINE void add_to_features(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const FeatureSums<T>& sums,
+                                const T* to_products, T factor, T to_totals) {
   for (std::int64_t f = 0; f < unit.m; ++f) {
     add_row(to_products, s.d_width, factor, sums.products + f * s.d_width);
     sums.totals[f] += to_totals;
   }
 }
 
-// exponential: every feature of a key grows by ε times the mean of all features of all keys, every feature of a query by ε times the mean of its own. Both
-// are added where sums are small matrices: (φ + ε 1)ᵀ V = φᵀ V + ε 1 (Σ V)ᵀ.
+// exponential: every feature of a key grows by ε times the mean of all features of all keys, every feature of a query
+// by ε times the mean of its own. Both are added where sums are small matrices: (φ + ε 1)ᵀ V = φᵀ V + ε 1 (Σ V)ᵀ.
 template <class T, Features map>
 void finish_sums(const FeatureUnit<T>& unit, const FeatureScratch<T>& s) {
   const FeatureSums<T> sums = divide_sums(unit.sums, s.width, s.d_width);
@@ -352,16 +373,20 @@ template <class T, Features map>
 void read_queries(const FeatureUnit<T>& unit, const FeatureScratch<T>& s) {
   const FeatureSums<T> sums = divide_sums(unit.sums, s.width, s.d_width);
   for (std::int64_t done = 0; done < unit.count; done += feature_tokens) {
-    const std::int64_t first = unit.first + done, count = unit.count - done < feature_tokens ? unit.count - done : feature_tokens;
+    const std::int64_t first = unit.first + done,
+                       count = unit.count - done < feature_tokens ? unit.count - done : feature_tokens;
     query_features<T, map>(unit, s, sums, first, count);
-    product<T, false, false>(count, s.d_width, s.width, s.features, s.step, sums.products, s.d_width, s.outputs, s.d_width);
-    for (std::int64_t i = 0; i < count; ++i) copy_row(s.outputs + i * s.d_width, unit.d, 1 / s.norms[i], unit.out.data + (first + i) * unit.out.step, unit.d);
+    product<T, false, false>(count, s.d_width, s.width, s.features, s.step, sums.products, s.d_width, s.outputs,
+                             s.d_width);
+    for (std::int64_t i = 0; i < count; ++i)
+      copy_row(s.outputs + i * s.d_width, unit.d, 1 / s.norms[i], unit.out.data + (first + i) * unit.out.step, unit.d);
   }
 }
 
 // Gradients of features → those of the tokens they are made of. s.gradients (count, width) are changed.
 template <class T, Features map, bool keys>
-LRA_INLINE void input_gradients(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const Rows<T>& to, std::int64_t first, std::int64_t count) {
+LRA_INLINE void input_gradients(const FeatureUnit<T>& unit, const FeatureScratch<T>& s, const Rows<T>& to,
+                                std::int64_t first, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
     const T* const f = s.features + i * s.step;
     T* const g = s.gradients + i * s.step;
@@ -383,7 +408,9 @@ LRA_INLINE void input_gradients(const FeatureUnit<T>& unit, const FeatureScratch
     }
     if constexpr (keys && map == Features::exponential) s.offsets[i] = sum_of<T>(sum);
   }
-  if constexpr (has_directions(map)) product<T, false, false>(count, s.d_width, s.half, s.gradients, s.step, unit.directions, s.d_width, s.outputs, s.d_width);
+  if constexpr (has_directions(map))
+    product<T, false, false>(count, s.d_width, s.half, s.gradients, s.step, unit.directions, s.d_width, s.outputs,
+                             s.d_width);
   for (std::int64_t i = 0; i < count; ++i) {
     T* const row = to.data + (first + i) * to.step;
     T* const gradient = s.outputs + i * s.d_width;
@@ -396,7 +423,8 @@ LRA_INLINE void input_gradients(const FeatureUnit<T>& unit, const FeatureScratch
       add_row(input, s.d_width, -along, gradient);
       copy_row(gradient, unit.d, unit.sigma * s.lengths[i], row, unit.d);
     } else {
-      if constexpr (keys && map == Features::exponential) add_row(input, s.d_width, -2 * unit.half * s.offsets[i], gradient);
+      if constexpr (keys && map == Features::exponential)
+        add_row(input, s.d_width, -2 * unit.half * s.offsets[i], gradient);
       copy_row(gradient, unit.d, T{1}, row, unit.d);
     }
   }
@@ -404,14 +432,17 @@ LRA_INLINE void input_gradients(const FeatureUnit<T>& unit, const FeatureScratch
 
 template <class T, Features map>
 void query_gradients(const FeatureUnit<T>& unit, const FeatureScratch<T>& s) {
-  const FeatureSums<T> sums = divide_sums(unit.sums, s.width, s.d_width), grads = divide_sums(unit.grad_sums, s.width, s.d_width);
+  const FeatureSums<T> sums = divide_sums(unit.sums, s.width, s.d_width),
+                       grads = divide_sums(unit.grad_sums, s.width, s.d_width);
   fill(unit.grad_sums, feature_sums(map, unit.d, unit.m), T{0});
   transpose(s.width, s.d_width, sums.products, s.d_width, s.transposed, s.width);
   for (std::int64_t done = 0; done < unit.count; done += feature_tokens) {
-    const std::int64_t first = unit.first + done, count = unit.count - done < feature_tokens ? unit.count - done : feature_tokens;
+    const std::int64_t first = unit.first + done,
+                       count = unit.count - done < feature_tokens ? unit.count - done : feature_tokens;
     query_features<T, map>(unit, s, sums, first, count);
     for (std::int64_t i = 0; i < count; ++i) {
-      copy_row(unit.grad_out.data + (first + i) * unit.grad_out.step, unit.d, 1 / s.norms[i], s.values + i * s.d_width, s.d_width);
+      copy_row(unit.grad_out.data + (first + i) * unit.grad_out.step, unit.d, 1 / s.norms[i], s.values + i * s.d_width,
+               s.d_width);
       const T* const out = unit.saved_out.data + (first + i) * unit.saved_out.step;
       const T* const grad = s.values + i * s.d_width;
       Vector<T> partial = {};
@@ -422,7 +453,8 @@ void query_gradients(const FeatureUnit<T>& unit, const FeatureScratch<T>& s) {
       s.offsets[i] = sum + sum_of<T>(partial);
     }
     product<T, false, false>(count, s.width, unit.d, s.values, s.d_width, s.transposed, s.width, s.gradients, s.step);
-    product<T, true, true>(s.width, s.d_width, count, s.features, s.step, s.values, s.d_width, grads.products, s.d_width);
+    product<T, true, true>(s.width, s.d_width, count, s.features, s.step, s.values, s.d_width, grads.products,
+                           s.d_width);
     for (std::int64_t c = 0; c < s.width; c += lanes<T>) {
       const Vector<T> total = load(sums.totals + c);
       Vector<T> grad_total = load(grads.totals + c);
@@ -439,7 +471,8 @@ void query_gradients(const FeatureUnit<T>& unit, const FeatureScratch<T>& s) {
 
 template <class T, Features map>
 void finish_gradients(const FeatureUnit<T>& unit, const FeatureScratch<T>& s) {
-  const FeatureSums<T> sums = divide_sums(unit.sums, s.width, s.d_width), grads = divide_sums(unit.grad_sums, s.width, s.d_width);
+  const FeatureSums<T> sums = divide_sums(unit.sums, s.width, s.d_width),
+                       grads = divide_sums(unit.grad_sums, s.width, s.d_width);
   if constexpr (map == Features::softmax) {
     for (std::int64_t f = 0; f < unit.m; ++f) {
       T* const grad = grads.products + f * s.d_width;
@@ -453,20 +486,25 @@ void finish_gradients(const FeatureUnit<T>& unit, const FeatureScratch<T>& s) {
     add_to_features(unit, s, grads, s.outputs, of_mean, of_mean * of_totals);
     const T new_of_totals = sum_features(unit, s, grads, s.outputs);
     copy_row(s.outputs, s.d_width, of_key * sums.raw[0], grads.values, s.d_width);
-    add_to_features(unit, s, grads, s.outputs, T{0}, of_key * dot(s.outputs, sums.values, s.d_width) + of_mean * new_of_totals);
+    add_to_features(unit, s, grads, s.outputs, T{0},
+                    of_key * dot(s.outputs, sums.values, s.d_width) + of_mean * new_of_totals);
   }
 }
 
 template <class T, Features map>
 void key_gradients(const FeatureUnit<T>& unit, const FeatureScratch<T>& s) {
-  const FeatureSums<T> sums = divide_sums(unit.sums, s.width, s.d_width), grads = divide_sums(unit.grad_sums, s.width, s.d_width);
+  const FeatureSums<T> sums = divide_sums(unit.sums, s.width, s.d_width),
+                       grads = divide_sums(unit.grad_sums, s.width, s.d_width);
   transpose(s.width, s.d_width, grads.products, s.d_width, s.transposed, s.width);
   for (std::int64_t done = 0; done < unit.count; done += feature_tokens) {
-    const std::int64_t first = unit.first + done, count = unit.count - done < feature_tokens ? unit.count - done : feature_tokens;
+    const std::int64_t first = unit.first + done,
+                       count = unit.count - done < feature_tokens ? unit.count - done : feature_tokens;
     key_features<T, map, false>(unit, s, sums, first, count);
-    for (std::int64_t i = 0; i < count; ++i) copy_row(unit.v.data + (first + i) * unit.v.step, unit.d, T{1}, s.values + i * s.d_width, s.d_width);
+    for (std::int64_t i = 0; i < count; ++i)
+      copy_row(unit.v.data + (first + i) * unit.v.step, unit.d, T{1}, s.values + i * s.d_width, s.d_width);
     product<T, false, false>(count, s.width, unit.d, s.values, s.d_width, s.transposed, s.width, s.gradients, s.step);
-    product<T, false, false>(count, s.d_width, s.width, s.features, s.step, grads.products, s.d_width, s.outputs, s.d_width);
+    product<T, false, false>(count, s.d_width, s.width, s.features, s.step, grads.products, s.d_width, s.outputs,
+                             s.d_width);
     for (std::int64_t i = 0; i < count; ++i) {
       if constexpr (map == Features::exponential) add_row(grads.values, s.d_width, T{1}, s.outputs + i * s.d_width);
       copy_row(s.outputs + i * s.d_width, unit.d, T{1}, unit.grad_v.data + (first + i) * unit.grad_v.step, unit.d);
@@ -481,22 +519,33 @@ template <class T, Features map>
 LRA_INLINE void feature_step(FeatureStep step, const FeatureUnit<T>& unit, T* memory) {
   const FeatureScratch<T> s = divide_feature_scratch(unit, memory);
   switch (step) {
-    case FeatureStep::keys: return sum_keys<T, map>(unit, s);
-    case FeatureStep::finish: return finish_sums<T, map>(unit, s);
-    case FeatureStep::queries: return read_queries<T, map>(unit, s);
-    case FeatureStep::query_gradients: return query_gradients<T, map>(unit, s);
-    case FeatureStep::finish_gradients: return finish_gradients<T, map>(unit, s);
-    case FeatureStep::key_gradients: return key_gradients<T, map>(unit, s);
+    case FeatureStep::keys:
+      return sum_keys<T, map>(unit, s);
+    case FeatureStep::finish:
+      return finish_sums<T, map>(unit, s);
+    case FeatureStep::queries:
+      return read_queries<T, map>(unit, s);
+    case FeatureStep::query_gradients:
+      return query_gradients<T, map>(unit, s);
+    case FeatureStep::finish_gradients:
+      return finish_gradients<T, map>(unit, s);
+    case FeatureStep::key_gradients:
+      return key_gradients<T, map>(unit, s);
   }
 }
 
 template <class T>
 void feature_attention(FeatureStep step, const FeatureUnit<T>& unit, T* scratch) {
   switch (unit.map) {
-    case Features::elu: return feature_step<T, Features::elu>(step, unit, scratch);
-    case Features::softmax: return feature_step<T, Features::softmax>(step, unit, scratch);
-    case Features::exponential: return feature_step<T, Features::exponential>(step, unit, scratch);
-    case Features::relu: return feature_step<T, Features::relu>(step, unit, scratch);
-    case Features::sincos: return feature_step<T, Features::sincos>(step, unit, scratch);
+    case Features::elu:
+      return feature_step<T, Features::elu>(step, unit, scratch);
+    case Features::softmax:
+      return feature_step<T, Features::softmax>(step, unit, scratch);
+    case Features::exponential:
+      return feature_step<T, Features::exponential>(step, unit, scratch);
+    case Features::relu:
+      return feature_step<T, Features::relu>(step, unit, scratch);
+    case Features::sincos:
+      return feature_step<T, Features::sincos>(step, unit, scratch);
   }
 }

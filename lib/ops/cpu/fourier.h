@@ -1,5 +1,5 @@
-// The real part of a two-dimensional Fourier transform: included like simd.h, after it. A transform works on whole vectors: `lanes` of them at a time, each
-// complex number a vector of real parts and one of imaginary parts.
+// The real part of a two-dimensional Fourier transform: included like simd.h, after it. A transform works on whole
+// vectors: `lanes` of them at a time, each complex number a vector of real parts and one of imaginary parts.
 
 template <class T>
 struct ComplexVector {
@@ -42,13 +42,16 @@ struct InMemory {
 template <class T>
 struct ToMemory {
   T* y;
-  LRA_INLINE void operator()(std::int64_t i, const ComplexVector<T>& z) const { store_complex(y + i * 2 * lanes<T>, z); }
+  LRA_INLINE void operator()(std::int64_t i, const ComplexVector<T>& z) const {
+    store_complex(y + i * 2 * lanes<T>, z);
+  }
 };
 
-// One stage of Stockham's transform, y[q + s (r p + j)] = w^(p j) Σ_k x[q + s (p + k m)] ω_r^(j k), with s q's and m p's; `roots` are exp(-2πi t / size).
-// `fixed`: the radix, if it is known when this is compiled.
+// One stage of Stockham's transform, y[q + s (r p + j)] = w^(p j) Σ_k x[q + s (p + k m)] ω_r^(j k), with s q's and m
+// p's; `roots` are exp(-2πi t / size). `fixed`: the radix, if it is known when this is compiled.
 template <class T, int fixed, class In, class Out>
-__attribute__((noinline)) void fourier_stage(std::int64_t some_radix, std::int64_t size, std::int64_t m, std::int64_t s, const T* roots, const In& x, const Out& y) {
+__attribute__((noinline)) void fourier_stage(std::int64_t some_radix, std::int64_t size, std::int64_t m, std::int64_t s,
+                                             const T* roots, const In& x, const Out& y) {
   const std::int64_t radix = fixed != 0 ? fixed : some_radix;
   ComplexVector<T> sums[fixed != 0 ? fixed : max_radix], differences[fixed != 0 ? fixed : max_radix];
   T twiddles[2 * (fixed != 0 ? fixed : max_radix)];
@@ -104,13 +107,19 @@ __attribute__((noinline)) void fourier_stage(std::int64_t some_radix, std::int64
   }
 }
 template <class T, class In, class Out>
-LRA_INLINE void any_stage(std::int64_t radix, std::int64_t size, std::int64_t m, std::int64_t s, const T* roots, const In& in, const Out& out) {
+LRA_INLINE void any_stage(std::int64_t radix, std::int64_t size, std::int64_t m, std::int64_t s, const T* roots,
+                          const In& in, const Out& out) {
   switch (radix) {
-    case 4: return fourier_stage<T, 4>(4, size, m, s, roots, in, out);
-    case 2: return fourier_stage<T, 2>(2, size, m, s, roots, in, out);
-    case 3: return fourier_stage<T, 3>(3, size, m, s, roots, in, out);
-    case 5: return fourier_stage<T, 5>(5, size, m, s, roots, in, out);
-    default: return fourier_stage<T, 0>(radix, size, m, s, roots, in, out);
+    case 4:
+      return fourier_stage<T, 4>(4, size, m, s, roots, in, out);
+    case 2:
+      return fourier_stage<T, 2>(2, size, m, s, roots, in, out);
+    case 3:
+      return fourier_stage<T, 3>(3, size, m, s, roots, in, out);
+    case 5:
+      return fourier_stage<T, 5>(5, size, m, s, roots, in, out);
+    default:
+      return fourier_stage<T, 0>(radix, size, m, s, roots, in, out);
   }
 }
 
@@ -136,12 +145,13 @@ LRA_INLINE void fourier_stages(const FourierPlan<T>& plan, const In& in, const O
   }
 }
 
-// `lanes` transforms of plan.n numbers, from in(i) to out(i, z), which may be called in any order. All of `in` is read before `out` is called. x, y and, where
-// there is a chirp, z have room for plan.size of them.
+// `lanes` transforms of plan.n numbers, from in(i) to out(i, z), which may be called in any order. All of `in` is read
+// before `out` is called. x, y and, where there is a chirp, z have room for plan.size of them.
 template <class T, class In, class Out>
 LRA_INLINE void fourier(const FourierPlan<T>& plan, const In& in, const Out& out, T* x, T* y, T* z) {
   if (plan.chirp == nullptr) return fourier_stages(plan, in, out, x, y);
-  // Bluestein: a convolution with a chirp, by transforms of a length with small factors. Real and imaginary parts exchanged make a transform its inverse.
+  // Bluestein: a convolution with a chirp, by transforms of a length with small factors. Real and imaginary parts
+  // exchanged make a transform its inverse.
   for (std::int64_t i = 0; i < plan.n; ++i) ToMemory<T>{z}(i, times(in(i), plan.chirp[2 * i], plan.chirp[2 * i + 1]));
   for (std::int64_t i = plan.n; i < plan.size; ++i) ToMemory<T>{z}(i, ComplexVector<T>{});
   fourier_stages(plan, InMemory<T>{z}, ToMemory<T>{z}, x, y);
@@ -189,15 +199,18 @@ LRA_INLINE void lanes_to_rows(std::int64_t count, std::int64_t d, const T* from,
   }
 }
 
-// The transform of each row, of which the second half follows from the first: real part of frequency f in place f, imaginary part in place d - f.
+// The transform of each row, of which the second half follows from the first: real part of frequency f in place f,
+// imaginary part in place d - f.
 template <class T>
 void fourier_rows(const FourierPlan<T>& plan, std::int64_t rows, const T* in, T* out, T* scratch) {
   constexpr std::int64_t size = lanes<T>, pair = 2 * size;
   const std::int64_t d = plan.n;
-  T *const x = scratch, *const y = x + plan.size * pair, *const z = y + plan.size * pair, *const a = z + plan.size * pair;
+  T *const x = scratch, *const y = x + plan.size * pair, *const z = y + plan.size * pair,
+           *const a = z + plan.size * pair;
   T* const b = a + d * size;
   for (std::int64_t r = 0; r < rows; r += pair) {  // one row as the real part, another as the imaginary part
-    const std::int64_t left = rows - r, first = left < size ? left : size, second = left - first < size ? left - first : size;
+    const std::int64_t left = rows - r, first = left < size ? left : size,
+                       second = left - first < size ? left - first : size;
     rows_to_lanes(first, d, in + r * d, a, pair);
     rows_to_lanes(second, d, in + (r + first) * d, a + size, pair);
     fourier(plan, InMemory<T>{a}, ToMemory<T>{z}, x, y, z);
@@ -218,23 +231,27 @@ void fourier_rows(const FourierPlan<T>& plan, std::int64_t rows, const T* in, T*
   }
 }
 
-// The transform along the first dimension of what fourier_rows made of n rows, zero from there to plan.n, for one group of `lanes` frequencies; its real part
-// takes the places of its input. Frequencies 0 and d / 2 are real and share a lane.
+// The transform along the first dimension of what fourier_rows made of n rows, zero from there to plan.n, for one group
+// of `lanes` frequencies; its real part takes the places of its input. Frequencies 0 and d / 2 are real and share a
+// lane.
 template <class T>
-void fourier_columns(const FourierPlan<T>& plan, std::int64_t n, std::int64_t d, std::int64_t group, T* rows, T* scratch) {
+void fourier_columns(const FourierPlan<T>& plan, std::int64_t n, std::int64_t d, std::int64_t group, T* rows,
+                     T* scratch) {
   constexpr std::int64_t size = lanes<T>, pair = 2 * size;
   T *const x = scratch, *const y = x + plan.size * pair, *const z = y + plan.size * pair;
   T* const shared = z + plan.size * pair;  // (plan.n) the complex numbers of lane 0 of the first group
   const std::int64_t first = group * size, frequencies = (d + 1) / 2;
   const std::int64_t count = frequencies - first < size ? frequencies - first : size;
   const bool whole_group = count == size && d >= pair;
-  const std::int64_t last = d - first - size + 1;  // of the group's places d - f, the first; lane 0 of the first group has none
+  const std::int64_t last =
+      d - first - size + 1;  // of the group's places d - f, the first; lane 0 of the first group has none
   const auto in = [&](std::int64_t t) __attribute__((always_inline)) {
     ComplexVector<T> value = {};
     if (t >= n) return value;
     const T* const row = rows + t * d;
     if (whole_group) {
-      const T* const soon = rows + (t + 4 < n ? t + 4 : t) * d;  // rows are too far apart for the processor to guess the next ones
+      const T* const soon =
+          rows + (t + 4 < n ? t + 4 : t) * d;  // rows are too far apart for the processor to guess the next ones
       __builtin_prefetch(soon + first);
       __builtin_prefetch(soon + d - first - size);
       __builtin_prefetch(soon + d - first - 1);

@@ -37,7 +37,8 @@ Dropout drawn_dropout(double probability) {
   if (probability == 0) return dropout;
   dropout.drop_below = static_cast<std::uint32_t>(std::lround(probability * 65536));
   dropout.scale = 1 / (1 - dropout.drop_below / 65536.0);
-  dropout.seed = static_cast<std::uint64_t>(at::randint(std::numeric_limits<std::int64_t>::max(), {}, at::kLong).item<std::int64_t>());
+  dropout.seed = static_cast<std::uint64_t>(
+      at::randint(std::numeric_limits<std::int64_t>::max(), {}, at::kLong).item<std::int64_t>());
   return dropout;
 }
 

@@ -1,7 +1,8 @@
 #pragma once
 
-// What is compiled once for each instruction set (plain.cpp, avx2.cpp, avx512.cpp) and chosen when the program runs. Everything here is plain data: these
-// files must not emit functions of the standard library or of LibTorch, which the linker could then take for the whole program.
+// What is compiled once for each instruction set (plain.cpp, avx2.cpp, avx512.cpp) and chosen when the program runs.
+// Everything here is plain data: these files must not emit functions of the standard library or of LibTorch, which the
+// linker could then take for the whole program.
 
 #include <cstdint>
 
@@ -9,7 +10,8 @@
 
 namespace lra::ops::cpu {
 
-/// The vectors of one head of one sequence: vector i begins at data + (order ? order[i] : i) * step and has d numbers in a row.
+/// The vectors of one head of one sequence: vector i begins at data + (order ? order[i] : i) * step and has d numbers
+/// in a row.
 template <class T>
 struct Rows {
   T* data = nullptr;
@@ -29,14 +31,14 @@ struct KeyPart {
   Rows<T> grad_k, grad_v;  ///< backward: added to
   const Run* runs = nullptr;
   std::int64_t num_runs = 0;
-  std::int64_t band = -1;                ///< largest distance of query and key; -1: any
+  std::int64_t band = -1;                 ///< largest distance of query and key; -1: any
   const std::uint8_t* visible = nullptr;  ///< of key i at i * visible_step (after `order`); null: all are
   std::int64_t visible_step = 1;
   bool unit_keys = false;  ///< keys are divided by their length; forward and backward
 };
 
-/// Several hash rounds whose pairs count once: a query i meets key j in round r if own[r][j] is own[r][i] or before[r][i], all numbered by
-/// token. A token sees itself only if it meets nobody else. Null where there are none.
+/// Several hash rounds whose pairs count once: a query i meets key j in round r if own[r][j] is own[r][i] or
+/// before[r][i], all numbered by token. A token sees itself only if it meets nobody else. Null where there are none.
 template <class T>
 struct Meetings {
   const std::int32_t *own = nullptr, *before = nullptr;
@@ -45,9 +47,10 @@ struct Meetings {
   const T* log_counts = nullptr;  ///< logarithms of 0 (not read) .. rounds
 };
 
-/// Weights of a query and a key are dropped where a 16-bit number is below `drop_below`, the others multiplied by `scale`. The number is a function of the
-/// seed, `head`, the hash round and the tokens, so that the backward pass draws it again, and neither tiles nor threads nor instruction sets matter: number
-/// key % 8 (16 bits each) of Philox' four words for the counter (query, key / 8, head, 256 round + part).
+/// Weights of a query and a key are dropped where a 16-bit number is below `drop_below`, the others multiplied by
+/// `scale`. The number is a function of the seed, `head`, the hash round and the tokens, so that the backward pass
+/// draws it again, and neither tiles nor threads nor instruction sets matter: number key % 8 (16 bits each) of Philox'
+/// four words for the counter (query, key / 8, head, 256 round + part).
 struct Dropout {
   std::uint64_t seed = 0;
   std::uint32_t drop_below = 0;  ///< of 65536; 0: nothing is drawn
@@ -68,12 +71,13 @@ struct QueryBlock {
   std::int64_t num_parts = 0;
   Meetings<T> meetings;
   Dropout dropout;
-  /// Forward: what comes out; by token: the logits' log-sum-exp (masked_logit where there is no key). While rounds follow, `out` is not yet
-  /// divided by `sum` and log_sum is the largest logit.
+  /// Forward: what comes out; by token: the logits' log-sum-exp (masked_logit where there is no key). While rounds
+  /// follow, `out` is not yet divided by `sum` and log_sum is the largest logit.
   Rows<T> out;
   T *log_sum = nullptr, *sum = nullptr;
-  /// By token as log_sum: e to the power of (log_sum, rounded, - its exact value). Written by the forward pass of the last round; the backward pass needs it where logits
-  /// are so large that rounding their log-sum-exp is not small. Null: 1.
+  /// By token as log_sum: e to the power of (log_sum, rounded, - its exact value). Written by the forward pass of the
+  /// last round; the backward pass needs it where logits are so large that rounding their log-sum-exp is not small.
+  /// Null: 1.
   T* rounding = nullptr;
   std::int64_t log_sum_step = 1;
   bool first_round = true, last_round = true;
@@ -88,7 +92,8 @@ constexpr std::int64_t max_rounds = 16;
 constexpr std::int64_t max_queries = 128;
 constexpr std::int64_t max_keys = 64;  ///< of a tile
 
-/// Places first_slot .. last_slot - 1 of each block of one head: those of block i of `mixed` are Σ_j weights[i, j] x block j's, over the first `sources` blocks.
+/// Places first_slot .. last_slot - 1 of each block of one head: those of block i of `mixed` are Σ_j weights[i, j] x
+/// block j's, over the first `sources` blocks.
 template <class T>
 struct BlockMixture {
   std::int64_t d = 0, block = 0, blocks = 0, sources = 0;  ///< numbers of a vector; places in a block
@@ -143,10 +148,10 @@ enum class Features : std::int32_t {
 
 /// The parts of feature-map attention, in this order.
 enum class FeatureStep : std::int32_t {
-  keys,             ///< sums over the keys of some tokens
-  finish,           ///< sums over all keys → what queries read
-  queries,          ///< out
-  query_gradients,  ///< grad_q, and grad_sums over some tokens
+  keys,              ///< sums over the keys of some tokens
+  finish,            ///< sums over all keys → what queries read
+  queries,           ///< out
+  query_gradients,   ///< grad_q, and grad_sums over some tokens
   finish_gradients,  ///< grad_sums over all queries → what keys read
   key_gradients      ///< grad_k and grad_v
 };
@@ -174,7 +179,9 @@ struct FeatureUnit {
 };
 
 /// What a map adds up over the tokens of a sequence; all widths are multiples of 16.
-constexpr std::int64_t feature_width(Features map, std::int64_t m) { return (m + 15) / 16 * 16 * (map == Features::sincos ? 2 : 1); }
+constexpr std::int64_t feature_width(Features map, std::int64_t m) {
+  return (m + 15) / 16 * 16 * (map == Features::sincos ? 2 : 1);
+}
 constexpr std::int64_t feature_sums(Features map, std::int64_t d, std::int64_t m) {
   const std::int64_t width = (d + 15) / 16 * 16;
   return feature_width(map, m) * (width + 3) + width;
@@ -190,11 +197,14 @@ constexpr std::int64_t max_radix = 64;
 /// A discrete Fourier transform of n complex numbers; all tables are complex numbers, real part first.
 template <class T>
 struct FourierPlan {
-  std::int64_t n = 0, size = 0;  ///< size: n, or the length of the convolution that stands for it
+  std::int64_t n = 0, size = 0;           ///< size: n, or the length of the convolution that stands for it
   const std::int64_t* radices = nullptr;  ///< of size, each at most max_radix
   std::int64_t num_radices = 0;
-  const T* roots = nullptr;                       ///< (size) exp(-2πi t / size)
-  const T *chirp = nullptr, *filter = nullptr;  ///< (n) exp(-πi t² / n), (size) the transform of its conjugate divided by size; null if size is n
+  const T* roots = nullptr;  ///< (size) exp(-2πi t / size)
+  const T
+      *chirp = nullptr,
+      *filter =
+          nullptr;  ///< (n) exp(-πi t² / n), (size) the transform of its conjugate divided by size; null if size is n
 };
 constexpr std::int64_t fourier_scratch(std::int64_t size) { return 4 * 32 * size; }
 
@@ -223,47 +233,83 @@ struct Kernels {
   /// at::layer_norm of n vectors of d numbers, to (n, d); from the gradient of this, y, that of x, in place.
   void (*normalise_float)(const Rows<const float>& x, std::int64_t n, std::int64_t d, float* to);
   void (*normalise_double)(const Rows<const double>& x, std::int64_t n, std::int64_t d, double* to);
-  void (*normalise_backward_float)(const Rows<const float>& x, std::int64_t n, std::int64_t d, const float* y, const Rows<float>& grad);
-  void (*normalise_backward_double)(const Rows<const double>& x, std::int64_t n, std::int64_t d, const double* y, const Rows<double>& grad);
-  /// The transform of each of the rows of plan.n numbers, half of it, for fourier_columns. The rows must be of one sequence: they are transformed in pairs.
-  void (*fourier_rows_float)(const FourierPlan<float>& plan, std::int64_t rows, const float* in, float* out, float* scratch);
-  void (*fourier_rows_double)(const FourierPlan<double>& plan, std::int64_t rows, const double* in, double* out, double* scratch);
-  /// The real part of the transform of n of these rows, of d numbers, and zeros up to plan.n, in place; for one group of as many frequencies as a vector holds.
-  void (*fourier_columns_float)(const FourierPlan<float>& plan, std::int64_t n, std::int64_t d, std::int64_t group, float* rows, float* scratch);
-  void (*fourier_columns_double)(const FourierPlan<double>& plan, std::int64_t n, std::int64_t d, std::int64_t group, double* rows, double* scratch);
+  void (*normalise_backward_float)(const Rows<const float>& x, std::int64_t n, std::int64_t d, const float* y,
+                                   const Rows<float>& grad);
+  void (*normalise_backward_double)(const Rows<const double>& x, std::int64_t n, std::int64_t d, const double* y,
+                                    const Rows<double>& grad);
+  /// The transform of each of the rows of plan.n numbers, half of it, for fourier_columns. The rows must be of one
+  /// sequence: they are transformed in pairs.
+  void (*fourier_rows_float)(const FourierPlan<float>& plan, std::int64_t rows, const float* in, float* out,
+                             float* scratch);
+  void (*fourier_rows_double)(const FourierPlan<double>& plan, std::int64_t rows, const double* in, double* out,
+                              double* scratch);
+  /// The real part of the transform of n of these rows, of d numbers, and zeros up to plan.n, in place; for one group
+  /// of as many frequencies as a vector holds.
+  void (*fourier_columns_float)(const FourierPlan<float>& plan, std::int64_t n, std::int64_t d, std::int64_t group,
+                                float* rows, float* scratch);
+  void (*fourier_columns_double)(const FourierPlan<double>& plan, std::int64_t n, std::int64_t d, std::int64_t group,
+                                 double* rows, double* scratch);
 
-  void attention_forward(const QueryBlock<float>& block, float* scratch) const { attention_forward_float(block, scratch); }
-  void attention_forward(const QueryBlock<double>& block, double* scratch) const { attention_forward_double(block, scratch); }
-  void attention_backward(const QueryBlock<float>& block, float* scratch) const { attention_backward_float(block, scratch); }
-  void attention_backward(const QueryBlock<double>& block, double* scratch) const { attention_backward_double(block, scratch); }
-  void feature_attention(FeatureStep step, const FeatureUnit<float>& unit, float* scratch) const { feature_attention_float(step, unit, scratch); }
-  void feature_attention(FeatureStep step, const FeatureUnit<double>& unit, double* scratch) const { feature_attention_double(step, unit, scratch); }
+  void attention_forward(const QueryBlock<float>& block, float* scratch) const {
+    attention_forward_float(block, scratch);
+  }
+  void attention_forward(const QueryBlock<double>& block, double* scratch) const {
+    attention_forward_double(block, scratch);
+  }
+  void attention_backward(const QueryBlock<float>& block, float* scratch) const {
+    attention_backward_float(block, scratch);
+  }
+  void attention_backward(const QueryBlock<double>& block, double* scratch) const {
+    attention_backward_double(block, scratch);
+  }
+  void feature_attention(FeatureStep step, const FeatureUnit<float>& unit, float* scratch) const {
+    feature_attention_float(step, unit, scratch);
+  }
+  void feature_attention(FeatureStep step, const FeatureUnit<double>& unit, double* scratch) const {
+    feature_attention_double(step, unit, scratch);
+  }
   void merge_features(const FeatureUnit<float>& unit, const float* more) const { merge_features_float(unit, more); }
   void merge_features(const FeatureUnit<double>& unit, const double* more) const { merge_features_double(unit, more); }
   void mix_blocks(const BlockMixture<float>& mixture, float* scratch) const { mix_blocks_float(mixture, scratch); }
   void mix_blocks(const BlockMixture<double>& mixture, double* scratch) const { mix_blocks_double(mixture, scratch); }
-  void mix_blocks_backward(const BlockMixture<float>& mixture, float* scratch) const { mix_blocks_backward_float(mixture, scratch); }
-  void mix_blocks_backward(const BlockMixture<double>& mixture, double* scratch) const { mix_blocks_backward_double(mixture, scratch); }
+  void mix_blocks_backward(const BlockMixture<float>& mixture, float* scratch) const {
+    mix_blocks_backward_float(mixture, scratch);
+  }
+  void mix_blocks_backward(const BlockMixture<double>& mixture, double* scratch) const {
+    mix_blocks_backward_double(mixture, scratch);
+  }
   void linear_forward(const LinearMaps<float>& maps) const { linear_forward_float(maps); }
   void linear_forward(const LinearMaps<double>& maps) const { linear_forward_double(maps); }
   void linear_backward(const LinearMaps<float>& maps) const { linear_backward_float(maps); }
   void linear_backward(const LinearMaps<double>& maps) const { linear_backward_double(maps); }
-  void normalise(const Rows<const float>& x, std::int64_t n, std::int64_t d, float* to) const { normalise_float(x, n, d, to); }
-  void normalise(const Rows<const double>& x, std::int64_t n, std::int64_t d, double* to) const { normalise_double(x, n, d, to); }
-  void normalise_backward(const Rows<const float>& x, std::int64_t n, std::int64_t d, const float* y, const Rows<float>& grad) const {
+  void normalise(const Rows<const float>& x, std::int64_t n, std::int64_t d, float* to) const {
+    normalise_float(x, n, d, to);
+  }
+  void normalise(const Rows<const double>& x, std::int64_t n, std::int64_t d, double* to) const {
+    normalise_double(x, n, d, to);
+  }
+  void normalise_backward(const Rows<const float>& x, std::int64_t n, std::int64_t d, const float* y,
+                          const Rows<float>& grad) const {
     normalise_backward_float(x, n, d, y, grad);
   }
-  void normalise_backward(const Rows<const double>& x, std::int64_t n, std::int64_t d, const double* y, const Rows<double>& grad) const {
+  void normalise_backward(const Rows<const double>& x, std::int64_t n, std::int64_t d, const double* y,
+                          const Rows<double>& grad) const {
     normalise_backward_double(x, n, d, y, grad);
   }
-  void fourier_rows(const FourierPlan<float>& plan, std::int64_t rows, const float* in, float* out, float* scratch) const { fourier_rows_float(plan, rows, in, out, scratch); }
-  void fourier_rows(const FourierPlan<double>& plan, std::int64_t rows, const double* in, double* out, double* scratch) const {
+  void fourier_rows(const FourierPlan<float>& plan, std::int64_t rows, const float* in, float* out,
+                    float* scratch) const {
+    fourier_rows_float(plan, rows, in, out, scratch);
+  }
+  void fourier_rows(const FourierPlan<double>& plan, std::int64_t rows, const double* in, double* out,
+                    double* scratch) const {
     fourier_rows_double(plan, rows, in, out, scratch);
   }
-  void fourier_columns(const FourierPlan<float>& plan, std::int64_t n, std::int64_t d, std::int64_t group, float* rows, float* scratch) const {
+  void fourier_columns(const FourierPlan<float>& plan, std::int64_t n, std::int64_t d, std::int64_t group, float* rows,
+                       float* scratch) const {
     fourier_columns_float(plan, n, d, group, rows, scratch);
   }
-  void fourier_columns(const FourierPlan<double>& plan, std::int64_t n, std::int64_t d, std::int64_t group, double* rows, double* scratch) const {
+  void fourier_columns(const FourierPlan<double>& plan, std::int64_t n, std::int64_t d, std::int64_t group,
+                       double* rows, double* scratch) const {
     fourier_columns_double(plan, n, d, group, rows, scratch);
   }
 };
@@ -272,14 +318,16 @@ const Kernels& plain_kernels();
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
 
-/// Attention whose products have factors rounded to bfloat16 and float32 sums; all else, and what is read and written, is float32.
+/// Attention whose products have factors rounded to bfloat16 and float32 sums; all else, and what is read and written,
+/// is float32.
 struct RoundedKernels {
   const char* name;
   std::int64_t (*scratch)(std::int64_t d);
   void (*attention_forward)(const QueryBlock<float>&, float* scratch);
   void (*attention_backward)(const QueryBlock<float>&, float* scratch);
 };
-/// AMX tiles and AVX-512's dot products of pairs; null where the compiler's target has none. Only where the processor has these instructions may they be called.
+/// AMX tiles and AVX-512's dot products of pairs; null where the compiler's target has none. Only where the processor
+/// has these instructions may they be called.
 const RoundedKernels* tile_kernels();
 const RoundedKernels* vector_kernels();
 /// The faster one that this processor and its operating system allow; null: neither.

@@ -1,38 +1,45 @@
-// Blocks mixed with each other (Sinkhorn, arXiv 2002.11296) and vectors made to have mean 0 and variance 1 (Routing, arXiv 2003.05997): included like simd.h, after
-// attention.h.
+// Blocks mixed with each other (Sinkhorn, arXiv 2002.11296) and vectors made to have mean 0 and variance 1 (Routing,
+// arXiv 2003.05997): included like simd.h, after attention.h.
 
-// The slots first .. first + count - 1 of `rows` blocks, each (rows, width), `apart` from each other, zero beyond d. A block's slots lie beside each other, the blocks far
-// apart: so several slots are read at a time.
+// The slots first .. first + count - 1 of `rows` blocks, each (rows, width), `apart` from each other, zero beyond d. A
+// block's slots lie beside each other, the blocks far apart: so several slots are read at a time.
 template <class T>
-LRA_INLINE void copy_slots(const BlockMixture<T>& mixture, const Rows<const T>& from, std::int64_t first, std::int64_t count, std::int64_t rows, std::int64_t width, T* to,
-                           std::int64_t apart) {
+LRA_INLINE void copy_slots(const BlockMixture<T>& mixture, const Rows<const T>& from, std::int64_t first,
+                           std::int64_t count, std::int64_t rows, std::int64_t width, T* to, std::int64_t apart) {
   for (std::int64_t i = 0; i < rows; ++i) {
     const T* const block = from.data + (i * mixture.block + first) * from.step;
-    for (std::int64_t s = 0; s < count; ++s) copy_row(block + s * from.step, mixture.d, T{1}, to + s * apart + i * width, width);
+    for (std::int64_t s = 0; s < count; ++s)
+      copy_row(block + s * from.step, mixture.d, T{1}, to + s * apart + i * width, width);
   }
 }
 
 template <class T>
 void mix_blocks(const BlockMixture<T>& mixture, T* scratch) {
   const std::int64_t d = mixture.d, width = whole(d, lanes<T>), sources = mixture.sources, blocks = mixture.blocks;
-  T *const x = scratch, *const mixed = x + slots_at_once * sources * width;  // (slots, sources, width), (slots, blocks, width)
+  T *const x = scratch, *const mixed =
+                            x + slots_at_once * sources * width;  // (slots, sources, width), (slots, blocks, width)
   for (std::int64_t first = mixture.first_slot; first < mixture.last_slot; first += slots_at_once) {
     const std::int64_t left = mixture.last_slot - first, count = left < slots_at_once ? left : slots_at_once;
     copy_slots(mixture, mixture.x, first, count, sources, width, x, sources * width);
     for (std::int64_t s = 0; s < count; ++s) {
-      product<T, false, false>(blocks, width, sources, mixture.weights, mixture.weights_step, x + s * sources * width, width, mixed + s * blocks * width, width);
+      product<T, false, false>(blocks, width, sources, mixture.weights, mixture.weights_step, x + s * sources * width,
+                               width, mixed + s * blocks * width, width);
     }
     for (std::int64_t i = 0; i < blocks; ++i) {
-      for (std::int64_t s = 0; s < count; ++s) copy_row(mixed + (s * blocks + i) * width, d, T{1}, mixture.mixed + (i * mixture.block + first + s) * d, d);
+      for (std::int64_t s = 0; s < count; ++s)
+        copy_row(mixed + (s * blocks + i) * width, d, T{1}, mixture.mixed + (i * mixture.block + first + s) * d, d);
     }
   }
 }
 
 template <class T>
 void mix_blocks_backward(const BlockMixture<T>& mixture, T* scratch) {
-  const std::int64_t d = mixture.d, width = whole(d, lanes<T>), blocks = mixture.blocks, sources = mixture.sources, padded = whole(sources, lanes<T>);
-  T *const x = scratch, *const grads = x + slots_at_once * padded * width, *const grads_of_x = grads + slots_at_once * blocks * width;  // (slots, ..., width)
-  T *const by_feature = grads_of_x + slots_at_once * sources * width, *const grad_weights = by_feature + padded * width;               // (width, padded), (blocks, padded)
+  const std::int64_t d = mixture.d, width = whole(d, lanes<T>), blocks = mixture.blocks, sources = mixture.sources,
+                     padded = whole(sources, lanes<T>);
+  T *const x = scratch, *const grads = x + slots_at_once * padded * width,
+           *const grads_of_x = grads + slots_at_once * blocks * width;  // (slots, ..., width)
+  T *const by_feature = grads_of_x + slots_at_once * sources * width,
+           *const grad_weights = by_feature + padded * width;  // (width, padded), (blocks, padded)
   for (std::int64_t i = 0; i < blocks * padded; ++i) grad_weights[i] = 0;
   for (std::int64_t i = 0; i < slots_at_once * padded * width; ++i) x[i] = 0;  // from row `sources` on they stay
   for (std::int64_t first = mixture.first_slot; first < mixture.last_slot; first += slots_at_once) {
@@ -43,14 +50,17 @@ void mix_blocks_backward(const BlockMixture<T>& mixture, T* scratch) {
       const T* const grads_of_slot = grads + s * blocks * width;
       transpose(padded, width, x + s * padded * width, width, by_feature, padded);
       product<T, true, false>(blocks, padded, width, grads_of_slot, width, by_feature, padded, grad_weights, padded);
-      product<T, false, true>(sources, width, blocks, mixture.weights, mixture.weights_step, grads_of_slot, width, grads_of_x + s * sources * width, width);
+      product<T, false, true>(sources, width, blocks, mixture.weights, mixture.weights_step, grads_of_slot, width,
+                              grads_of_x + s * sources * width, width);
     }
     for (std::int64_t j = 0; j < sources; ++j) {
       T* const grads_of_block = mixture.grad_x.data + (j * mixture.block + first) * mixture.grad_x.step;
-      for (std::int64_t s = 0; s < count; ++s) add_row(grads_of_x + (s * sources + j) * width, d, T{1}, grads_of_block + s * mixture.grad_x.step);
+      for (std::int64_t s = 0; s < count; ++s)
+        add_row(grads_of_x + (s * sources + j) * width, d, T{1}, grads_of_block + s * mixture.grad_x.step);
     }
   }
-  for (std::int64_t i = 0; i < blocks; ++i) add_row(grad_weights + i * padded, sources, T{1}, mixture.grad_weights + i * mixture.weights_step);
+  for (std::int64_t i = 0; i < blocks; ++i)
+    add_row(grad_weights + i * padded, sources, T{1}, mixture.grad_weights + i * mixture.weights_step);
 }
 
 template <class T>

@@ -1,7 +1,9 @@
-// Random numbers that are a function of a key and a counter, Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), for several
-// counters at a time: for the files that are compiled once for each instruction set, inside a namespace of their own.
+// Random numbers that are a function of a key and a counter, Philox4x32-10 (Salmon et al. 2011, "Parallel random
+// numbers: as easy as 1, 2, 3"), for several counters at a time: for the files that are compiled once for each
+// instruction set, inside a namespace of their own.
 
-// 64-bit numbers of which the lower halves count: multiplying those is one instruction, which g++ 12 does not find in a loop.
+// 64-bit numbers of which the lower halves count: multiplying those is one instruction, which g++ 12 does not find in a
+// loop.
 #if defined(__AVX512F__)
 using Words = __m512i;
 // With a mask of all: g++ 12 warns falsely of the plain one (GCC bug 105593).

@@ -1,5 +1,5 @@
-// Vectors and small dense products for one instruction set: included by each file with kernels of one inside a namespace of its own, after
-// LRA_VECTOR_BYTES. No include guard is wanted: each includes it once.
+// Vectors and small dense products for one instruction set: included by each file with kernels of one inside a
+// namespace of its own, after LRA_VECTOR_BYTES. No include guard is wanted: each includes it once.
 
 template <class T>
 struct VectorOf;
@@ -71,12 +71,14 @@ LRA_INLINE T largest_of(Vector<T> v) {
   if constexpr (by == 0) {
     return v[0];
   } else {
-    return largest_of<T, by / 2>(larger<T>(v, rotated<T, by>(v, std::make_index_sequence<static_cast<std::size_t>(lanes<T>)>{})));
+    return largest_of<T, by / 2>(
+        larger<T>(v, rotated<T, by>(v, std::make_index_sequence<static_cast<std::size_t>(lanes<T>)>{})));
   }
 }
 constexpr std::int64_t whole(std::int64_t n, std::int64_t lanes) { return (n + lanes - 1) / lanes * lanes; }
 
-/// e^x for x <= 88: about one unit in the last place; 0 below -87 (AVX-512: where it underflows). What is not a number stays so.
+/// e^x for x <= 88: about one unit in the last place; 0 below -87 (AVX-512: where it underflows). What is not a number
+/// stays so.
 LRA_INLINE Vector<float> exponential(Vector<float> x) {
 #if defined(__AVX512F__)
   // x / ln 2 = n + f, |f| <= 1/2; 2^f by a polynomial whose largest relative error, 2e-9, is least.
@@ -122,10 +124,11 @@ LRA_INLINE Vector<double> exponential(Vector<double> x) {
   return result;
 }
 
-// C (M, N * lanes) = or += start + A (M, depth) B (depth, N * lanes). A(m, k) is at a[m * row + k * column], one of which is 1; start: one row for all, or null.
+// C (M, N * lanes) = or += start + A (M, depth) B (depth, N * lanes). A(m, k) is at a[m * row + k * column], one of
+// which is 1; start: one row for all, or null.
 template <class T, int M, int N, bool add>
-LRA_INLINE void product_tile(const T* a, std::int64_t row, std::int64_t column, const T* b, std::int64_t b_step, T* c, std::int64_t c_step, std::int64_t depth,
-                             const T* start) {
+LRA_INLINE void product_tile(const T* a, std::int64_t row, std::int64_t column, const T* b, std::int64_t b_step, T* c,
+                             std::int64_t c_step, std::int64_t depth, const T* start) {
   Vector<T> sums[M][N] = {};
   if (start != nullptr) {
 #pragma GCC unroll 8
@@ -158,8 +161,8 @@ LRA_INLINE void product_tile(const T* a, std::int64_t row, std::int64_t column, 
 
 // As many rows as are left, fewer than M.
 template <class T, int M, int N, bool add>
-LRA_INLINE void product_rest(std::int64_t rows, const T* a, std::int64_t row, std::int64_t column, const T* b, std::int64_t b_step, T* c, std::int64_t c_step,
-                             std::int64_t depth, const T* start) {
+LRA_INLINE void product_rest(std::int64_t rows, const T* a, std::int64_t row, std::int64_t column, const T* b,
+                             std::int64_t b_step, T* c, std::int64_t c_step, std::int64_t depth, const T* start) {
   if constexpr (M > 1) {
     if (rows == M - 1) {
       product_tile<T, M - 1, N, add>(a, row, column, b, b_step, c, c_step, depth, start);
@@ -170,18 +173,21 @@ LRA_INLINE void product_rest(std::int64_t rows, const T* a, std::int64_t row, st
 }
 
 template <class T, int M, int N, bool add, bool transposed>
-__attribute__((noinline)) void product_columns(std::int64_t rows, const T* a, std::int64_t a_step, const T* b, std::int64_t b_step, T* c, std::int64_t c_step,
-                                               std::int64_t depth, const T* start) {
+__attribute__((noinline)) void product_columns(std::int64_t rows, const T* a, std::int64_t a_step, const T* b,
+                                               std::int64_t b_step, T* c, std::int64_t c_step, std::int64_t depth,
+                                               const T* start) {
   const std::int64_t row = transposed ? 1 : a_step, column = transposed ? a_step : 1;
   std::int64_t m = 0;
-  for (; m + M <= rows; m += M) product_tile<T, M, N, add>(a + m * row, row, column, b, b_step, c + m * c_step, c_step, depth, start);
+  for (; m + M <= rows; m += M)
+    product_tile<T, M, N, add>(a + m * row, row, column, b, b_step, c + m * c_step, c_step, depth, start);
   product_rest<T, M, N, add>(rows - m, a + m * row, row, column, b, b_step, c + m * c_step, c_step, depth, start);
 }
 
-/// C (rows, columns) = or += A B (+ `start`, a row for all rows), A (rows, depth) or, if `transposed`, stored as (depth, rows); columns a multiple of the lanes, B and C of that width.
+/// C (rows, columns) = or += A B (+ `start`, a row for all rows), A (rows, depth) or, if `transposed`, stored as
+/// (depth, rows); columns a multiple of the lanes, B and C of that width.
 template <class T, bool add, bool transposed>
-LRA_INLINE void product(std::int64_t rows, std::int64_t columns, std::int64_t depth, const T* a, std::int64_t a_step, const T* b, std::int64_t b_step, T* c,
-                        std::int64_t c_step, const T* start = nullptr) {
+LRA_INLINE void product(std::int64_t rows, std::int64_t columns, std::int64_t depth, const T* a, std::int64_t a_step,
+                        const T* b, std::int64_t b_step, T* c, std::int64_t c_step, const T* start = nullptr) {
   const auto start_at = [&](std::int64_t column) { return start == nullptr ? nullptr : start + column; };
   // The sums, a row of B and one number of A fill the registers: 32 of AVX-512, 16 of the others.
 #if LRA_VECTOR_BYTES == 64
@@ -191,26 +197,32 @@ LRA_INLINE void product(std::int64_t rows, std::int64_t columns, std::int64_t de
 #endif
   std::int64_t n = 0;
   for (; n + wide * lanes<T> <= columns; n += wide * lanes<T>) {
-    product_columns<T, rows_of_wide, wide, add, transposed>(rows, a, a_step, b + n, b_step, c + n, c_step, depth, start_at(n));
+    product_columns<T, rows_of_wide, wide, add, transposed>(rows, a, a_step, b + n, b_step, c + n, c_step, depth,
+                                                            start_at(n));
   }
   if constexpr (wide == 4) {
     if (n + 2 * lanes<T> <= columns) {
-      product_columns<T, rows_of_narrow, 2, add, transposed>(rows, a, a_step, b + n, b_step, c + n, c_step, depth, start_at(n));
+      product_columns<T, rows_of_narrow, 2, add, transposed>(rows, a, a_step, b + n, b_step, c + n, c_step, depth,
+                                                             start_at(n));
       n += 2 * lanes<T>;
     }
   }
-  if (n < columns) product_columns<T, rows_of_narrow, 1, add, transposed>(rows, a, a_step, b + n, b_step, c + n, c_step, depth, start_at(n));
+  if (n < columns)
+    product_columns<T, rows_of_narrow, 1, add, transposed>(rows, a, a_step, b + n, b_step, c + n, c_step, depth,
+                                                           start_at(n));
 }
 
 // a[offset], b[offset], a[offset + 1], b[offset + 1] ...
 template <class T, int offset, std::size_t... I>
 LRA_INLINE Vector<T> interleaved(Vector<T> a, Vector<T> b, std::index_sequence<I...>) {
-  return __builtin_shufflevector(a, b, (offset + static_cast<int>(I) / 2 + static_cast<int>(I) % 2 * static_cast<int>(lanes<T>))...);
+  return __builtin_shufflevector(
+      a, b, (offset + static_cast<int>(I) / 2 + static_cast<int>(I) % 2 * static_cast<int>(lanes<T>))...);
 }
 
 /// (rows, columns) → (columns, rows); both multiples of the lanes.
 template <class T>
-LRA_INLINE void transpose(std::int64_t rows, std::int64_t columns, const T* from, std::int64_t from_step, T* to, std::int64_t to_step) {
+LRA_INLINE void transpose(std::int64_t rows, std::int64_t columns, const T* from, std::int64_t from_step, T* to,
+                          std::int64_t to_step) {
   constexpr int size = static_cast<int>(lanes<T>);
   constexpr auto places = std::make_index_sequence<static_cast<std::size_t>(size)>{};
   for (std::int64_t r = 0; r < rows; r += size) {

@@ -1,5 +1,5 @@
-// Compiled three times (CMakeLists.txt): LRA_INSTRUCTION_SET is plain, avx2 or avx512. Everything here but the tables is local to the unit, and no
-// header brings inline functions that the linker could take from the wrong one.
+// Compiled three times (CMakeLists.txt): LRA_INSTRUCTION_SET is plain, avx2 or avx512. Everything here but the tables
+// is local to the unit, and no header brings inline functions that the linker could take from the wrong one.
 #include "ops/fused/kernels.h"
 
 #if defined(__SSE2__)
@@ -45,11 +45,13 @@ inline void store(BFloat16& to, float x) {
 }
 
 inline double exponential(double x) { return __builtin_exp(x < 700.0 ? x : 700.0); }  // finite: it meets factors of 0
-// Cephes' expf: relative error below 1.2e-7. Arguments are cut to where the result and its reciprocal are normal numbers: others are a hundred times slower.
+// Cephes' expf: relative error below 1.2e-7. Arguments are cut to where the result and its reciprocal are normal
+// numbers: others are a hundred times slower.
 inline float exponential(float x) {
   x = x < -87.0f ? -87.0f : x;
   x = x > 80.0f ? 80.0f : x;
-  constexpr float integers = 12582912.0f;  // 1.5 * 2^23: what is added to it is rounded to an integer, in the lowest bits
+  constexpr float integers =
+      12582912.0f;  // 1.5 * 2^23: what is added to it is rounded to an integer, in the lowest bits
   const float shifted = x * 1.44269504089f + integers;
   const float n = shifted - integers;
   const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -73,8 +75,8 @@ struct NormalFloat {
 inline Normal normal(double x) {
   return {0.39894228040143267794 * __builtin_exp(-0.5 * x * x), 0.5 * __builtin_erfc(-x * 0.70710678118654752440)};
 }
-// The integral beyond |x|, divided by exp(-x²/2), is a polynomial of t = 1 / (1 + 0.21 |x|), as in Abramowitz and Stegun 7.1.26; this one is the
-// minimax fit of degree 9 with a relative error of 1.7e-8 for |x| <= 14.
+// The integral beyond |x|, divided by exp(-x²/2), is a polynomial of t = 1 / (1 + 0.21 |x|), as in Abramowitz and
+// Stegun 7.1.26; this one is the minimax fit of degree 9 with a relative error of 1.7e-8 for |x| <= 14.
 inline NormalFloat normal(float x) {
   const float size = __builtin_fabsf(x);
   const float t = 1.0f / (1.0f + 0.21f * size);
@@ -104,7 +106,8 @@ inline Gelu<C> gelu(C x) {
     constexpr C twice = C(1.5957691216057307117), cubic = C(0.044715);
     const C power = exponential(-twice * (x + cubic * x * x * x));
     const C share = C(1) / (C(1) + power);
-    return {share, share + x * share * (power * share) * twice * (C(1) + 3 * cubic * x * x)};  // power * share = 1 - share, without its cancellation
+    return {share, share + x * share * (power * share) * twice *
+                               (C(1) + 3 * cubic * x * x)};  // power * share = 1 - share, without its cancellation
   } else {
     const auto [density, below] = normal(x);
     return {below, below + x * density};
@@ -213,7 +216,8 @@ void residual_norm_of(const ResidualNorm<C, S>& in, std::int64_t first, std::int
     const C mean = sum_over<C>(width, [](auto x) { return x; }, sum) / static_cast<C>(width);
     const C squares = sum_over<C>(width, [mean](auto x) { return (x - mean) * (x - mean); }, sum);
     const C variance = squares / static_cast<C>(width) + static_cast<C>(in.eps);
-    const C rstd = C(1) / (std::is_same_v<C, float> ? static_cast<C>(__builtin_sqrtf(static_cast<float>(variance))) : static_cast<C>(__builtin_sqrt(variance)));
+    const C rstd = C(1) / (std::is_same_v<C, float> ? static_cast<C>(__builtin_sqrtf(static_cast<float>(variance)))
+                                                    : static_cast<C>(__builtin_sqrt(variance)));
     in.mean[row] = mean;
     in.rstd[row] = rstd;
     C* __restrict const norm = in.norm + row * width;
@@ -254,7 +258,10 @@ void residual_norm_backward_of(const ResidualNormBackward<C, S>& in, std::int64_
     const C mean = in.mean[row], rstd = in.rstd[row];
     // Means of the normalised values' gradient, and of its product with them.
     const C total = sum_over<C>(width, [](auto g, auto w) { return g * w; }, grad_norm, weight) / static_cast<C>(width);
-    const C along = sum_over<C>(width, [=](auto g, auto w, auto x) { return g * w * ((x - mean) * rstd); }, grad_norm, weight, sum) / static_cast<C>(width);
+    const C along =
+        sum_over<C>(
+            width, [=](auto g, auto w, auto x) { return g * w * ((x - mean) * rstd); }, grad_norm, weight, sum) /
+        static_cast<C>(width);
 #pragma omp simd
     for (std::int64_t i = 0; i < width; ++i) {
       grad_weight[i] += grad_norm[i] * ((sum[i] - mean) * rstd);
@@ -270,10 +277,12 @@ void residual_norm_backward_of(const ResidualNormBackward<C, S>& in, std::int64_
       if (in.grad_sum != nullptr) {
         const C* __restrict const gs = in.grad_sum + at;
 #pragma omp simd
-        for (std::int64_t i = 0; i < count; ++i) grad_x[i] = gs[i] + rstd * (gn[i] * w[i] - total - (s[i] - mean) * rstd * along);
+        for (std::int64_t i = 0; i < count; ++i)
+          grad_x[i] = gs[i] + rstd * (gn[i] * w[i] - total - (s[i] - mean) * rstd * along);
       } else {
 #pragma omp simd
-        for (std::int64_t i = 0; i < count; ++i) grad_x[i] = rstd * (gn[i] * w[i] - total - (s[i] - mean) * rstd * along);
+        for (std::int64_t i = 0; i < count; ++i)
+          grad_x[i] = rstd * (gn[i] * w[i] - total - (s[i] - mean) * rstd * along);
       }
 #pragma omp simd
       for (std::int64_t i = 0; i < count; ++i) grad_y_bias[i] += grad_x[i] * factors[i];
