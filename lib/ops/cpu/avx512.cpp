@@ -13,11 +13,12 @@ namespace lra::ops::cpu {
 namespace avx512 {
 
 #include "ops/cpu/simd.h"
-// simd.h and philox.h first
+// after simd.h
+#include "ops/cpu/philox.h"
+// after both
 #include "ops/cpu/attention.h"
 #include "ops/cpu/linear.h"
 #include "ops/cpu/mixture.h"
-#include "ops/cpu/philox.h"
 // both first
 #include "ops/cpu/features.h"
 #include "ops/cpu/fourier.h"

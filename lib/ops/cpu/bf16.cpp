@@ -15,9 +15,10 @@ namespace lra::ops::cpu {
 namespace bf16 {
 
 #include "ops/cpu/simd.h"
-// simd.h and philox.h first
-#include "ops/cpu/attention.h"
+// after simd.h
 #include "ops/cpu/philox.h"
+// after both
+#include "ops/cpu/attention.h"
 
 // What both units read: A (rows, depth) in rows of bfloat16; B (depth, columns) in pairs of rows, B[2r][c] and B[2r +
 // 1][c] side by side, the first in the lower half; C (rows, columns) in float32. Rows, columns and depth are multiples
