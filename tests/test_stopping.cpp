@@ -45,6 +45,7 @@ class Process {
     id_ = fork();
     if (id_ == 0) {
       setpgid(0, 0);
+      signal(SIGHUP, SIG_DFL);  // these tests may run under nohup themselves
       const int file = errors >= 0 ? errors : open(log_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
       dup2(file, STDERR_FILENO);
       dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
