@@ -22,7 +22,6 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 GIB = 1 << 30
 MEMORY = 4 * GIB
-SECONDS = 60
 # Small, so that only the extreme value counts; the time limit ends what is long by its nature.
 BENCH = {"kind": "bench", "task": "bytes", "mixer": "linear", "profile": "small", "seq_len": 128, "batch_size": 2, "measure_warmup_steps": 0, "measure_steps": 1,
          "threads": 1, "time_limit_minutes": 0.05}
@@ -93,7 +92,7 @@ def cases(schema, program):
                 yield f"atlas {mixer} {name}", ["atlas", "--mixer", mixer, "--n", "8", f"mixer_options.{name}={value}"], None
 
 
-def watched(command):
+def watched(command, seconds):
     """Exit code (text for what was killed), standard error, seconds, and the most memory; the process has 4 GiB of addresses."""
     limited = not any(part.startswith("threads=") and part[8:].isdigit() and int(part[8:]) > 16 for part in command)
     limit = (lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))) if limited else None
@@ -106,7 +105,7 @@ def watched(command):
                 most = max(most, pages * resource.getpagesize())
             except (OSError, IndexError):
                 pass
-            if most > MEMORY or time.monotonic() - start > SECONDS:
+            if most > MEMORY or time.monotonic() - start > seconds:
                 killed = f"killed with {most / GIB:.1f} GiB after {time.monotonic() - start:.0f} s"
                 process.kill()
             time.sleep(0.01)
@@ -139,6 +138,7 @@ def main():
     parser.add_argument("--program", default=str(ROOT / "build/release/bin/lra-run"))
     parser.add_argument("--only", default="", help="cases whose name has this text")
     parser.add_argument("--every", type=int, default=1, help="only each so-manieth case")
+    parser.add_argument("--seconds", type=float, default=60, help="the longest that a call may take")
     parser.add_argument("--out")
     arguments = parser.parse_args()
     schema = json.loads(subprocess.run([arguments.program, "schema"], capture_output=True, text=True, check=True, cwd=ROOT).stdout)
@@ -156,7 +156,7 @@ def main():
                 command += ["--config", folder + "/base.json", "--out", str(out), *options]
             else:
                 command += [*options[:1], *(["--out", str(out)] if options[0] in ("bench", "atlas") else []), *options[1:]]
-            code, errors, seconds, most = watched(command)
+            code, errors, seconds, most = watched(command, arguments.seconds)
             problem, ended = judge(code, errors, out)
         counts[ended] += 1
         slowest, largest = max(slowest, seconds), max(largest, most)
