@@ -21,6 +21,24 @@ logged() {
   "$@" >>"$log" 2>&1 </dev/null
 }
 
+# build TARGET...: builds them in build/release, which is configured; all without a name.
+build() {
+  # A file that includes LibTorch takes 1.5 GB to compile. A container may have less memory than its machine.
+  local memory limit jobs quiet=()
+  memory=$(awk '/MemAvailable/ {print $2}' /proc/meminfo)
+  for file in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do
+    limit=$(cat "$file" 2>/dev/null) || continue
+    case $limit in *[!0-9]* | "") continue ;; esac
+    [ $((limit / 1024)) -ge "$memory" ] || memory=$((limit / 1024))
+  done
+  jobs=$((memory / 1572864))
+  [ "$jobs" -lt "$(nproc)" ] || jobs=$(nproc)
+  [ "$jobs" -ge 1 ] || jobs=1
+  say "building ${*:-everything} with $jobs jobs (the first time it takes minutes)"
+  [ -t 1 ] || quiet=(--quiet)
+  ninja -C build/release -j "$jobs" "${quiet[@]}" "$@" || fail "the build failed; the compiler's message is above"
+}
+
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing (apt packages; LibTorch and a few Python packages into .venv), then builds build/release. Can be run again.
+#   scripts/setup.sh [TARGET...]     what to build, for example lra-run lra-report; without a name everything, the tests too
 #
 # Environment: LIBTORCH_ROOT (a LibTorch folder to use), LRA_PYTHON (a Python whose torch to use), LRA_TORCH=cpu|cuda (which build of
 # torch to install where none is found; default: cuda where an NVIDIA GPU is seen, else cpu).
@@ -123,18 +124,5 @@ logged cmake.log cmake --preset release || {
   grep -A 8 'CMake Error' build/logs/cmake.log >&2 || true
   fail "CMake could not configure build/release; see build/logs/cmake.log"
 }
-# A file that includes LibTorch takes 1.5 GB to compile. A container may have less memory than its machine.
-memory=$(awk '/MemAvailable/ {print $2}' /proc/meminfo)
-for file in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do
-  limit=$(cat "$file" 2>/dev/null) || continue
-  case $limit in *[!0-9]* | "") continue ;; esac
-  [ $((limit / 1024)) -ge "$memory" ] || memory=$((limit / 1024))
-done
-jobs=$((memory / 1572864))
-[ "$jobs" -lt "$(nproc)" ] || jobs=$(nproc)
-[ "$jobs" -ge 1 ] || jobs=1
-say "building with $jobs jobs (the first time ten minutes and more on 2 cores)"
-quiet=()
-[ -t 1 ] || quiet=(--quiet)
-ninja -C build/release -j "$jobs" "${quiet[@]}" || fail "the build failed; the compiler's message is above"
+build "$@"
 say "ready: build/release/bin/lra-run, build/release/bin/lra-report"

@@ -1,7 +1,16 @@
 #!/usr/bin/env bash
-# Sets up, installs what only tests need, then runs all tests.
+# Sets up, builds the tests too, installs what only tests need, then runs all tests.
+#   scripts/test.sh --mixer NAME     builds what has changed and runs the tests that every mixer must pass, for this one: seconds
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+if [ $# = 2 ] && [ "$1" = --mixer ]; then
+  [ -e build/release/build.ninja ] || "$root/scripts/setup.sh"
+  build lra-run lra_tests
+  build/release/bin/lra-run ls mixers "$2" >/dev/null || exit 2
+  LRA_TEST_MIXER=$2 build/release/bin/lra_tests "[each]"
+  exit
+fi
+[ $# = 0 ] || fail "expected nothing or --mixer NAME, found: $*"
 "$root/scripts/setup.sh"
 
 # Tests that miss one of these are skipped and say so.

@@ -30,7 +30,11 @@ struct MixerCase {
   MixerTraits traits() const { return mixer_registry().at(mixer).traits(options); }
 };
 
-/// Of every registered mixer.
+/// Every registered mixer, or the one that LRA_TEST_MIXER names. Tests that go through them have the tag [each], which
+/// scripts/test.sh --mixer runs.
+std::vector<std::string> mixer_names();
+
+/// Of these mixers.
 std::vector<MixerCase> mixer_cases();
 
 /// `options` over the mixer's defaults.

@@ -63,7 +63,7 @@ TEST_CASE("softmax's matrix is softmax(Q Kᵀ / √d), and flash has the same", 
 }
 
 TEST_CASE("the matrix is what a mixer does to values: every attention mixer's matrix times the values is its output",
-          "[atlas]") {
+          "[atlas][each]") {
   const at::Tensor x = random_input(24, 16, 2);
   const MixerSpec spec = spec_for(24);
   for (const auto& one : mixer_cases()) {
@@ -181,10 +181,10 @@ TEST_CASE("the atlas takes options for its pictures, and defaults for cost", "[a
         atlas_entry("softmax", 16, 1, x, Json::object())["maps"]);
 }
 
-TEST_CASE("every variant of the atlas can be drawn", "[atlas]") {
+TEST_CASE("every variant of the atlas can be drawn", "[atlas][each]") {
   const at::Tensor x = random_input(16, 64, 7);
   int variants = 0;
-  for (const auto& name : mixer_registry().names()) {
+  for (const auto& name : mixer_names()) {
     const Json config = read_json(std::string(LRA_SOURCE_DIR) + "/configs/mixers/" + name + ".json");
     for (const Json& variant : config.value("atlas_variants", Json::array())) {
       INFO(variant.dump());
@@ -212,8 +212,8 @@ TEST_CASE("a mixer's variants stand beside it", "[atlas]") {
   for (std::size_t j = 0; j < 16; ++j) CHECK((row[j] != 0.0) == (j < 8));
 }
 
-TEST_CASE("every mixer's configuration has settings for the atlas", "[atlas]") {
-  for (const auto& name : mixer_registry().names()) {
+TEST_CASE("every mixer's configuration has settings for the atlas", "[atlas][each]") {
+  for (const auto& name : mixer_names()) {
     INFO(name);
     const Json config = read_json(std::string(LRA_SOURCE_DIR) + "/configs/mixers/" + name + ".json");
     REQUIRE(config.contains("atlas"));

@@ -382,7 +382,7 @@ TEST_CASE("gMLP needs an even width", "[mixers]") {
   CHECK_THROWS_AS(make_mixer(mixer_case("gmlp"), spec), Error);
 }
 
-TEST_CASE("Of parameters tied to the length only the first n places count for n tokens", "[mixers]") {
+TEST_CASE("Of parameters tied to the length only the first n places count for n tokens", "[mixers][each]") {
   const std::set<std::string> tied = {
       "logits",   "left",   "right",         "dense_weight",    "dense_bias",    "a_weight",       "a_bias",
       "b_weight", "b_bias", "expand_weight", "contract_weight", "contract_bias", "spatial_weight", "spatial_bias"};

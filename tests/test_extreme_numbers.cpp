@@ -26,7 +26,7 @@ at::Tensor rows_that_differ(const at::Tensor& a, const at::Tensor& b) { return a
 
 }  // namespace
 
-TEST_CASE("What is not a number reaches the tokens that see it, and no others", "[mixers]") {
+TEST_CASE("What is not a number reaches the tokens that see it, and no others", "[mixers][each]") {
   const SequenceLayout layout = with_ids(SequenceLayout({3, 44, 1}));
   const at::Tensor x = random_input(layout.tokens(), 8, 51), values = random_input(layout.tokens(), 8, 52);
   for (const auto& one : mixer_cases()) {
@@ -54,7 +54,7 @@ TEST_CASE("What is not a number reaches the tokens that see it, and no others", 
   }
 }
 
-TEST_CASE("A sequence's numbers leave every bit of its neighbours as it is, gradients included", "[mixers]") {
+TEST_CASE("A sequence's numbers leave every bit of its neighbours as it is, gradients included", "[mixers][each]") {
   const SequenceLayout layout = with_ids(SequenceLayout({5, 31, 1, 17}));
   const at::Tensor others = at::ones({layout.tokens()}, at::kBool);
   others.narrow(0, layout.offset(1), layout.length(1)).fill_(false);
@@ -86,7 +86,7 @@ TEST_CASE("A sequence's numbers leave every bit of its neighbours as it is, grad
   }
 }
 
-TEST_CASE("A hidden token that is not a number reaches no other token", "[mixers]") {
+TEST_CASE("A hidden token that is not a number reaches no other token", "[mixers][each]") {
   SequenceLayout layout = with_ids(SequenceLayout({5, 48, 17, 33}));
   const at::Tensor visible = random_input(layout.tokens(), 1, 7).squeeze(1).gt(-0.3);
   visible.narrow(0, layout.offset(1) + 10, 25).fill_(false);
@@ -107,7 +107,7 @@ TEST_CASE("A hidden token that is not a number reaches no other token", "[mixers
   }
 }
 
-TEST_CASE("In float32 the input gradients are those of float64", "[mixers]") {
+TEST_CASE("In float32 the input gradients are those of float64", "[mixers][each]") {
   std::vector<MixerCase> cases = mixer_cases();
   cases.push_back(mixer_case("reformer", {{"chunk", 8}, {"rounds", 2}}));
   const SequenceLayout layout = with_ids(SequenceLayout({1, 40}));
@@ -132,7 +132,7 @@ TEST_CASE("In float32 the input gradients are those of float64", "[mixers]") {
   }
 }
 
-TEST_CASE("A row of weights sums to one at inputs of any size", "[mixers]") {
+TEST_CASE("A row of weights sums to one at inputs of any size", "[mixers][each]") {
   const SequenceLayout layout = with_ids(SequenceLayout({5, 48, 1, 33}));
   const at::Tensor random = random_input(layout.tokens(), 8, 57);
   const std::vector<std::pair<std::string, at::Tensor>> inputs = {

@@ -56,7 +56,7 @@ std::vector<const cpu::Kernels*> tables() {
 }  // namespace
 
 TEST_CASE("Kernels on packed tokens give what the mixers compute operator by operator, gradients included",
-          "[mixers]") {
+          "[mixers][each]") {
   const std::vector<std::string> names = {"linear",      "efficient", "performer", "rfa",  "linformer", "compressed",
                                           "synthesizer", "fnet",      "mlp_mixer", "gmlp", "sinkhorn",  "routing"};
   for (const auto& one : mixer_cases()) {
@@ -181,7 +181,7 @@ at::Tensor fourier_by(const cpu::Kernels& kernels, std::int64_t n, std::int64_t 
 
 }  // namespace
 
-TEST_CASE("Sinkhorn and routing drop the same weights in both passes", "[mixers]") {
+TEST_CASE("Sinkhorn and routing drop the same weights in both passes", "[mixers][each]") {
   for (const auto& one : mixer_cases()) {
     if (one.mixer != "sinkhorn" && one.mixer != "routing") continue;
     INFO(one.name());

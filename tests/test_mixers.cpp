@@ -45,7 +45,7 @@ TEST_CASE("Every mixer is one source file, one name and one JSON file with its d
   }
 }
 
-TEST_CASE("Padding and neighbours are invisible, at any length", "[mixers]") {
+TEST_CASE("Padding and neighbours are invisible, at any length", "[mixers][each]") {
   for (const auto& one : mixer_cases()) {
     const std::int64_t b = std::max<std::int64_t>(one.block, 4);
     const std::vector<std::int64_t> lengths = {1, 2, b - 1, b, b + 1, 13, 31, 2 * b};
@@ -77,7 +77,7 @@ TEST_CASE("Padding and neighbours are invisible, at any length", "[mixers]") {
   }
 }
 
-TEST_CASE("A hidden token reaches no other token", "[mixers]") {
+TEST_CASE("A hidden token reaches no other token", "[mixers][each]") {
   for (const auto& one : mixer_cases()) {
     if (!one.traits().hides_keys) continue;
     at::Tensor first;
@@ -107,7 +107,7 @@ TEST_CASE("A hidden token reaches no other token", "[mixers]") {
   }
 }
 
-TEST_CASE("A row of weights sums to one", "[mixers]") {
+TEST_CASE("A row of weights sums to one", "[mixers][each]") {
   for (const auto& one : mixer_cases()) {
     if (!one.traits().rows_sum_to_one) continue;
     for (const auto& how : layouts) {
@@ -319,7 +319,7 @@ TEST_CASE("FNet is the real part of the discrete Fourier transform over the full
   }
 }
 
-TEST_CASE("In float32 the outputs are those of float64", "[mixers]") {
+TEST_CASE("In float32 the outputs are those of float64", "[mixers][each]") {
   const SequenceLayout layout({9, 48, 1, 30});
   const at::Tensor x = random_input(layout.tokens(), 8, 17);
   for (const auto& one : mixer_cases()) {
@@ -332,7 +332,7 @@ TEST_CASE("In float32 the outputs are those of float64", "[mixers]") {
   }
 }
 
-TEST_CASE("Evaluation and construction are deterministic, and leave the default generator alone", "[mixers]") {
+TEST_CASE("Evaluation and construction are deterministic, and leave the default generator alone", "[mixers][each]") {
   const SequenceLayout layout({9, 30});
   const at::Tensor x = random_input(layout.tokens(), 8, 9);
   for (const auto& one : mixer_cases()) {
@@ -353,7 +353,7 @@ TEST_CASE("Evaluation and construction are deterministic, and leave the default 
   }
 }
 
-TEST_CASE("Attention dropout exists where the traits say, in training only", "[mixers]") {
+TEST_CASE("Attention dropout exists where the traits say, in training only", "[mixers][each]") {
   const SequenceLayout layout({9, 30});
   const at::Tensor x = random_input(layout.tokens(), 8, 10);
   MixerSpec spec = small_spec();
@@ -369,7 +369,7 @@ TEST_CASE("Attention dropout exists where the traits say, in training only", "[m
   }
 }
 
-TEST_CASE("Gradients agree with finite differences, and every parameter has one", "[mixers]") {
+TEST_CASE("Gradients agree with finite differences, and every parameter has one", "[mixers][each]") {
   const SequenceLayout layout({7, 18, 1});
   for (const auto& one : mixer_cases()) {
     for (const auto& how : layouts) {
@@ -407,7 +407,7 @@ TEST_CASE("Gradients agree with finite differences, and every parameter has one"
   }
 }
 
-TEST_CASE("No tensor grows with the square of the length, but where the traits say so", "[mixers]") {
+TEST_CASE("No tensor grows with the square of the length, but where the traits say so", "[mixers][each]") {
   for (const auto& one : mixer_cases()) {
     for (const std::string how : {"per_sequence", "padded"}) {
       INFO(one.name() << ", " << how);
@@ -432,7 +432,7 @@ TEST_CASE("No tensor grows with the square of the length, but where the traits s
   }
 }
 
-TEST_CASE("The matrix multiplications that run are those that cost counts", "[mixers]") {
+TEST_CASE("The matrix multiplications that run are those that cost counts", "[mixers][each]") {
   for (const auto& one : mixer_cases()) {
     if (one.mixer == "fnet") continue;  // declared: there are none
     if (one.options.contains("token_ids") && !one.options["token_ids"].empty())

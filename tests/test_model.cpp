@@ -315,7 +315,7 @@ TEST_CASE("Black pixels as padding are seen by no query, and CLS is no pixel", "
   CHECK(largest_difference(logits("tokens", false), logits("padding", false)) > 1e-4);
 }
 
-TEST_CASE("Packed and padded batches give the logits of each sequence alone, for every mixer", "[model]") {
+TEST_CASE("Packed and padded batches give the logits of each sequence alone, for every mixer", "[model][each]") {
   const std::vector<std::int64_t> lengths = {48, 1, 17, 30, 5, 5};
   const SequenceLayout layout(lengths);
   for (const auto& one : mixer_cases()) {
@@ -536,7 +536,7 @@ TEST_CASE("Dropout acts in training only and follows the default generator", "[m
   CHECK(at::equal(classifier->forward(tokens, layout), trained));
 }
 
-TEST_CASE("Every parameter of the classifier gets a gradient", "[model]") {
+TEST_CASE("Every parameter of the classifier gets a gradient", "[model][each]") {
   for (const std::string head : {"none", "nli"}) {
     for (const auto& one : mixer_cases()) {
       INFO(one.name() << " " << head);
@@ -561,7 +561,7 @@ TEST_CASE("Every parameter of the classifier gets a gradient", "[model]") {
   }
 }
 
-TEST_CASE("Under bfloat16 autocast the logits are nearly the same", "[model]") {
+TEST_CASE("Under bfloat16 autocast the logits are nearly the same", "[model][each]") {
   const SequenceLayout layout({40, 9, 13, 2});
   for (const auto& one : mixer_cases()) {
     for (const std::string how : {"per_sequence", "padded", "auto"}) {
@@ -588,7 +588,7 @@ TEST_CASE("Under bfloat16 autocast the logits are nearly the same", "[model]") {
   }
 }
 
-TEST_CASE("The classifier's cost is what runs", "[model]") {
+TEST_CASE("The classifier's cost is what runs", "[model][each]") {
   for (const auto& one : mixer_cases()) {
     if (one.mixer == "fnet") continue;
     if (one.options.contains("token_ids") && !one.options["token_ids"].empty()) continue;  // an upper bound
@@ -660,7 +660,7 @@ TEST_CASE("Fused kernels give the reference's loss and gradients", "[model]") {
   }
 }
 
-TEST_CASE("Layers that are computed again give the same loss, gradients, buffers and random numbers", "[model]") {
+TEST_CASE("Layers that are computed again give the same loss, gradients, buffers and random numbers", "[model][each]") {
   std::vector<MixerCase> cases;
   for (const auto& one : mixer_cases()) {
     const bool parts = one.mixer == "mixed" && one.options.dump().find("routing") != std::string::npos;

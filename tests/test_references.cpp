@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -74,7 +75,7 @@ TEST_CASE("Writes weights and inputs for the independent computation, without it
   }
 }
 
-TEST_CASE("Every test case of every mixer has its reference, and no other is there", "[mixers]") {
+TEST_CASE("Every test case of every mixer has its reference, and no other is there", "[mixers][each]") {
   std::set<std::string> files, expected;
   for (const auto& file : fs::directory_iterator(folder)) files.insert(file.path().filename().string());
   INFO("to write them: " << how_to_write);
@@ -87,10 +88,11 @@ TEST_CASE("Every test case of every mixer has its reference, and no other is the
     CHECK(metadata.at("options") == one.options.dump());
     CHECK(metadata.at("spec") == spec_json(reference_spec()));
   }
-  CHECK(files == expected);
+  if (std::getenv("LRA_TEST_MIXER") == nullptr) CHECK(files == expected);
+  for (const auto& name : expected) CHECK(files.contains(name));
 }
 
-TEST_CASE("Outputs and input gradients are those of the references", "[mixers]") {
+TEST_CASE("Outputs and input gradients are those of the references", "[mixers][each]") {
   for (const auto& [name, one] : cases_by_file()) {
     if (!fs::exists(folder / name)) continue;  // see the test above
     const SafeTensors content = read_safetensors(folder / name);

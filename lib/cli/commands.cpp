@@ -4,14 +4,17 @@
 
 #include <algorithm>
 #include <set>
+#include <system_error>
+#include <utility>
 
 #include "cli/estimate.h"
 #include "cli/resolve.h"
+#include "cli/suite_table.h"
 #include "core/config_files.h"
 #include "core/error.h"
 #include "core/host_info.h"
 #include "core/log.h"
-#include "core/record.h"
+#include "core/suggest.h"
 #include "core/text.h"
 #include "mixers/mixer.h"
 #include "train/device.h"
@@ -81,57 +84,127 @@ void check_distinct(const char* option, const std::vector<T>& values) {
   }
 }
 
-/// A text of a file under configs, "" where there is none.
-std::string text_of(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
 }  // namespace
 
 void print_json(const Json& json) { fmt::print("{}\n", json.dump(2, ' ', true, Json::error_handler_t::replace)); }
 
-ExitCode run_command(const RunArguments& arguments) {
+namespace {
+
+/// The file, or the suite of that name.
+std::string config_file(const std::string& given) {
+  std::error_code code;
+  const auto suites = config_names("suites");
+  const bool is_name = std::find(suites.begin(), suites.end(), given) != suites.end();
+  if (is_name && (!fs::exists(given, code) || fs::is_directory(given, code)))
+    return (config_root() / "suites" / (given + ".json")).string();
+  const bool looks_like_file = given.find_first_of("/.") != std::string::npos || fs::exists(given, code);
+  if (!looks_like_file) throw Error(fmt::format("{}: neither a file nor a suite", given), suggestion(given, suites));
+  return given;
+}
+
+bool is_suite(const Json& config) {
+  return config.is_object() && config.contains("suite") && (config.contains("tasks") || config.contains("bench"));
+}
+
+/// Throws Error if the data of no training are there: then no run of a suite can begin. `command` makes them, if the
+/// suite says how.
+void check_data_of(const std::vector<RunConfig>& runs, const std::string& command) {
+  bool trains = false;
+  for (const auto& run : runs) {
+    if (run.kind == "bench" && run.task.task == "bytes") return;
+    trains = true;
+    if (has_data(run.task.task, run.task.data_dir)) return;
+  }
+  if (trains) fail_without_data(runs[0].task.task, runs[0].task.data_dir, command);
+}
+
+void print_dry_run(const std::vector<RunConfig>& runs) {
+  Json estimated;
+  for (const auto& run : runs) {
+    Json settings = run.to_json();
+    settings.erase("seed");  // it costs nothing
+    if (settings != estimated) print_estimate(run);
+    estimated = std::move(settings);
+    if (runs.size() == 1) print_json(run.to_json());
+  }
+  if (runs.size() > 1) {
+    say(fmt::format("{} runs; for all settings of one, take one task, mixer and seed: mixers=NAME seeds=0 ...\n",
+                    runs.size()));
+  }
+}
+
+/// The runs of a suite, then what came of them and where it is.
+ExitCode do_suite(const std::vector<RunConfig>& runs, const std::string& out, int jobs) {
+  warn_of_threads(runs);
+  const ExitCode code = run_suite(runs, out, jobs);
+  fmt::print("{}\nrecords: {}\n", suite_table(runs, out), printable(fs::absolute(out).string()));
+  fmt::print("next:    {}\n", code == exit_interrupted ? "the same command again goes on from here"
+                                                       : printable("lra-report " + shell_word(out) + " -o report"));
+  return code;
+}
+
+ExitCode run_config(const RunArguments& arguments, Json config, const std::string& origin) {
   const bool suite_child = arguments.suite_process > 0;
-  if (suite_child && !is_suite_child(arguments.suite_process)) return exit_interrupted;
-  Json file = read_json(arguments.config);
-  if (file.is_object() && file.contains("schema_version") && file.contains("config"))
-    file = config_of_record(file, fs::path(arguments.config).parent_path());
   const Json overrides = parse_overrides(arguments.overrides);
   Runs resolved;
-  for_each_run(file, arguments.config, overrides, [&](const LayeredJson& layers) { resolved.add(layers); });
+  for_each_run(config, origin, overrides, [&](const LayeredJson& layers) { resolved.add(layers); });
   const auto& runs = resolved.all();
   if (arguments.dry_run) {
-    Json estimated;
-    for (const auto& run : runs) {
-      Json settings = run.to_json();
-      settings.erase("seed");  // it costs nothing
-      if (settings != estimated) print_estimate(run);
-      estimated = std::move(settings);
-      if (runs.size() == 1) print_json(run.to_json());
-    }
-    if (runs.size() > 1) {
-      say(fmt::format(
-          "{} runs; for the resolved configuration of one, take one task, mixer and seed: mixers=NAME seeds=[0] ...\n",
-          runs.size()));
-    }
+    print_dry_run(runs);
     return exit_ok;
   }
   if (!arguments.folder.empty()) {
     ProgressPipe progress(arguments.progress);
     return run_in_folder(runs.at(0), arguments.folder, example_sizes(runs.at(0)), suite_child, progress);
   }
-  const bool suite = runs.size() > 1 || file.contains("tasks") || file.contains("bench");
-  if (suite) {
-    warn_of_threads(runs);
-    return run_suite(runs, arguments.out);
+  if (runs.size() > 1 || is_suite(config)) {
+    check_data_of(runs, config.value("prepare", ""));
+    return do_suite(runs, arguments.out, arguments.jobs);
   }
-  const ExampleSizes sizes = example_sizes(runs[0]);
+  const RunConfig& run = runs.at(0);
+  if (!has_data(run.task.task, run.task.data_dir)) fail_without_data(run.task.task, run.task.data_dir);
+  const ExampleSizes sizes = example_sizes(run);
   // Before all else: it starts the program again. A pipe cannot be read a second time.
-  if (fs::is_regular_file(arguments.config) && chosen_threads(runs[0], sizes.mean_length) > 1) bound_spinning();
+  const bool can_start_again = arguments.config.empty() || fs::is_regular_file(origin);
+  if (can_start_again && chosen_threads(run, sizes.mean_length) > 1) bound_spinning();
   warn_of_threads(runs);
   TerminalProgress progress;
-  return run_in_folder(runs[0], run_folder(arguments.out, runs[0]), sizes, false, progress);
+  const fs::path folder = run_folder(arguments.out, run);
+  const ExitCode code = run_in_folder(run, folder, sizes, false, progress);
+  log().info("records: {}", folder.string());
+  return code;
+}
+
+}  // namespace
+
+ExitCode run_command(const RunArguments& arguments) {
+  if (arguments.suite_process > 0 && !is_suite_child(arguments.suite_process)) return exit_interrupted;
+  const std::string file = config_file(arguments.config);
+  Json config = read_json(file);
+  if (config.is_object() && config.contains("schema_version") && config.contains("config"))
+    config = config_of_record(config, fs::path(file).parent_path());
+  return run_config(arguments, std::move(config), file);
+}
+
+ExitCode train_command(const RunArguments& arguments) {
+  const Json overrides = parse_overrides(arguments.overrides);
+  if (!overrides.contains("task") || !overrides.contains("mixer")) {
+    throw Error("lra-run train: expected a task and a mixer",
+                "for example: lra-run train --task listops --mixer linear; `lra-run ls tasks` and `lra-run ls mixers` "
+                "list them");
+  }
+  return run_config(arguments, {{"profile", "small"}}, "lra-run train");
+}
+
+ExitCode suite_command(const RunArguments& arguments) {
+  const std::string file = config_file(arguments.config);
+  const Json config = read_json(file);
+  if (!is_suite(config))
+    throw Error(fmt::format("{}: is no suite: it has no \"suite\" with \"tasks\" or \"bench\"", file),
+                "one run is done by lra-run --config FILE");
+  RunArguments given = arguments;
+  if (given.out.empty()) given.out = (fs::path("runs") / fs::path(file).stem()).string();
+  return run_config(given, config, file);
 }
 
 ExitCode bench_command(const BenchArguments& arguments) {
@@ -172,59 +245,27 @@ ExitCode bench_command(const BenchArguments& arguments) {
     }
   }
   const auto& runs = resolved.all();
-  warn_of_threads(runs);
-  const ExitCode code = run_suite(runs, arguments.out);
-
-  // loading x: how many times as fast as it trains one thread reads and packs the examples.
-  std::size_t widest = 18;
-  for (const auto& run : runs) widest = std::max(widest, run.variant.size());
-  fmt::print("{:<{}} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", "mixer", widest, "length", "batch",
-             "steps/s", "examples/s", "spread %", "peak MB", "loading x", "status");
-  for (const auto& run : runs) {
-    const auto found = record_in(run_folder(arguments.out, run));
-    if (!found) continue;
-    Json record = *found;
-    std::string steps = "-", examples = "-", spread = "-", peak = "-", loading = "-";
-    if (record["speed"].contains("train_steps_per_second")) {
-      const Json& speed = record["speed"]["train_steps_per_second"];
-      steps = fmt::format("{:.4g}", speed["median"].get<double>());
-      spread = fmt::format("{:.1f}", 100 * speed["spread"].get<double>() / speed["median"].get<double>());
-      const double trained = record["speed"]["train_examples_per_second"]["median"].get<double>();
-      examples = fmt::format("{:.4g}", trained);
-      if (record["speed"].contains("loading_examples_per_second")) {
-        loading =
-            fmt::format("{:.3g}", record["speed"]["loading_examples_per_second"]["median"].get<double>() / trained);
+  if (arguments.json) {
+    warn_of_threads(runs);
+    const ExitCode code = run_suite(runs, arguments.out);
+    Json records = Json::array();
+    for (const auto& run : runs) {
+      const fs::path folder = run_folder(arguments.out, run);
+      if (auto record = record_in(folder)) {
+        (*record)["folder"] = folder.string();
+        records.push_back(std::move(*record));
       }
     }
-    if (record["memory"].contains("peak_tensor_bytes"))
-      peak = fmt::format("{:.1f}", record["memory"]["peak_tensor_bytes"].get<double>() / 1e6);
-    fmt::print("{:<{}} {:>7} {:>6} {:>13} {:>13} {:>10} {:>12} {:>10}  {}\n", run.variant, widest, run.task.seq_len,
-               run.train.batch_size, steps, examples, spread, peak, loading, printable(record.value("status", "?")));
+    print_json(records);
+    return code;
   }
+  const ExitCode code = do_suite(runs, arguments.out, 1);
   for (const auto& run : runs) {
     const fs::path file = run_folder(arguments.out, run) / "profile.json";
     if (run.measure.profile_steps > 0 && fs::exists(file))
       fmt::print("\n{}, length {}: {}", run.variant, run.task.seq_len, profile_table(read_json(file)));
   }
-  fmt::print("records: {}\n", printable(fs::absolute(arguments.out).string()));
   return code;
-}
-
-ExitCode list_command(const std::string& kind) {
-  for (const auto& name : config_names(kind)) {
-    const Json config = named_config(kind, name);
-    std::string text = text_of(config, config.contains("summary") ? "summary" : "display_name");
-    if (kind == "mixers") {
-      const MixerEntry& entry = mixer_registry().at(name);
-      text = config.contains("display_name") ? text_of(config, "display_name") : name;
-      if (config.contains("family")) text += fmt::format(" ({})", text_of(config, "family"));
-      if (config.contains("paper") && config["paper"].contains("arxiv"))
-        text += fmt::format(", arXiv {}", text_of(config["paper"], "arxiv"));
-      if (entry.traits(entry.resolve(LayeredJson(), "")).fixed_length) text += ", tied to the length";
-    }
-    fmt::print("{:<16} {}\n", printable(name), printable(text));
-  }
-  return exit_ok;
 }
 
 ExitCode schema_command() {

@@ -1,7 +1,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "cli/commands.h"
@@ -12,6 +16,7 @@
 #include "data/manifest.h"
 #include "data/png.h"
 #include "data/task.h"
+#include "train/progress.h"
 
 namespace lra {
 namespace fs = std::filesystem;
@@ -38,6 +43,17 @@ void warn_if_incomplete(const std::string& task, const Json& facts) {
     log().warn("{}: not the official task: {}", task, facts["incomplete"].get<std::string>());
 }
 
+/// "generated, seed 1", or where else the data come from.
+std::string origin_of(const Json& manifest) {
+  const Json request = manifest.value("request", manifest);
+  std::string origin = "from official files";
+  if (request.contains("generator"))
+    origin = fmt::format("generated, seed {}", request["generator"].value("seed", std::int64_t{0}));
+  if (manifest.contains("stand_in_for"))
+    origin += fmt::format(", a stand-in for {}", manifest["stand_in_for"].get<std::string>());
+  return origin;
+}
+
 /// "ready: 60/20/20 examples, ..." or what is missing.
 std::string data_state(const std::string& task, const fs::path& folder) {
   const std::string how = task_registry().at(task).make()->how_to_prepare();
@@ -51,13 +67,7 @@ std::string data_state(const std::string& task, const fs::path& folder) {
                          (folder / entry.at("file").get<std::string>()).string());
     counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", entry.at("examples").dump(), split);
   }
-  const Json request = manifest.value("request", manifest);
-  std::string origin = "from official files";
-  if (request.contains("generator"))
-    origin = fmt::format("generated, seed {}", request["generator"].value("seed", std::int64_t{0}));
-  if (manifest.contains("stand_in_for"))
-    origin += fmt::format(", a stand-in for {}", manifest["stand_in_for"].get<std::string>());
-  std::string state = fmt::format("ready: {} ({})", counts, origin);
+  std::string state = fmt::format("ready: {} ({})", counts, origin_of(manifest));
   if (const std::string incomplete = task_registry().at(task).make()->incomplete(manifest); !incomplete.empty())
     state += "; not the official task: " + incomplete;
   return state;
@@ -65,9 +75,82 @@ std::string data_state(const std::string& task, const fs::path& folder) {
 
 }  // namespace
 
-ExitCode prepare_command(const std::string& task, const PrepareOptions& options) {
-  const Json manifest = task_registry().at(task).make()->prepare(options);
-  print_json(manifest);
+bool has_data(const std::string& task, const std::string& data_dir) {
+  std::error_code code;
+  const fs::path folder = fs::path(data_dir) / task;
+  return task == "bytes" || (fs::exists(folder, code) && !fs::is_empty(folder, code));
+}
+
+void fail_without_data(const std::string& task, const std::string& data_dir, const std::string& command) {
+  std::string how = command;
+  if (how.empty()) {
+    how = task_registry().at(task).make()->how_to_prepare();
+    if (data_dir != default_data_dir()) how += fmt::format(", with --data-dir {}", shell_word(data_dir));
+  }
+  // A folder of data below this one, such as the quick start's.
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(data_dir, code)) {
+    if (fs::exists(entry.path() / task / "manifest.json", code))
+      how +=
+          fmt::format("; or use those in {}: --data-dir {}", entry.path().string(), shell_word(entry.path().string()));
+  }
+  throw Error(fmt::format("{}: the data of the task {} are not there", (fs::path(data_dir) / task).string(), task),
+              fmt::format("make them: {}", how));
+}
+
+namespace {
+
+/// 24000 → "24,000"
+std::string grouped(std::uint64_t number) {
+  return number < 1000 ? std::to_string(number) : fmt::format("{},{:03}", grouped(number / 1000), number % 1000);
+}
+
+/// "21 to 44 tokens each, 31 on average", of all splits.
+std::string lengths_in(const std::string& task, const std::string& data_dir) {
+  const TaskConfig config = whole_sequences(task, data_dir);
+  std::int64_t shortest = largest_size, longest = 0;
+  double sum = 0, count = 0;
+  for (const Split split : all_splits) {
+    const auto data = task_registry().at(task).make()->open(split, config);
+    for (std::size_t i = 0; i < data->size(); ++i) {
+      const auto length = static_cast<std::int64_t>(data->length(i));
+      shortest = std::min(shortest, length);
+      longest = std::max(longest, length);
+      sum += static_cast<double>(length);
+      ++count;
+    }
+  }
+  const std::string range = shortest < longest
+                                ? fmt::format("{} to {} tokens each, {:.0f} on average", shortest, longest, sum / count)
+                                : fmt::format("{} tokens each", longest);
+  return count == 0 ? "no examples" : range;
+}
+
+}  // namespace
+
+ExitCode prepare_command(const PrepareArguments& arguments) {
+  const std::string &task = arguments.task, &data_dir = arguments.prepare.data_dir;
+  const auto start = std::chrono::steady_clock::now();
+  const Json manifest = task_registry().at(task).make()->prepare(arguments.prepare);
+  if (arguments.json) {
+    print_json(manifest);
+    warn_if_incomplete(task, manifest);
+    return exit_ok;
+  }
+  std::string counts;
+  std::uint64_t bytes = 0;
+  for (const auto& [split, entry] : manifest.at("files").items()) {
+    counts +=
+        fmt::format("{}{} {}", counts.empty() ? "" : ", ", grouped(entry.at("examples").get<std::uint64_t>()), split);
+    bytes += entry.at("bytes").get<std::uint64_t>();
+  }
+  const std::string folder = data_dir == default_data_dir() ? "" : fmt::format(" --data-dir {}", shell_word(data_dir));
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  fmt::print("{}: {}\n", task, printable(origin_of(manifest)));
+  fmt::print("in {}, {:.1f} MB\n", printable((fs::path(data_dir) / task).string()), static_cast<double>(bytes) / 1e6);
+  fmt::print("{} examples\n", printable(counts));
+  fmt::print("{}; ready after {}\n", lengths_in(task, data_dir), duration(seconds));
+  fmt::print("next: lra-run train --task {} --mixer linear{}\n", task, printable(folder));
   warn_if_incomplete(task, manifest);
   return exit_ok;
 }
@@ -79,7 +162,8 @@ ExitCode verify_command(const std::string& task, const std::string& data_dir) {
   return exit_ok;
 }
 
-ExitCode data_status_command(const std::string& data_dir) {
+ExitCode data_status_command(const std::string& data_dir, bool json) {
+  Json states = Json::array();
   for (const auto& task : task_registry().names()) {
     if (task == "bytes") continue;  // made in memory
     std::string state;
@@ -88,13 +172,22 @@ ExitCode data_status_command(const std::string& data_dir) {
     } catch (const std::exception& error) {  // also a manifest with a value of the wrong kind
       state = error.what();
     }
-    fmt::print("{:<22} {}\n", task, printable(state));
+    if (json) {
+      states.push_back({{"task", task},
+                        {"folder", (fs::path(data_dir) / task).string()},
+                        {"ready", state.starts_with("ready")},
+                        {"state", state}});
+    } else {
+      fmt::print("{:<22} {}\n", task, printable(state));
+    }
   }
+  if (json) print_json(states);
   return exit_ok;
 }
 
 ExitCode show_command(const ShowArguments& arguments) {
   const auto task = task_registry().at(arguments.task).make();
+  if (!has_data(arguments.task, arguments.data_dir)) fail_without_data(arguments.task, arguments.data_dir);
   Split split = Split::test;
   for (const Split known : all_splits) {
     if (arguments.split == split_name(known)) split = known;

@@ -115,7 +115,8 @@ Json config_schema() {
                 {"items", {{"anyOf", {{{"enum", names}}, {{"type", "object"}, {"required", {key}}}}}}}};
   };
   Json lists = {{"suite", {{"type", "string"}, {"description", "name of a suite of runs"}}},
-                {"summary", {{"type", "string"}}},
+                {"summary", {{"type", "string"}, {"description", "one line about the suite"}}},
+                {"prepare", {{"type", "string"}, {"description", "the command that makes the suite's data"}}},
                 {"tasks", list_of(task_registry().names(), "task")},
                 {"mixers", list_of(mixer_registry().names(), "mixer")},
                 {"seeds", {{"type", "array"}, {"items", {{"type", "integer"}, {"minimum", 0}}}}},

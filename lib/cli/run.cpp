@@ -170,8 +170,7 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, const Ex
     if (record.test_accuracy && record.reference_levels.contains("majority")) {
       const double majority = record.reference_levels["majority"].get<double>();
       const double error = std::sqrt(majority * (1 - majority) / static_cast<double>(*record.test_examples));
-      if (*record.test_accuracy < majority + 2 * error)
-        record.notes.push_back("no better than always guessing the most frequent class: nothing was learned");
+      if (*record.test_accuracy < majority + 2 * error) record.notes.push_back(nothing_learned);
     }
     const Json json = record.to_json();
     held.check();

@@ -25,6 +25,10 @@ enum ExitCode : int {
 ExitCode run_in_folder(const RunConfig& config, const std::filesystem::path& folder, const ExampleSizes& sizes,
                        bool suite_child, ProgressSink& progress);
 
+/// The note in the record of a run whose score is no better than guessing.
+inline constexpr const char* nothing_learned =
+    "no better than always guessing the most frequent class: nothing was learned";
+
 /// What a record says, for the console: status, score, speed, memory.
 std::string summary_of(const Json& record);
 

@@ -7,23 +7,25 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <list>
 #include <map>
-#include <memory>
 #include <optional>
-#include <set>
 #include <string_view>
 #include <thread>
 #include <utility>
 
 #include "cli/estimate.h"
 #include "cli/resolve.h"
+#include "cli/suite_view.h"
 #include "core/error.h"
 #include "core/file_lock.h"
 #include "core/held_folder.h"
@@ -46,6 +48,9 @@ namespace {
 /// A child that has not ended this long after its own time limit is killed.
 constexpr double grace_seconds = 60;
 
+/// Of a run's process, roughly: LibTorch, the data, the model.
+constexpr double seconds_to_start = 0.5;
+
 /// Processes that the kernel has killed for want of memory since it started.
 std::int64_t kernel_oom_kills() {
   std::ifstream in("/proc/vmstat");
@@ -57,8 +62,9 @@ std::int64_t kernel_oom_kills() {
 }
 
 /// Starts a process for the run in `folder`, which holds the lock on it too. Stop signals wait until it is ready for
-/// them. The folder of the data is an argument too: config.json cannot hold a name that is not UTF-8.
-pid_t start_process(const RunConfig& run, const fs::path& folder, const FolderLock& lock, int progress) {
+/// them. The folder of the data is an argument too: config.json cannot hold a name that is not UTF-8. `threads`: the
+/// most that it chooses; 0: as this process.
+pid_t start_process(const RunConfig& run, const fs::path& folder, const FolderLock& lock, int progress, int threads) {
   const std::string program = "/proc/self/exe";  // also when the file was replaced by a new build
   const std::string config = (folder / "config.json").string();
   std::vector<std::string> arguments = {program,
@@ -75,13 +81,21 @@ pid_t start_process(const RunConfig& run, const fs::path& folder, const FolderLo
   for (auto& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   bound_spinning_of_children();
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    if (threads == 0 || !std::string_view(*variable).starts_with("OMP_NUM_THREADS=")) variables.emplace_back(*variable);
+  }
+  if (threads > 0) variables.push_back(fmt::format("OMP_NUM_THREADS={}", threads));
+  std::vector<char*> environment;
+  for (auto& variable : variables) environment.push_back(variable.data());
+  environment.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   for (const int kept : {lock.descriptor(), progress})
     posix_spawn_file_actions_adddup2(&actions, kept, kept);  // onto itself: it is not closed
   pid_t process = -1;
   hold_stop_signals();
-  const int failure = posix_spawn(&process, program.c_str(), &actions, nullptr, argv.data(), environ);
+  const int failure = posix_spawn(&process, program.c_str(), &actions, nullptr, argv.data(), environment.data());
   release_stop_signals();
   posix_spawn_file_actions_destroy(&actions);
   if (failure != 0) throw Error(fmt::format("{}: cannot be started ({})", program, std::strerror(failure)));
@@ -141,27 +155,15 @@ class RunMessages {
   std::string text_;  ///< a line's beginning
 };
 
-/// Says what a run tells, and each note once for all runs.
-class SuiteProgress : public TerminalProgress {
- public:
-  SuiteProgress(std::string label, std::set<std::string>& said) : TerminalProgress(std::move(label)), said_(said) {}
-  void note(const std::string& text) override {
-    if (said_.insert(text).second) TerminalProgress::note(text);
-  }
-
- private:
-  std::set<std::string>& said_;
-};
-
 /// A run that works in a process of its own.
 struct Child {
   const RunConfig* run;
   std::string title;
   fs::path folder;
-  std::optional<double> bytes;  ///< see Suite::bytes_of_small
+  std::optional<double> bytes;  ///< see Suite::bytes_beside_others
   FolderLock lock;
   HeldFolder held;
-  std::unique_ptr<SuiteProgress> progress;
+  ProgressSink* progress = nullptr;
   RunMessages messages = {};
   pid_t process = 0;  ///< 0: it has ended
   std::int64_t oom_kills = kernel_oom_kills();
@@ -173,11 +175,18 @@ struct Child {
 
 class Suite {
  public:
-  Suite(const std::vector<RunConfig>& runs, fs::path out) : runs_(runs), out_(std::move(out)) {
+  Suite(const std::vector<RunConfig>& runs, fs::path out, int jobs) : runs_(runs), out_(std::move(out)), jobs_(jobs) {
     // A mistake in any run's files is said before the first run starts.
+    std::vector<double> work;
     for (const auto& run : runs_) {
       waiting_.push_back({&run, recorded_status(run, run_folder(out_, run))});
+      work.push_back(finished(waiting_.back().first_status) ? 0 : cost_of(run).seconds);
     }
+    view_.emplace(std::move(work));
+    const auto done =
+        std::count_if(waiting_.begin(), waiting_.end(), [](const Waiting& one) { return finished(one.first_status); });
+    if (done > 0)
+      view_->say_line(fmt::format("{} of {} runs were done before, in {}", done, runs_.size(), out_.string()));
   }
 
   ~Suite() {  // after an error: the children save what they have
@@ -197,11 +206,12 @@ class Suite {
       if (cut_off_ && running_.empty()) break;
       const bool others_only = running_.empty() && !waiting_.empty();
       if (others_only && !said_busy)
-        log().info("{} runs are being done by another process; waiting for them", waiting_.size());
+        view_->say_line(fmt::format("{} runs are being done by another process; waiting for them", waiting_.size()));
       said_busy = others_only;
       std::this_thread::sleep_for(std::chrono::milliseconds(others_only ? 1000 : 20));
       look = running_.remove_if([this](Child& child) { return has_ended(child); }) > 0 || others_only;
     }
+    view_.reset();
     warn_of_disturbed(done_here_, out_);
     if (cut_off_) return exit_interrupted;
     return all_ok_ ? exit_ok : exit_not_all_ok;
@@ -214,26 +224,58 @@ class Suite {
     bool seen_busy = false;    ///< another process worked on it since this suite began
   };
 
-  /// Bytes that a run will need that may work beside others: the rule for the threads gives it one. Nothing if it wants
-  /// the machine for itself.
-  std::optional<double> bytes_of_small(const RunConfig& run) {
-    if (most_threads() == 1 || run.kind != "train" || run.train.threads != 0 ||
-        !select_device(run.train.device).is_cpu())
-      return {};
-    const auto [sizes, is_new] = sizes_.try_emplace(to_json_object(run.task).dump());
-    if (is_new) sizes->second = example_sizes(run);
-    if (chosen_threads(run, sizes->second.mean_length) > 1) return {};
-    return estimate(run, sizes->second).process_bytes;
+  struct Cost {
+    double seconds = seconds_to_start, process_bytes = 0;
+    int threads = 1;
+  };
+
+  /// An estimate. Runs that differ in nothing but the seed cost the same.
+  const Cost& cost_of(const RunConfig& run) {
+    Json settings = run.to_json();
+    settings.erase("seed");
+    const auto [place, is_new] = costs_.try_emplace(settings.dump());
+    if (!is_new) return place->second;
+    const auto [sizes, is_new_task] = sizes_.try_emplace(to_json_object(run.task).dump());
+    if (is_new_task) sizes->second = example_sizes(run);
+    Cost& cost = place->second;
+    cost.threads = chosen_threads(run, sizes->second.mean_length);
+    try {
+      const Estimate expected = estimate(run, sizes->second);
+      cost.process_bytes = expected.process_bytes;
+      const auto bench_steps = static_cast<double>(run.measure.measure_warmup_steps + run.measure.measure_steps);
+      const double steps = run.kind == "train" ? static_cast<double>(run.train.train_steps)
+                                               : bench_steps * 4 / 3;  // a third as much again for inference
+      if (std::isfinite(expected.seconds_per_step)) cost.seconds = seconds_to_start + expected.seconds_per_step * steps;
+    } catch (const std::exception&) {
+      // A model that cannot be: its run says why.
+    }
+    return cost;
   }
+
+  /// Bytes that a run will need that may work beside others. Nothing if it wants the machine for itself.
+  std::optional<double> bytes_beside_others(const RunConfig& run) {
+    const bool on_cpu = select_device(run.train.device).is_cpu();
+    if (run.kind != "train" || jobs_ == 1) return {};
+    if (jobs_ > 1) return on_cpu ? cost_of(run).process_bytes : 0;
+    const bool small = most_threads() > 1 && run.train.threads == 0 && on_cpu && cost_of(run).threads == 1;
+    return small ? std::optional(cost_of(run).process_bytes) : std::nullopt;
+  }
+
+  std::size_t most_beside() const { return static_cast<std::size_t>(jobs_ > 0 ? jobs_ : most_threads()); }
 
   /// Whether a run that needs so many bytes may start beside those that run now.
   bool fits(const std::optional<double>& bytes) const {
     if (running_.empty()) return true;
     double sum = bytes.value_or(0);
     for (const auto& child : running_) sum += child.bytes.value_or(0);
-    const bool all_small = bytes && running_.front().bytes;  // who is not small is alone
-    return all_small && running_.size() < static_cast<std::size_t>(most_threads()) &&
+    const bool all_share = bytes && running_.front().bytes;  // the others work alone
+    return all_share && running_.size() < most_beside() &&
            sum < 0.75 * static_cast<double>(usable_machine().memory_bytes);
+  }
+
+  std::string title_of(const RunConfig& run) const {
+    return fmt::format("[{}/{}] {} {} {} n{} seed {}", &run - runs_.data() + 1, runs_.size(), run.kind, run.task.task,
+                       run.variant, run.task.seq_len, run.train.seed);
   }
 
   /// Starts runs that are neither done nor being done by another process, in their order.
@@ -241,12 +283,11 @@ class Suite {
     for (auto place = waiting_.begin(); place != waiting_.end() && !stop_requested();) {
       const RunConfig& run = *place->run;
       const fs::path folder = run_folder(out_, run);
-      const std::string title = fmt::format("[{}/{}] {} {} {} n{} seed {}", &run - runs_.data() + 1, runs_.size(),
-                                            run.kind, run.task.task, run.variant, run.task.seq_len, run.train.seed);
+      const auto number = static_cast<std::size_t>(&run - runs_.data());
       std::string status = place->first_status;
       if (!finished(status)) status = recorded_status(run, folder);
       if (!finished(status)) {
-        const auto bytes = bytes_of_small(run);
+        const auto bytes = bytes_beside_others(run);
         if (!fits(bytes)) return;
         auto lock = FolderLock::try_lock(folder);
         place->seen_busy = place->seen_busy || !lock;
@@ -258,16 +299,20 @@ class Suite {
         if (!finished(status) && !(place->seen_busy && (status == "failed" || status == "skipped"))) {
           fs::remove(folder / "result.json");
           write_json(folder / "config.json", run.to_json());
-          log().info(title);
-          auto progress = std::make_unique<SuiteProgress>(bytes && runs_.size() > 1 ? title + ": " : "", notes_said_);
-          Child child{&run, title, folder, bytes, std::move(*lock), HeldFolder(folder), std::move(progress)};
-          child.process = start_process(run, folder, child.lock, child.messages.writing_end());
+          view_->say_line(title_of(run));
+          Child child{&run, title_of(run), folder, bytes, std::move(*lock), HeldFolder(folder)};
+          child.progress = &view_->begin(number, run.variant);
+          const int share = jobs_ > 1 && bytes ? std::max(1, most_threads() / jobs_) : 0;
+          child.process = start_process(run, folder, child.lock, child.messages.writing_end(), share);
           running_.push_back(std::move(child));
           status = "";
         }
       }
       if (!status.empty()) {
-        log().info("{}: done before ({})", title, status);
+        // Those that were done at the start have been counted in one line.
+        if (!finished(place->first_status))
+          view_->say_line(fmt::format("{}: done by another process ({})", title_of(run), status));
+        view_->leave_out(number);
         all_ok_ = all_ok_ && status == "ok";
       }
       place = waiting_.erase(place);
@@ -284,7 +329,6 @@ class Suite {
       throw Error(fmt::format("lost sight of a run's process ({})", std::strerror(errno)));
     if (done == child.process) {
       child.process = 0;
-      child.progress.reset();
       const std::string status = conclude(child, wait_status);
       done_here_.push_back(child.run);
       all_ok_ = all_ok_ && status == "ok";
@@ -306,8 +350,8 @@ class Suite {
   /// The status of a run whose process has ended; writes the record that the process could not write.
   std::string conclude(const Child& child, int wait_status) {
     if (!child.held.in_place()) {
-      log().error("{}: failed, and has no record: {} was moved, removed or replaced meanwhile", child.title,
-                  child.folder.string());
+      say_end(child, fmt::format("failed, and has no record: {} was moved, removed or replaced meanwhile",
+                                 child.folder.string()));
       return "failed";
     }
     if (!fs::exists(child.folder / "result.json")) {
@@ -329,8 +373,13 @@ class Suite {
         write("failed", end);
       }
     }
-    if (const auto record = record_in(child.folder)) log().info("{}: {}", child.title, summary_of(*record));
+    const auto record = record_in(child.folder);
+    say_end(child, record ? summary_of(*record) : "ended without a record");
     return recorded_status(*child.run, child.folder);
+  }
+
+  void say_end(const Child& child, const std::string& summary) {
+    view_->end(static_cast<std::size_t>(child.run - runs_.data()), child.title + ": " + summary);
   }
 
   const std::vector<RunConfig>& runs_;
@@ -338,7 +387,9 @@ class Suite {
   std::list<Waiting> waiting_;
   std::list<Child> running_;
   std::vector<const RunConfig*> done_here_;
-  std::set<std::string> notes_said_;
+  const int jobs_;
+  std::optional<SuiteView> view_;
+  std::map<std::string, Cost> costs_;          ///< by the settings without the seed
   std::map<std::string, ExampleSizes> sizes_;  ///< of the examples, by the task's settings
   bool all_ok_ = true;
   bool cut_off_ = false;  ///< a stop left something to do
@@ -353,10 +404,10 @@ bool is_suite_child(pid_t suite) {
   return ::getppid() == suite;
 }
 
-ExitCode run_suite(const std::vector<RunConfig>& runs, const fs::path& out) {
+ExitCode run_suite(const std::vector<RunConfig>& runs, const fs::path& out, int jobs) {
   join_suite(::getpid());
   signal(SIGCHLD, SIG_DFL);  // whoever ignores it loses the children's exit codes
-  return Suite(runs, out).run();
+  return Suite(runs, out, jobs).run();
 }
 
 }  // namespace lra

@@ -9,11 +9,11 @@
 
 namespace lra {
 
-/// Does every run in a process of its own below `out`: one after another, but those that train with one thread (see
-/// chosen_threads) side by side. Finished runs are skipped, half-done ones resumed, runs that another process works on
-/// are waited for at the end. A run that fails, dies or exceeds its limits leaves a record with its status, and the
-/// next begins.
-ExitCode run_suite(const std::vector<RunConfig>& runs, const std::filesystem::path& out);
+/// Does every run in a process of its own below `out`. `jobs` trainings work side by side, each with its share of the
+/// threads; 0: those that train with one thread (see chosen_threads) side by side, the others alone. Benches always
+/// work alone. Finished runs are skipped, half-done ones resumed, runs that another process works on are waited for at
+/// the end. A run that fails, dies or exceeds its limits leaves a record with its status, and the next begins.
+ExitCode run_suite(const std::vector<RunConfig>& runs, const std::filesystem::path& out, int jobs = 0);
 
 /// Makes this process the child of the suite in the process `suite`: the kernel's first choice when memory runs out,
 /// and stopped when the suite dies. False if that has died already.

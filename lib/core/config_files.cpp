@@ -221,7 +221,7 @@ LayeredJson layer_run(const Json& run, const std::string& origin, const Json& ov
   return layers;
 }
 
-const std::vector<std::string> suite_keys = {"suite", "summary", "tasks", "mixers", "seeds", "bench"};
+const std::vector<std::string> suite_keys = {"suite", "summary", "prepare", "tasks", "mixers", "seeds", "bench"};
 
 /// A list, "a,b" from the command line, or a single value, as a list. Throws Error for an empty one.
 Json as_list(const Json& value, const std::string& origin, const char* key) {

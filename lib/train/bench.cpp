@@ -86,6 +86,9 @@ void measure(const RunConfig& config, ProgressSink& progress, RunRecord& record)
   model.train();
   record.parameters = model.parameter_count();
   const std::int64_t steps = config.measure.measure_warmup_steps + config.measure.measure_steps;
+  const auto tell = [&](std::int64_t done) {
+    progress.update({.phase = "bench", .step = done, .train_steps = 2 * steps});
+  };  // training, then inference
 
   const LoadOfRun load(record);
   bool uniform = true;
@@ -105,6 +108,7 @@ void measure(const RunConfig& config, ProgressSink& progress, RunRecord& record)
         examples_per_second.push_back(static_cast<double>(result.examples) / result.seconds);
       }
       record.steps_done = step + 1;
+      tell(step + 1);
       end_if_asked(train, seconds_since(start));
     }
   }
@@ -126,6 +130,7 @@ void measure(const RunConfig& config, ProgressSink& progress, RunRecord& record)
     synchronize(device);
     if (step >= config.measure.measure_warmup_steps)
       inference.push_back(static_cast<double>(batch.examples()) / seconds_since(forward_start));
+    tell(steps + step + 1);
     end_if_asked(train, seconds_since(start));
   }
   record.inference_examples_per_second = measured(inference);

@@ -12,7 +12,6 @@
 #include "core/log.h"
 
 namespace lra {
-namespace {
 
 std::string duration(double seconds) {
   const auto whole = static_cast<std::int64_t>(seconds + 0.5);
@@ -21,10 +20,7 @@ std::string duration(double seconds) {
   return fmt::format("{} s", whole);
 }
 
-}  // namespace
-
-TerminalProgress::TerminalProgress(std::string label)
-    : label_(std::move(label)), terminal_(label_.empty() && ::isatty(STDERR_FILENO) == 1) {}
+TerminalProgress::TerminalProgress() : terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 TerminalProgress::~TerminalProgress() {
   if (line_open_) say("\n");
@@ -41,18 +37,22 @@ void TerminalProgress::update(const Progress& progress) {
   if (now - last_ < pause && last_ != std::chrono::steady_clock::time_point{}) return;
   last_ = now;
   const std::string line =
-      label_ + fmt::format("step {}/{}  loss {:.4f}  accuracy {:.2f} %  {:.4g} examples/s  {:.1f} MB  {} left",
-                           progress.step, progress.train_steps, progress.loss, 100 * progress.accuracy,
-                           progress.examples_per_second, static_cast<double>(progress.peak_tensor_bytes) / 1e6,
-                           duration(progress.seconds_left));
+      fmt::format("step {}/{}  loss {:.4f}  accuracy {:.2f} %  {:.4g} examples/s  {:.1f} MB  {} left", progress.step,
+                  progress.train_steps, progress.loss, 100 * progress.accuracy, progress.examples_per_second,
+                  static_cast<double>(progress.peak_tensor_bytes) / 1e6, duration(progress.seconds_left));
   say(fmt::format("{}{}{}", terminal_ ? "\r\033[K" : "", line, terminal_ ? "" : "\n"));
   line_open_ = terminal_;
 }
 
 void TerminalProgress::evaluated(const Progress& progress) {
   end_line();
-  say(fmt::format("{}step {}/{}  {}: loss {:.4f}  accuracy {:.2f} %\n", label_, progress.step, progress.train_steps,
+  say(fmt::format("step {}/{}  {}: loss {:.4f}  accuracy {:.2f} %\n", progress.step, progress.train_steps,
                   progress.phase, progress.loss, 100 * progress.accuracy));
+}
+
+void TerminalProgress::resumed(std::int64_t step, std::int64_t train_steps) {
+  end_line();
+  log().info("goes on from step {} of {}", step, train_steps);
 }
 
 void TerminalProgress::note(const std::string& text) {
@@ -108,6 +108,10 @@ void ProgressPipe::update(const Progress& progress) {
 
 void ProgressPipe::evaluated(const Progress& progress) { write_line(descriptor_, "evaluated", to_json(progress)); }
 
+void ProgressPipe::resumed(std::int64_t step, std::int64_t train_steps) {
+  write_line(descriptor_, "resumed", {{"step", step}, {"train_steps", train_steps}});
+}
+
 void ProgressPipe::note(const std::string& text) { write_line(descriptor_, "note", text.substr(0, PIPE_BUF / 8)); }
 
 void pass_on(std::string_view line, ProgressSink& sink) {
@@ -115,6 +119,8 @@ void pass_on(std::string_view line, ProgressSink& sink) {
   if (!message.is_object() || message.size() != 1) return;
   const auto& [kind, content] = *message.items().begin();
   if (kind == "note") return sink.note(content.get<std::string>());
+  if (kind == "resumed")
+    return sink.resumed(content.at("step").get<std::int64_t>(), content.at("train_steps").get<std::int64_t>());
   if (kind == "update") return sink.update(progress_from(content));
   if (kind == "evaluated") return sink.evaluated(progress_from(content));
 }

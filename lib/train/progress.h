@@ -25,26 +25,28 @@ class ProgressSink {
   virtual void update(const Progress& progress) = 0;
   /// The result of an evaluation, worth a line that stays.
   virtual void evaluated(const Progress& progress) = 0;
+  /// The run goes on from a checkpoint.
+  virtual void resumed(std::int64_t step, std::int64_t train_steps) = 0;
   /// What a reader must know of the run's data.
   virtual void note(const std::string& text) = 0;
 };
 
 /// On standard error: one live line on a terminal, plain lines at most every five seconds otherwise; evaluations have a
-/// line each. A `label` begins each line, which is then a plain one: others write to the terminal too.
+/// line each.
 class TerminalProgress : public ProgressSink {
  public:
-  explicit TerminalProgress(std::string label = {});
+  TerminalProgress();
   ~TerminalProgress() override;
   TerminalProgress(const TerminalProgress&) = delete;
   TerminalProgress& operator=(const TerminalProgress&) = delete;
   void update(const Progress& progress) override;
   void evaluated(const Progress& progress) override;
+  void resumed(std::int64_t step, std::int64_t train_steps) override;
   void note(const std::string& text) override;
 
  private:
   void end_line();
 
-  const std::string label_;
   const bool terminal_;
   bool line_open_ = false;
   std::chrono::steady_clock::time_point last_{};
@@ -57,6 +59,7 @@ class ProgressPipe : public ProgressSink {
   explicit ProgressPipe(int descriptor);
   void update(const Progress& progress) override;
   void evaluated(const Progress& progress) override;
+  void resumed(std::int64_t step, std::int64_t train_steps) override;
   void note(const std::string& text) override;
 
  private:
@@ -66,5 +69,8 @@ class ProgressPipe : public ProgressSink {
 
 /// Gives `sink` one line that a ProgressPipe wrote. What is no such line is left out.
 void pass_on(std::string_view line, ProgressSink& sink);
+
+/// "12 min 05 s"
+std::string duration(double seconds);
 
 }  // namespace lra

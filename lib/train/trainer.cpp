@@ -244,6 +244,7 @@ class Trainer {
           "resumed at step {}: speeds and wall_seconds are of the steps after it; {:.0f} seconds came before",
           state_.step, seconds_before_));
       if (best_valid() && state_.best_step > 0) find_best_weights();
+      progress_.resumed(state_.step, train_.train_steps);
     } else {
       remove_best_weights(0);
       for (const char* name : {"best.safetensors", "model.safetensors", "resume.json"}) fs::remove(folder_ / name);
