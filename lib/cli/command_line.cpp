@@ -206,8 +206,8 @@ void add_data(CLI::App& app, Chosen& chosen) {
   data->require_subcommand(1);
   CLI::App* const prepare =
       data->add_subcommand("prepare", "generate the data of a task, or convert its official files (--from)");
-  CLI::App* const verify = data->add_subcommand(
-      "verify", "check the files against their checksums and the examples against each other; prints JSON");
+  CLI::App* const verify =
+      data->add_subcommand("verify", "check the files against their checksums and the examples against each other");
   CLI::App* const status =
       data->add_subcommand("status", "which tasks have their data, and how to get those of the others");
   CLI::App* const show = data->add_subcommand("show", "show an example as a person would read it");
@@ -232,14 +232,15 @@ void add_data(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   show->add_option("--png", shown->png, "write the picture to this file");
   const auto json = std::make_shared<bool>(false);
-  status->add_flag("--json", *json, "print JSON");
+  for (CLI::App* command : {verify, status}) command->add_flag("--json", *json, "print JSON");
   prepare->callback([&chosen, options, shown] {
     options->task = shown->task;
     options->prepare.data_dir = shown->data_dir;
     chosen.work = [options] { return prepare_command(*options); };
   });
-  verify->callback(
-      [&chosen, shown] { chosen.work = [shown] { return verify_command(shown->task, shown->data_dir); }; });
+  verify->callback([&chosen, shown, json] {
+    chosen.work = [shown, json] { return verify_command(shown->task, shown->data_dir, *json); };
+  });
   status->callback(
       [&chosen, shown, json] { chosen.work = [shown, json] { return data_status_command(shown->data_dir, *json); }; });
   show->callback([&chosen, shown] { chosen.work = [shown] { return show_command(*shown); }; });

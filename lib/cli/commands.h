@@ -70,7 +70,7 @@ struct PrepareArguments {
 };
 ExitCode prepare_command(const PrepareArguments& arguments);
 /// `lra-run data verify TASK`: prints what was found.
-ExitCode verify_command(const std::string& task, const std::string& data_dir);
+ExitCode verify_command(const std::string& task, const std::string& data_dir, bool json);
 /// `lra-run data status`: which tasks have their data, and how to get those of the others.
 ExitCode data_status_command(const std::string& data_dir, bool json);
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdint>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -100,9 +99,13 @@ void fail_without_data(const std::string& task, const std::string& data_dir, con
 
 namespace {
 
-/// 24000 → "24,000"
-std::string grouped(std::uint64_t number) {
-  return number < 1000 ? std::to_string(number) : fmt::format("{},{:03}", grouped(number / 1000), number % 1000);
+/// "24,000 train, 1,000 valid"
+std::string counted(const Json& examples) {
+  std::string text;
+  for (const auto& [split, count] : examples.items()) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", grouped(count.get<std::int64_t>()), printable(split));
+  }
+  return text;
 }
 
 /// "21 to 44 tokens each, 31 on average", of all splits.
@@ -137,27 +140,32 @@ ExitCode prepare_command(const PrepareArguments& arguments) {
     warn_if_incomplete(task, manifest);
     return exit_ok;
   }
-  std::string counts;
-  std::uint64_t bytes = 0;
+  Json examples = Json::object();
+  std::int64_t bytes = 0;
   for (const auto& [split, entry] : manifest.at("files").items()) {
-    counts +=
-        fmt::format("{}{} {}", counts.empty() ? "" : ", ", grouped(entry.at("examples").get<std::uint64_t>()), split);
-    bytes += entry.at("bytes").get<std::uint64_t>();
+    examples[split] = entry.at("examples");
+    bytes += entry.at("bytes").get<std::int64_t>();
   }
   const std::string folder = data_dir == default_data_dir() ? "" : fmt::format(" --data-dir {}", shell_word(data_dir));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("{}: {}\n", task, printable(origin_of(manifest)));
   fmt::print("in {}, {:.1f} MB\n", printable((fs::path(data_dir) / task).string()), static_cast<double>(bytes) / 1e6);
-  fmt::print("{} examples\n", printable(counts));
+  fmt::print("{} examples\n", counted(examples));
   fmt::print("{}; ready after {}\n", lengths_in(task, data_dir), duration(seconds));
   fmt::print("next: lra-run train --task {} --mixer linear{}\n", task, printable(folder));
   warn_if_incomplete(task, manifest);
   return exit_ok;
 }
 
-ExitCode verify_command(const std::string& task, const std::string& data_dir) {
+ExitCode verify_command(const std::string& task, const std::string& data_dir, bool json) {
   const Json summary = task_registry().at(task).make()->verify(data_dir);
-  print_json(summary);
+  if (json) {
+    print_json(summary);
+  } else {
+    fmt::print("{}: nothing is wrong: {} examples in {} (manifest: {})\n", task, counted(summary.at("examples")),
+               printable(summary.at("folder").get<std::string>()),
+               printable(summary.at("manifest").get<std::string>()));
+  }
   warn_if_incomplete(task, summary);
   return exit_ok;
 }

@@ -273,9 +273,20 @@ class Suite {
            sum < 0.75 * static_cast<double>(usable_machine().memory_bytes);
   }
 
+  /// Lengths and seeds only where the suite has several.
   std::string title_of(const RunConfig& run) const {
-    return fmt::format("[{}/{}] {} {} {} n{} seed {}", &run - runs_.data() + 1, runs_.size(), run.kind, run.task.task,
-                       run.variant, run.task.seq_len, run.train.seed);
+    const auto several = [&](auto value) {
+      return std::any_of(runs_.begin(), runs_.end(), [&](const RunConfig& one) {
+        return one.kind == run.kind && one.task.task == run.task.task && value(one) != value(run);
+      });
+    };
+    std::string title =
+        fmt::format("[{}/{}] {} {} {}", &run - runs_.data() + 1, runs_.size(), run.kind, run.task.task, run.variant);
+    if (several([](const RunConfig& one) { return one.task.seq_len; })) title += fmt::format(" n{}", run.task.seq_len);
+    if (several([](const RunConfig& one) { return one.train.batch_size; }))
+      title += fmt::format(" batch {}", run.train.batch_size);
+    if (several([](const RunConfig& one) { return one.train.seed; })) title += fmt::format(" seed {}", run.train.seed);
+    return title;
   }
 
   /// Starts runs that are neither done nor being done by another process, in their order.
@@ -299,9 +310,8 @@ class Suite {
         if (!finished(status) && !(place->seen_busy && (status == "failed" || status == "skipped"))) {
           fs::remove(folder / "result.json");
           write_json(folder / "config.json", run.to_json());
-          view_->say_line(title_of(run));
           Child child{&run, title_of(run), folder, bytes, std::move(*lock), HeldFolder(folder)};
-          child.progress = &view_->begin(number, run.variant);
+          child.progress = &view_->begin(number, title_of(run), run.variant);
           const int share = jobs_ > 1 && bytes ? std::max(1, most_threads() / jobs_) : 0;
           child.process = start_process(run, folder, child.lock, child.messages.writing_end(), share);
           running_.push_back(std::move(child));

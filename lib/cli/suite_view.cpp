@@ -32,16 +32,18 @@ std::string bar(double share) {
 /// Of one run.
 class SuiteView::Sink : public ProgressSink {
  public:
-  Sink(SuiteView& view, std::size_t run, std::string title)
-      : view_(view), run_(run), title_(std::move(title)), work_(view.work_[run]) {}
+  Sink(SuiteView& view, std::size_t run, std::string title, std::string name)
+      : view_(view), run_(run), title_(std::move(title)), name_(std::move(name)), work_(view.work_[run]) {}
 
   void update(const Progress& progress) override {
     if (first_step_ < 0) first_step_ = progress.step - 1;
     step_ = progress.step;
     steps_ = progress.train_steps;
+    accuracy_ = progress.accuracy;
+    trains_ = progress.phase == "train";
     const auto share = static_cast<double>(step_) / static_cast<double>(std::max<std::int64_t>(steps_, 1));
     view_.work_[run_] = work_ * (1 - share);
-    view_.show(false);
+    view_.tell(*this);
   }
   void evaluated(const Progress&) override {}  // metrics.jsonl has it
   void resumed(std::int64_t step, std::int64_t train_steps) override {
@@ -58,14 +60,20 @@ class SuiteView::Sink : public ProgressSink {
   double all_work() const {
     return steps_ == 0 ? work_ : work_ * static_cast<double>(steps_ - first_step_) / static_cast<double>(steps_);
   }
-  std::string status() const { return steps_ == 0 ? title_ : fmt::format("{} step {}/{}", title_, step_, steps_); }
+  std::string line() const {
+    const std::string accuracy = trains_ ? fmt::format(", accuracy {:.1f} %", 100 * accuracy_) : "";
+    return fmt::format("{}: step {} of {}{}", title_, grouped(step_), grouped(steps_), accuracy);
+  }
+  std::string short_line() const { return steps_ == 0 ? name_ : fmt::format("{} {}/{}", name_, step_, steps_); }
 
  private:
   SuiteView& view_;
   const std::size_t run_;
-  const std::string title_;
+  const std::string title_, name_;
   const double work_;
   std::int64_t first_step_ = -1, step_ = 0, steps_ = 0;
+  double accuracy_ = 0;
+  bool trains_ = false;
 };
 
 SuiteView::SuiteView(std::vector<double> work)
@@ -78,9 +86,10 @@ SuiteView::~SuiteView() {
   if (line_open_) say("\r\033[K");
 }
 
-ProgressSink& SuiteView::begin(std::size_t run, const std::string& title) {
-  auto& sink = running_[run] = std::make_unique<Sink>(*this, run, title);
-  show(true);
+ProgressSink& SuiteView::begin(std::size_t run, const std::string& title, const std::string& name) {
+  if (!terminal_) say_line(title);
+  auto& sink = running_[run] = std::make_unique<Sink>(*this, run, title, name);
+  if (terminal_) draw();
   return *sink;
 }
 
@@ -101,7 +110,7 @@ void SuiteView::say_line(const std::string& text) {
   if (line_open_) say("\r\033[K");
   line_open_ = false;
   log().info(text);
-  if (terminal_) show(true);
+  if (terminal_ && !running_.empty()) draw();
 }
 
 /// At the pace so far, which counts runs side by side as they are; negative while it is not known.
@@ -113,21 +122,21 @@ double SuiteView::seconds_left() const {
   return done > 0 && seconds > 1 ? seconds * left / done : -1;
 }
 
-std::string SuiteView::status() const {
+void SuiteView::tell(const Sink& sink) {
+  const auto pause = terminal_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(10000);
+  if (Clock::now() - shown_ < pause && shown_ != Clock::time_point{}) return;
+  shown_ = Clock::now();
+  if (terminal_) return draw();
   const double left = seconds_left();
-  std::string text = fmt::format("{} of {} runs done", done_, runs_);
-  if (left >= 0) text += fmt::format(", about {} left", duration(left));
-  for (const auto& [run, sink] : running_) text += fmt::format("  {}", sink->status());
-  return text;
+  say(fmt::format("{}{}\n", printable(sink.line()),
+                  left < 0 ? "" : fmt::format(", about {} left for all", duration(left))));
 }
 
-void SuiteView::show(bool now) {
-  const auto pause = terminal_ ? std::chrono::milliseconds(now ? 0 : 200) : std::chrono::milliseconds(10000);
-  if (running_.empty() || (Clock::now() - shown_ < pause && shown_ != Clock::time_point{})) return;
-  shown_ = Clock::now();
-  if (!terminal_) return say(fmt::format("{}\n", printable(status())));
-  const std::string line =
-      fmt::format("{} {}", bar(1 - std::accumulate(work_.begin(), work_.end(), 0.0) / all_work_), printable(status()));
+void SuiteView::draw() {
+  const double left = seconds_left(), share = 1 - std::accumulate(work_.begin(), work_.end(), 0.0) / all_work_;
+  std::string line = fmt::format("{} {} of {} runs done", bar(share), done_, runs_);
+  if (left >= 0) line += fmt::format(", about {} left", duration(left));
+  for (const auto& [run, sink] : running_) line += fmt::format("  {}", printable(sink->short_line()));
   say(fmt::format("\r\033[K{}", line.substr(0, terminal_width() - 1)));
   line_open_ = true;
 }

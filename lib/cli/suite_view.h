@@ -22,9 +22,9 @@ class SuiteView {
   SuiteView(const SuiteView&) = delete;
   SuiteView& operator=(const SuiteView&) = delete;
 
-  /// Run number `run`, from 0, begins; `title` names it among the runs that work now. What it tells goes to the sink,
-  /// which lives until the run ends.
-  ProgressSink& begin(std::size_t run, const std::string& title);
+  /// Run number `run`, from 0, begins: `title` on a line of its own, `name` beside others. What it tells goes to the
+  /// sink, which lives until the run ends.
+  ProgressSink& begin(std::size_t run, const std::string& title, const std::string& name);
   void end(std::size_t run, const std::string& summary);
   /// It need not be done: it was done before, or by another process.
   void leave_out(std::size_t run);
@@ -35,9 +35,9 @@ class SuiteView {
  private:
   class Sink;
 
-  std::string status() const;
   double seconds_left() const;
-  void show(bool now);
+  void tell(const Sink& sink);
+  void draw();
 
   const bool terminal_;
   const std::size_t runs_;
