@@ -9,6 +9,7 @@
 
 #include "cli/estimate.h"
 #include "cli/resolve.h"
+#include "cli/run_process.h"
 #include "cli/suite_table.h"
 #include "core/config_files.h"
 #include "core/error.h"

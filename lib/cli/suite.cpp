@@ -1,30 +1,25 @@
 #include "cli/suite.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstring>
 #include <exception>
-#include <fstream>
 #include <list>
 #include <map>
 #include <optional>
-#include <string_view>
 #include <thread>
 #include <utility>
 
 #include "cli/estimate.h"
 #include "cli/resolve.h"
+#include "cli/run_process.h"
 #include "cli/suite_view.h"
 #include "core/error.h"
 #include "core/file_lock.h"
@@ -37,8 +32,6 @@
 #include "train/stop_signals.h"
 #include "train/threads.h"
 
-extern char** environ;
-
 namespace lra {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
@@ -50,57 +43,6 @@ constexpr double grace_seconds = 60;
 
 /// Of a run's process, roughly: LibTorch, the data, the model.
 constexpr double seconds_to_start = 0.5;
-
-/// Processes that the kernel has killed for want of memory since it started.
-std::int64_t kernel_oom_kills() {
-  std::ifstream in("/proc/vmstat");
-  std::int64_t count = 0;
-  for (std::string name; in >> name >> count;) {
-    if (name == "oom_kill") return count;
-  }
-  return 0;
-}
-
-/// Starts a process for the run in `folder`, which holds the lock on it too. Stop signals wait until it is ready for
-/// them. The folder of the data is an argument too: config.json cannot hold a name that is not UTF-8. `threads`: the
-/// most that it chooses; 0: as this process.
-pid_t start_process(const RunConfig& run, const fs::path& folder, const FolderLock& lock, int progress, int threads) {
-  const std::string program = "/proc/self/exe";  // also when the file was replaced by a new build
-  const std::string config = (folder / "config.json").string();
-  std::vector<std::string> arguments = {program,
-                                        "--config",
-                                        config,
-                                        "--folder",
-                                        folder.string(),
-                                        "--suite-process",
-                                        std::to_string(::getpid()),
-                                        "--progress",
-                                        std::to_string(progress),
-                                        "data_dir=" + run.task.data_dir};
-  std::vector<char*> argv;
-  for (auto& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  bound_spinning_of_children();
-  std::vector<std::string> variables;
-  for (char** variable = environ; *variable != nullptr; ++variable) {
-    if (threads == 0 || !std::string_view(*variable).starts_with("OMP_NUM_THREADS=")) variables.emplace_back(*variable);
-  }
-  if (threads > 0) variables.push_back(fmt::format("OMP_NUM_THREADS={}", threads));
-  std::vector<char*> environment;
-  for (auto& variable : variables) environment.push_back(variable.data());
-  environment.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  for (const int kept : {lock.descriptor(), progress})
-    posix_spawn_file_actions_adddup2(&actions, kept, kept);  // onto itself: it is not closed
-  pid_t process = -1;
-  hold_stop_signals();
-  const int failure = posix_spawn(&process, program.c_str(), &actions, nullptr, argv.data(), environment.data());
-  release_stop_signals();
-  posix_spawn_file_actions_destroy(&actions);
-  if (failure != 0) throw Error(fmt::format("{}: cannot be started ({})", program, std::strerror(failure)));
-  return process;
-}
 
 /// Of all runs that this suite did at once, with what to do.
 void warn_of_disturbed(const std::vector<const RunConfig*>& runs, const fs::path& out) {
@@ -119,41 +61,6 @@ void warn_of_disturbed(const std::vector<const RunConfig*>& runs, const fs::path
   if (side_by_side > 0)
     log().info("{} runs trained side by side: their scores hold, their speeds are not to be trusted", side_by_side);
 }
-
-/// A pipe from a run's process, which tells through it how far the run is.
-class RunMessages {
- public:
-  RunMessages() {
-    if (::pipe2(ends_.data(), O_CLOEXEC) != 0)
-      throw Error(fmt::format("no pipe for a run's messages can be made ({})", std::strerror(errno)));
-    ::fcntl(ends_[0], F_SETFL, O_NONBLOCK);
-  }
-  ~RunMessages() {
-    for (const int end : ends_) {
-      if (end >= 0) ::close(end);
-    }
-  }
-  RunMessages(RunMessages&& other) noexcept
-      : ends_(std::exchange(other.ends_, {-1, -1})), text_(std::move(other.text_)) {}
-  RunMessages& operator=(RunMessages&&) = delete;
-
-  int writing_end() const { return ends_[1]; }
-
-  /// Gives `sink` what has come since the last call.
-  void read(ProgressSink& sink) {
-    std::array<char, 4096> part{};
-    for (ssize_t count = 0; (count = ::read(ends_[0], part.data(), part.size())) > 0;)
-      text_.append(part.data(), static_cast<std::size_t>(count));
-    std::size_t start = 0;
-    for (std::size_t end = 0; (end = text_.find('\n', start)) != std::string::npos; start = end + 1)
-      pass_on(std::string_view(text_).substr(start, end - start), sink);
-    text_.erase(0, start);
-  }
-
- private:
-  std::array<int, 2> ends_{-1, -1};
-  std::string text_;  ///< a line's beginning
-};
 
 /// A run that works in a process of its own.
 struct Child {
@@ -406,13 +313,6 @@ class Suite {
 };
 
 }  // namespace
-
-bool is_suite_child(pid_t suite) {
-  std::ofstream("/proc/self/oom_score_adj") << 1000;
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
-  join_suite(suite);
-  return ::getppid() == suite;
-}
 
 ExitCode run_suite(const std::vector<RunConfig>& runs, const fs::path& out, int jobs) {
   join_suite(::getpid());

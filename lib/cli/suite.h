@@ -1,7 +1,5 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <filesystem>
 #include <vector>
 
@@ -14,9 +12,5 @@ namespace lra {
 /// work alone. Finished runs are skipped, half-done ones resumed, runs that another process works on are waited for at
 /// the end. A run that fails, dies or exceeds its limits leaves a record with its status, and the next begins.
 ExitCode run_suite(const std::vector<RunConfig>& runs, const std::filesystem::path& out, int jobs = 0);
-
-/// Makes this process the child of the suite in the process `suite`: the kernel's first choice when memory runs out,
-/// and stopped when the suite dies. False if that has died already.
-bool is_suite_child(pid_t suite);
 
 }  // namespace lra
