@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "core/thousands.h"
 #include "data/manifest.h"
 #include "data/png.h"
 #include "data/task.h"
@@ -103,7 +104,7 @@ namespace {
 std::string counted(const Json& examples) {
   std::string text;
   for (const auto& [split, count] : examples.items()) {
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", grouped(count.get<std::int64_t>()), printable(split));
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", with_commas(count.get<std::int64_t>()), printable(split));
   }
   return text;
 }

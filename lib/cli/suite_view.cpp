@@ -10,6 +10,7 @@
 
 #include "core/log.h"
 #include "core/text.h"
+#include "core/thousands.h"
 
 namespace lra {
 namespace {
@@ -62,7 +63,7 @@ class SuiteView::Sink : public ProgressSink {
   }
   std::string line() const {
     const std::string accuracy = trains_ ? fmt::format(", accuracy {:.1f} %", 100 * accuracy_) : "";
-    return fmt::format("{}: step {} of {}{}", title_, grouped(step_), grouped(steps_), accuracy);
+    return fmt::format("{}: step {} of {}{}", title_, with_commas(step_), with_commas(steps_), accuracy);
   }
   std::string short_line() const { return steps_ == 0 ? name_ : fmt::format("{} {}/{}", name_, step_, steps_); }
 

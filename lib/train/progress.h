@@ -73,7 +73,4 @@ void pass_on(std::string_view line, ProgressSink& sink);
 /// "12 min 05 s"
 std::string duration(double seconds);
 
-/// "24,000"
-std::string grouped(std::int64_t number);
-
 }  // namespace lra
