@@ -116,6 +116,7 @@ TEST_CASE("a suite is found by its name from any folder, and says how its data a
   CHECK_THAT(lecture.err, ContainsSubstring("scripts/prepare_quickstart.sh"));
   CHECK_THAT(lra_run("--config lecture", workspace() / "elsewhere").err,
              ContainsSubstring("scripts/prepare_quickstart.sh"));
+  check_user_error(lra_run("train --task listops --mixer linear listops"), "expected KEY=VALUE");
   check_user_error(lra_run("suite lectrue"), "did you mean 'lecture'?");
   check_user_error(lra_run("suite " + small_run("no_suite").string()), "is no suite");
   const auto dry = lra_run("suite roofline --dry-run mixers=none bench.lengths=16 32", workspace() / "elsewhere");

@@ -269,7 +269,8 @@ std::vector<std::string> understood(const CLI::App& app, const std::vector<std::
   for (const CLI::Option* option : command.get_options()) {
     for (const auto& name : option->get_lnames()) grammar.options.push_back("--" + name);
   }
-  for (const auto& [key, schema] : config_schema()["properties"].items()) grammar.keys.push_back(key);
+  const Json properties = config_schema()["properties"];
+  for (const auto& [key, schema] : properties.items()) grammar.keys.push_back(key);
   return plain_arguments(arguments, grammar);
 }
 

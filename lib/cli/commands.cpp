@@ -107,16 +107,15 @@ bool is_suite(const Json& config) {
   return config.is_object() && config.contains("suite") && (config.contains("tasks") || config.contains("bench"));
 }
 
-/// Throws Error if the data of no training are there: then no run of a suite can begin. `command` makes them, if the
-/// suite says how.
+/// Throws Error if the data of no training are there. `command` makes them, if the suite says how.
 void check_data_of(const std::vector<RunConfig>& runs, const std::string& command) {
-  bool trains = false;
+  const RunConfig* without = nullptr;
   for (const auto& run : runs) {
-    if (run.kind == "bench" && run.task.task == "bytes") return;
-    trains = true;
+    if (run.kind == "bench") continue;
     if (has_data(run.task.task, run.task.data_dir)) return;
+    without = &run;
   }
-  if (trains) fail_without_data(runs[0].task.task, runs[0].task.data_dir, command);
+  if (without != nullptr) fail_without_data(without->task.task, without->task.data_dir, command);
 }
 
 void print_dry_run(const std::vector<RunConfig>& runs) {

@@ -40,7 +40,7 @@ TaskConfig whole_sequences(const std::string& task, const std::string& data_dir)
 
 void warn_if_incomplete(const std::string& task, const Json& facts) {
   if (facts.contains("incomplete"))
-    log().warn("{}: not the official task: {}", task, facts["incomplete"].get<std::string>());
+    log().warn("{}: not the official data (lra-run data status says how they differ)", task);
 }
 
 /// "generated, seed 1", or where else the data come from.
@@ -150,7 +150,7 @@ ExitCode prepare_command(const PrepareArguments& arguments) {
   const std::string folder = data_dir == default_data_dir() ? "" : fmt::format(" --data-dir {}", shell_word(data_dir));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("{}: {}\n", task, printable(origin_of(manifest)));
-  fmt::print("in {}, {:.1f} MB\n", printable((fs::path(data_dir) / task).string()), static_cast<double>(bytes) / 1e6);
+  fmt::print("in {}, {:.3g} MB\n", printable((fs::path(data_dir) / task).string()), static_cast<double>(bytes) / 1e6);
   fmt::print("{} examples\n", counted(examples));
   fmt::print("{}; ready after {}\n", lengths_in(task, data_dir), duration(seconds));
   fmt::print("next: lra-run train --task {} --mixer linear{}\n", task, printable(folder));

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <vector>
 
+#include "cli/columns.h"
 #include "cli/commands.h"
 #include "core/config_files.h"
 #include "core/error.h"
@@ -19,23 +19,18 @@ std::string text_of(const Json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-std::string padded(const std::string& text, std::size_t width) {
-  const auto characters = static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0u) != 0x80u; }));
-  return text + std::string(std::max(width, characters) - characters, ' ');
-}
-
 bool tied_to_length(const std::string& mixer) {
   const MixerEntry& entry = mixer_registry().at(mixer);
   return entry.traits(entry.resolve(LayeredJson(), "")).fixed_length;
 }
 
-/// What follows the name on its line of the list.
-std::string line_of(const std::string& kind, const std::string& name, const Json& config) {
-  if (kind != "mixers") return text_of(config, "summary");
+/// The name and what is said of it in the list.
+std::vector<std::string> row_of(const std::string& kind, const std::string& name) {
+  const Json config = named_config(kind, name);
+  if (kind != "mixers") return {name, text_of(config, "summary")};
   const std::string display = text_of(config, "display_name");
-  return padded(text_of(config, "family"), 16) + padded(text_of(config, "cost"), 16) +
-         (display.empty() ? name : display) + (tied_to_length(name) ? ", tied to the length" : "");
+  return {name, text_of(config, "family"), text_of(config, "cost"),
+          (display.empty() ? name : display) + (tied_to_length(name) ? ", tied to the length" : "")};
 }
 
 /// The options of a task or mixer, by name; no object for other kinds.
@@ -58,15 +53,20 @@ std::string typed(const Json& value) { return value.is_string() ? value.get<std:
 
 void print_options(const Json& schema, const Json& defaults, const char* key) {
   if (schema.empty()) return fmt::print("\nno options\n");
-  fmt::print("\noptions, given as {}.NAME=VALUE (name, default, meaning)\n", key);
+  fmt::print("\noptions, given as {}.NAME=VALUE\n", key);
+  std::vector<std::vector<std::string>> rows{{"  name", "default", "meaning"}};
   for (const auto& [name, option] : schema.items()) {
     const Json value = defaults.contains(name) ? defaults[name] : option.value("default", Json());
-    std::string choices;
-    for (const auto& choice : option.value("enum", Json::array()))
-      choices += (choices.empty() ? " (" : ", ") + typed(choice);
-    fmt::print("  {}  {}  {}{}\n", padded(name, 18), padded(printable(typed(value)), 10),
-               text_of(option, "description"), choices.empty() ? "" : choices + ")");
+    std::string meaning = text_of(option, "description"), choices;
+    bool told = true;  // by the meaning
+    for (const auto& choice : option.value("enum", Json::array())) {
+      choices += (choices.empty() ? "" : ", ") + typed(choice);
+      told = told && meaning.find(typed(choice)) != std::string::npos;
+    }
+    if (!told) meaning += fmt::format(" ({})", choices);
+    rows.push_back({"  " + name, typed(value), meaning});
   }
+  fmt::print("{}", columns(rows, 2));
 }
 
 void print_details(const std::string& kind, const std::string& name) {
@@ -75,9 +75,9 @@ void print_details(const std::string& kind, const std::string& name) {
   fmt::print("{}{}\n", printable(display.empty() ? name : display),
              family.empty() ? "" : fmt::format(" ({})", printable(family)));
   const auto line = [&](const char* title, const std::string& text) {
-    if (!text.empty()) fmt::print("{}{}\n", padded(title, 10), printable(text));
+    if (!text.empty()) fmt::print("{:<10}{}\n", title, printable(text));
   };
-  line("", text_of(config, "summary"));
+  if (const std::string summary = text_of(config, "summary"); !summary.empty()) fmt::print("{}\n", printable(summary));
   line("formula", text_of(config, "formula"));
   line("cost", text_of(config, "cost"));
   if (config.contains("paper") && config["paper"].is_object()) {
@@ -108,18 +108,20 @@ ExitCode list_command(const ListArguments& arguments) {
     }
     return exit_ok;
   }
-  const auto names = config_names(kind);
   Json list = Json::array();
-  std::size_t widest = 0;
-  for (const auto& name : names) widest = std::max(widest, name.size());
-  for (const auto& name : names) {
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& name : config_names(kind)) {
     if (arguments.json) {
       list.push_back(as_json(kind, name));
     } else {
-      fmt::print("{}  {}\n", padded(printable(name), widest), printable(line_of(kind, name, named_config(kind, name))));
+      rows.push_back(row_of(kind, name));
     }
   }
-  if (arguments.json) print_json(list);
+  if (arguments.json) {
+    print_json(list);
+  } else {
+    fmt::print("{}", columns(rows, rows.empty() ? 0 : rows[0].size()));
+  }
   return exit_ok;
 }
 

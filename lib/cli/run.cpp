@@ -183,8 +183,11 @@ ExitCode run_in_folder(const RunConfig& config, const fs::path& folder, const Ex
     return record.status == "ok" ? exit_ok : exit_not_all_ok;
   } catch (const std::exception& error) {
     // In a suite even a mistake of the user's becomes a record, so that the report shows what is missing.
-    if (suite_child && held.in_place()) write_failure(config, folder, "failed", message_of(error), seconds());
-    throw;
+    if (!suite_child || !held.in_place()) throw;
+    const auto* mistake = dynamic_cast<const Error*>(&error);
+    const std::string hint = mistake == nullptr || mistake->hint().empty() ? "" : fmt::format("; {}", mistake->hint());
+    write_failure(config, folder, "failed", message_of(error) + hint, seconds());
+    return exit_user;  // the suite says why
   }
 }
 

@@ -267,8 +267,10 @@ class Suite {
   /// The status of a run whose process has ended; writes the record that the process could not write.
   std::string conclude(const Child& child, int wait_status) {
     if (!child.held.in_place()) {
-      say_end(child, fmt::format("failed, and has no record: {} was moved, removed or replaced meanwhile",
-                                 child.folder.string()));
+      say_end(
+          child,
+          fmt::format("failed, and has no record: {} was moved, removed or replaced meanwhile", child.folder.string()),
+          false);
       return "failed";
     }
     if (!fs::exists(child.folder / "result.json")) {
@@ -291,12 +293,13 @@ class Suite {
       }
     }
     const auto record = record_in(child.folder);
-    say_end(child, record ? summary_of(*record) : "ended without a record");
-    return recorded_status(*child.run, child.folder);
+    const std::string status = recorded_status(*child.run, child.folder);
+    say_end(child, record ? summary_of(*record) : "ended without a record", status == "ok");
+    return status;
   }
 
-  void say_end(const Child& child, const std::string& summary) {
-    view_->end(static_cast<std::size_t>(child.run - runs_.data()), child.title + ": " + summary);
+  void say_end(const Child& child, const std::string& summary, bool done) {
+    view_->end(static_cast<std::size_t>(child.run - runs_.data()), fmt::format("{}: {}", child.title, summary), done);
   }
 
   const std::vector<RunConfig>& runs_;

@@ -9,9 +9,9 @@
 #include <optional>
 #include <utility>
 
+#include "cli/columns.h"
 #include "cli/resolve.h"
 #include "cli/run.h"
-#include "core/text.h"
 
 namespace lra {
 namespace fs = std::filesystem;
@@ -20,34 +20,6 @@ namespace {
 constexpr const char* untrusted = "†";
 
 using Row = std::vector<std::string>;
-
-/// Characters, not bytes.
-std::size_t width_of(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0u) != 0x80u; }));
-}
-
-/// The first `left` columns and the last are aligned to the left, the numbers between them to the right.
-std::string aligned(std::vector<Row> rows, std::size_t left) {
-  std::vector<std::size_t> widths(rows[0].size(), 0);
-  for (Row& row : rows) {
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      row[i] = printable(row[i]);
-      widths[i] = std::max(widths[i], width_of(row[i]));
-    }
-  }
-  std::string text;
-  for (const Row& row : rows) {
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      const bool last = i + 1 == row.size(), to_the_left = i < left || last;
-      const std::size_t space = widths[i] - width_of(row[i]);
-      text += fmt::format("{}{:{}}{}{:{}}", i == 0 ? "" : "  ", "", to_the_left ? 0 : space, row[i], "",
-                          to_the_left && !last ? space : 0);
-    }
-    text.push_back('\n');
-  }
-  return text;
-}
 
 /// A number of the record, if it has one at this JSON pointer.
 std::optional<double> number(const Json& record, const char* pointer) {
@@ -146,8 +118,8 @@ std::string suite_table(const std::vector<RunConfig>& runs, const fs::path& out)
   }
   for (const auto& row : trained) scores.push_back(row.row());
   std::string text;
-  if (scores.size() > 1) text += fmt::format("\n{}", aligned(scores, 2));
-  if (measured.size() > 1) text += fmt::format("\n{}", aligned(measured, 1));
+  if (scores.size() > 1) text += fmt::format("\n{}", columns(scores, 2));
+  if (measured.size() > 1) text += fmt::format("\n{}", columns(measured, 1));
   if (text.find(untrusted) != std::string::npos)
     text +=
         fmt::format("{} not to be trusted: other runs or programs worked beside it, or the speed varied\n", untrusted);

@@ -22,6 +22,12 @@ std::size_t terminal_width() {
   return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
 }
 
+/// "12 min"
+std::string roughly(double seconds) {
+  if (seconds < 90) return fmt::format("{:.0f} s", seconds);
+  return seconds < 5400 ? fmt::format("{:.0f} min", seconds / 60) : fmt::format("{:.1f} h", seconds / 3600);
+}
+
 std::string bar(double share) {
   constexpr int width = 20;
   const int full = static_cast<int>(std::clamp(share, 0.0, 1.0) * width);
@@ -94,9 +100,9 @@ ProgressSink& SuiteView::begin(std::size_t run, const std::string& title, const 
   return *sink;
 }
 
-void SuiteView::end(std::size_t run, const std::string& summary) {
+void SuiteView::end(std::size_t run, const std::string& summary, bool done) {
   const auto found = running_.find(run);
-  if (found != running_.end()) done_work_ += found->second->all_work();
+  if (found != running_.end()) done_work_ += done ? found->second->all_work() : found->second->done_work();
   running_.erase(run);
   leave_out(run);
   say_line(summary);
@@ -130,13 +136,13 @@ void SuiteView::tell(const Sink& sink) {
   if (terminal_) return draw();
   const double left = seconds_left();
   say(fmt::format("{}{}\n", printable(sink.line()),
-                  left < 0 ? "" : fmt::format(", about {} left for all", duration(left))));
+                  left < 0 ? "" : fmt::format(", about {} left for all", roughly(left))));
 }
 
 void SuiteView::draw() {
   const double left = seconds_left(), share = 1 - std::accumulate(work_.begin(), work_.end(), 0.0) / all_work_;
   std::string line = fmt::format("{} {} of {} runs done", bar(share), done_, runs_);
-  if (left >= 0) line += fmt::format(", about {} left", duration(left));
+  if (left >= 0) line += fmt::format(", about {} left", roughly(left));
   for (const auto& [run, sink] : running_) line += fmt::format("  {}", printable(sink->short_line()));
   say(fmt::format("\r\033[K{}", line.substr(0, terminal_width() - 1)));
   line_open_ = true;

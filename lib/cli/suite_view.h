@@ -25,7 +25,8 @@ class SuiteView {
   /// Run number `run`, from 0, begins: `title` on a line of its own, `name` beside others. What it tells goes to the
   /// sink, which lives until the run ends.
   ProgressSink& begin(std::size_t run, const std::string& title, const std::string& name);
-  void end(std::size_t run, const std::string& summary);
+  /// `done`: to its last step.
+  void end(std::size_t run, const std::string& summary, bool done);
   /// It need not be done: it was done before, or by another process.
   void leave_out(std::size_t run);
 

@@ -101,8 +101,8 @@ Json parse_overrides(const std::vector<std::string>& arguments) {
   for (const auto& argument : arguments) {
     const auto equals = argument.find('=');
     if (equals == std::string::npos || equals == 0) {
-      throw Error(fmt::format("{}: '{}': expected key=value", command_line_origin, argument),
-                  "lra-run --help shows the commands");
+      throw Error(fmt::format("{}: '{}': expected KEY=VALUE or --KEY VALUE", command_line_origin, argument),
+                  "for example seed=3");
     }
     const std::string key = argument.substr(0, equals);
     if (!given.insert(key).second) throw Error(fmt::format("{}: the key {} is given twice", command_line_origin, key));

@@ -90,7 +90,7 @@ TEST_CASE("layers: later wins, objects merge, each value remembers its origin", 
 TEST_CASE("overrides go down by dots, and are JSON or text", "[config]") {
   CHECK(parse_overrides({"a=1", "o.x=2.5", "o.y=true", "s=text", "l=[1,2]", "q=\"1\""}) ==
         Json::parse(R"({"a": 1, "o": {"x": 2.5, "y": true}, "s": "text", "l": [1, 2], "q": "1"})"));
-  CHECK_THAT(message_of([] { parse_overrides({"a"}); }), ContainsSubstring("expected key=value"));
+  CHECK_THAT(message_of([] { parse_overrides({"a"}); }), ContainsSubstring("expected KEY=VALUE"));
   CHECK_THAT(message_of([] { parse_overrides({"a=1", "a.b=2"}); }), ContainsSubstring("expected a key"));
 }
 
