@@ -81,11 +81,13 @@ struct Silent : lra::ProgressSink {
     if (progress.step == stop_after) lra::set_stop_requested(true);
   }
   void evaluated(const lra::Progress& progress) override { evaluations.push_back(progress); }
+  void resumed(std::int64_t step, std::int64_t) override { resumed_at = step; }
   void note(const std::string& text) override { notes.push_back(text); }
   std::int64_t stop_after;
   lra::Progress last;
   std::vector<lra::Progress> evaluations;
   std::vector<std::string> notes;
+  std::int64_t resumed_at = -1;
 };
 
 inline lra::RunRecord train(const lra::RunConfig& config, const fs::path& folder) {

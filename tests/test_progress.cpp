@@ -41,11 +41,13 @@ TEST_CASE("what a run tells comes through a pipe as it was, and nobody waits for
   pipe.update(told);  // too soon
   pipe.evaluated(told);
   pipe.note("a \"line\"\nbreak, \xff");
+  pipe.resumed(12, 34);
   small_runs::Silent heard;
   std::istringstream lines(all_of(ends[0]));
   int count = 0;
   for (std::string line; std::getline(lines, line); ++count) lra::pass_on(line, heard);
-  CHECK(count == 3);
+  CHECK(count == 4);
+  CHECK(heard.resumed_at == 12);
   REQUIRE(heard.evaluations.size() == 1);
   for (const lra::Progress& progress : {heard.last, heard.evaluations[0]}) {
     CHECK(progress.phase == "valid");
