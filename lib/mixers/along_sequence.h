@@ -9,10 +9,10 @@
 
 namespace lra {
 
-/// Applies `map` to every feature of every sequence: x (T, width) packed → (T, width). `map` takes rows (R, n), each
-/// one feature of one sequence along its tokens and zero beyond them, and returns as many of the same length.
-/// "per_sequence" makes one call for each sequence; "padded" and "auto" make one for all: what maps along the sequence
-/// shares its matrices, which are then read, and their gradients made, once.
+/// Applies `map` along the tokens of every sequence: x (T, width) packed → (T, width). `map` takes rows (R, n) and
+/// returns rows of the same shape. A row is one feature of one sequence, and zero beyond the sequence's end.
+/// "per_sequence" makes one call for each sequence. "padded" and "auto" make one call for all: then the matrices of the
+/// map are read once, and their gradients are computed once.
 template <class Map>
 at::Tensor map_along_sequence(const at::Tensor& x, const SequenceLayout& layout, const std::string& mixer_layout,
                               Map map) {

@@ -8,35 +8,34 @@
 
 namespace lra {
 
-/// What a mixer may need beside Q, K and V. The rectangle (B', N) is either one sequence alone (no mask), sequences of
-/// equal length (no mask), or a padded batch with a mask.
+/// What a mixer may need besides Q, K and V. The rectangle (B', N) is one sequence, several sequences of equal length,
+/// or a padded batch. Only the padded batch has a mask.
 struct AttentionContext {
   at::Tensor mask;                    ///< (B', N) bool, true at the tokens that may be seen; undefined where all may
   std::vector<std::int64_t> lengths;  ///< B' real lengths
   at::Tensor x;                       ///< (B', N, d_model): the layer's input, zero at padding; only if reads_input()
-  at::Tensor value_x;                 ///< the same tensor but in Mixer::mix_values: for values of its own
+  at::Tensor value_x;                 ///< compute values from it; x, except in Mixer::mix_values
   at::Tensor token_ids;               ///< (B', N) int64, -1 at padding; only if reads_token_ids()
 };
 
 /// The same for a kernel on packed tokens.
 struct PackedContext {
   const SequenceLayout& layout;
-  at::Tensor x, value_x;  ///< (T, d_model): the layer's input, and Mixer::mix_values' for values of its own; the same
-                          ///< tensor otherwise
+  at::Tensor x, value_x;  ///< (T, d_model), as in AttentionContext
   at::Tensor visible;     ///< (T) bool, false at tokens that no query may see; undefined: all may be seen
 
   bool same_input() const { return x.is_same(value_x); }
 };
 
-/// Which of the first two projections a mixer has.
+/// Whether a mixer has a query and a key projection.
 struct Projections {
   bool query = true, key = true;
 };
 
-/// A mixer with query, key, value and output projections; one hook mixes the heads. Projections run on packed tokens.
-/// The hook gets rectangles without padding where that is cheaper (one call a sequence), or one padded rectangle with
-/// its mask: see MixerSpec::layout. A second hook, where a mixer has it, mixes packed tokens on the CPU with kernels of
-/// its own; the first is what it is tested against.
+/// A mixer with query, key, value and output projections, which run on packed tokens. The hook `attend` mixes the
+/// heads. It is called once for each sequence, without padding, or once for a padded rectangle with its mask, whichever
+/// is cheaper (see MixerSpec::layout). A mixer may have a second hook, `attend_packed`, which mixes packed tokens on
+/// the CPU with a fast kernel. Tests compare it with the first.
 class AttentionMixer : public Mixer {
  public:
   explicit AttentionMixer(const MixerSpec& spec, Projections projections = {});
@@ -48,9 +47,9 @@ class AttentionMixer : public Mixer {
   torch::nn::Linear query{nullptr}, key{nullptr}, value{nullptr}, output{nullptr};  ///< null if the mixer has none
 
  protected:
-  /// q, k, v (B', H, N, d_head), zero at padding and not always contiguous (q, k undefined without their projection) →
-  /// (B', H, N, d_head). What comes out at padding is ignored, but must be finite: a NaN there would reach the
-  /// gradients of real tokens.
+  /// q, k, v (B', H, N, d_head) → (B', H, N, d_head). They are zero at padding and not always contiguous; q and k are
+  /// undefined in a mixer without their projection. The output at padding is ignored, but must be finite: a NaN there
+  /// would reach the gradients of real tokens.
   virtual at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const AttentionContext& context) = 0;
   /// The same on packed tokens, on the CPU: q, k, v (T, H, d_head) → (T, H, d_head) or (T, d_qkv). Only if
@@ -63,26 +62,26 @@ class AttentionMixer : public Mixer {
   bool runs_on_kernel() const { return has_kernel() && spec_.fused && spec_.layout == "auto"; }
   /// Cost of `attend` on one sequence, all heads.
   virtual MixerCost attend_cost(std::int64_t n) const = 0;
-  /// What `attend_packed` saves and holds beside queries, keys, values, outputs, one number for each query and head,
-  /// and their gradients: no FLOPs.
+  /// What `attend_packed` holds in memory besides queries, keys, values, outputs, one number for each query and head,
+  /// and the gradients of these. `flops` is not used.
   virtual MixerCost kernel_memory(std::int64_t /*n*/) const { return {}; }
 
-  /// Cost of attention over these pairs, in `heads` of the heads, for one sequence; `gathered` keys (and as many
-  /// values) are copied.
+  /// Cost of attention over these pairs of one sequence, in `heads` heads. `gathered`: keys that are copied, and as
+  /// many values.
   MixerCost pair_cost(const ops::PairCount& pairs, std::int64_t heads, double gathered = 0) const;
   /// Cost of ops::block_sparse_attention with a pattern of these pairs.
   MixerCost pattern_cost(const ops::PairCount& pairs, std::int64_t heads) const {
     return pair_cost(pairs, heads, pairs.computed / pairs.query_block);
   }
 
-  /// What ops::feature_attention saves and holds for so many features, beside its inputs and outputs: directions, sums
-  /// of values, a block of features.
+  /// Memory of ops::feature_attention with so many features, besides its inputs and outputs: directions, sums of
+  /// values, and one block of features.
   MixerCost feature_memory(std::int64_t features) const;
 
   /// The same for a window in each class of places mod stride, in `heads` of the heads (see ops::split_residues).
   MixerCost residue_cost(std::int64_t n, std::int64_t stride, std::int64_t window, std::int64_t heads) const;
 
-  /// Probability with which weights are dropped: 0 in evaluation.
+  /// The probability that a weight is dropped; 0 in evaluation.
   double attention_dropout() const { return is_training() ? spec_.attention_dropout : 0.0; }
 
   /// (B, n, d_qkv) → (B, H, n, d_head), a view.

@@ -22,12 +22,12 @@ struct MixerSpec {
   std::int64_t num_heads = 2;
   std::int64_t max_length = 128;  ///< longest sequence, CLS included
   double attention_dropout = 0.0;
-  bool bias = false;            ///< biases in the projections
-  std::string layout = "auto";  ///< ModelConfig::mixer_layout
-  bool fused = true;  ///< kernels of our own where there are some; false: LibTorch's operators (ModelConfig::kernels)
-  std::int64_t vocab_size = 0;             ///< token ids are below it, CLS is equal to it; 0: not known
+  bool bias = false;                       ///< biases in the projections
+  std::string layout = "auto";             ///< ModelConfig::mixer_layout
+  bool fused = true;                       ///< use our kernels where there are some; false: LibTorch's operators
+  std::int64_t vocab_size = 0;             ///< number of token ids; CLS has the next id; 0: not known
   std::int64_t layer = 0;                  ///< 0-based
-  std::shared_ptr<Mixer> first = nullptr;  ///< that of layer 0, for parameters that all layers share; null in layer 0
+  std::shared_ptr<Mixer> first = nullptr;  ///< the mixer of layer 0, to share its parameters; null in layer 0
   std::uint64_t seed = 0;                  ///< for the mixer's own generator; differs between layers
 
   std::int64_t d_head() const { return d_qkv / num_heads; }
@@ -35,13 +35,11 @@ struct MixerSpec {
 
 /// Cost of the forward pass on one sequence of n tokens.
 struct MixerCost {
-  double flops = 0;  ///< matrix multiplications of the mathematics, projections included, 2 per multiply-add; blocks
-                     ///< are counted whole
-  double masked_flops = 0;  ///< those of `flops` whose result a mask hides: the rest of partly masked blocks
-  // For the memory estimate, where the mixer runs with its kernel if it has one:
-  double saved_values = 0;  ///< numbers kept for the backward pass
-  double transient_values =
-      0;  ///< the most that there are beside these at one time: gradients on their way, and scratch of either pass
+  double flops = 0;         ///< matrix products, projections included, 2 per multiply-add; whole blocks
+  double masked_flops = 0;  ///< the part of `flops` whose result a mask hides
+  // For the estimate of memory; with the mixer's kernel, if it has one:
+  double saved_values = 0;      ///< numbers kept for the backward pass
+  double transient_values = 0;  ///< most further numbers at one time: gradients, scratch memory
 
   MixerCost& operator+=(const MixerCost& other) {
     flops += other.flops;
@@ -61,31 +59,30 @@ class Mixer : public torch::nn::Module {
   /// x (T, d_model) packed → (T, d_model). No sequence's output depends on another's content or on the batch it is in.
   virtual at::Tensor forward(const at::Tensor& x, const SequenceLayout& layout) = 0;
 
-  /// As `forward`, with the values that are mixed made from value_x and their weights from x: the derivative with
-  /// respect to value_x alone shows the weights. A mixer that does not tell one from the other (no attention) makes
-  /// everything from value_x.
+  /// As `forward`, but values are computed from value_x, and the weights that mix them from x. So the derivative with
+  /// respect to value_x shows the weights. A mixer that makes no such difference (no attention) computes everything
+  /// from value_x.
   virtual at::Tensor mix_values(const at::Tensor& /*x*/, const at::Tensor& value_x, const SequenceLayout& layout) {
     return forward(value_x, layout);
   }
 
   virtual MixerCost cost(std::int64_t n) const = 0;
 
-  /// Draws whatever is redrawn from step to step (random features) from the mixer's own generator; called by the
-  /// trainer before each training step with the 0-based step.
+  /// The trainer calls this before each training step (0-based). Mixers that draw anew from step to step (random
+  /// features) do it here, from a generator of their own.
   virtual void begin_training_step(std::int64_t /*step*/) {}
-  /// Updates what follows the tokens of the step (centroids), after the optimiser, when all its micro-batches were
-  /// seen.
+  /// The trainer calls this after the optimiser. Mixers with a state that follows the tokens (centroids) update it
+  /// here, from all micro-batches of the step.
   virtual void end_training_step() {}
 };
 
-/// What is known of a mixer with given options before one is made.
+/// What is known of a mixer from its options alone, before it is made.
 struct MixerTraits {
-  bool rows_sum_to_one = false;   ///< V = 1 everywhere gives 1 everywhere
-  bool quadratic_memory = false;  ///< may make tensors that grow with n²
-  bool fixed_length = false;      ///< has parameters or a transform tied to max_length
-  bool hides_keys = false;  ///< follows SequenceLayout::visible(), as the mixers for which LRA's code uses its padding
-                            ///< mask (but Sinkhorn, which sorts by all)
-  bool attention_dropout = false;  ///< weights exist, if only a tile of them at a time, so that some can be dropped
+  bool rows_sum_to_one = false;    ///< V = 1 everywhere gives 1 everywhere
+  bool quadratic_memory = false;   ///< may make tensors that grow with n²
+  bool fixed_length = false;       ///< has parameters or a transform tied to max_length
+  bool hides_keys = false;         ///< never reads the tokens that SequenceLayout::visible() hides
+  bool attention_dropout = false;  ///< computes attention weights (perhaps tile by tile), so dropout applies
 };
 
 struct MixerEntry {

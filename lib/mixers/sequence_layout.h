@@ -7,8 +7,8 @@
 
 namespace lra {
 
-/// Where each sequence of a packed batch lies: a batch of B sequences is one tensor (T, ...) that holds their tokens
-/// one after another, T = sum of the lengths. No place in it is padding.
+/// Where each sequence of a packed batch lies. A batch of B sequences is one tensor (T, ...) with the tokens of all
+/// sequences one after another, without padding. T is the sum of their lengths.
 class SequenceLayout {
  public:
   /// Every length is at least 1.
@@ -24,13 +24,14 @@ class SequenceLayout {
   /// True when all sequences have the same length: then (T, ...) viewed as (B, N, ...) is a rectangle without padding.
   bool uniform() const { return uniform_; }
 
-  /// (T) int64, the vocabulary's number of each token (CLS: one past the last), for mixers that look at them; undefined
-  /// where nobody said.
+  /// (T) int64: the id of each token, for mixers that need it. CLS has the id after the last of the vocabulary.
+  /// Undefined if it was not set.
   const at::Tensor& token_ids() const { return token_ids_; }
   void set_token_ids(at::Tensor ids) { token_ids_ = std::move(ids); }
 
-  /// (T) bool, false at real tokens that no query may see (black pixels as padding); undefined: all may be seen. It is
-  /// set for mixers with the trait `hides_keys` alone: others need not follow it. Queries that see nothing get zeros.
+  /// (T) bool: false at tokens that no query may see, such as black pixels that count as padding. Undefined: all may be
+  /// seen. It is only set for mixers with the trait `hides_keys`; others may ignore it. Queries that see nothing get
+  /// zeros.
   const at::Tensor& visible() const { return visible_; }
   void set_visible(at::Tensor visible) { visible_ = std::move(visible); }
 
