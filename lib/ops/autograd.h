@@ -8,13 +8,13 @@
 
 namespace lra::ops {
 
-/// Autograd functions take undefined tensors as absent ones.
+/// An autograd function wants an absent argument in place of an undefined tensor.
 inline std::optional<at::Tensor> if_defined(const at::Tensor& tensor) {
   return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
 }
 
-/// For backward passes of kernels, through which autograd cannot look: error if their gradients are to be
-/// differentiated again.
+/// For the backward pass of a kernel, which autograd cannot differentiate. Error if somebody asks for a second
+/// derivative.
 inline void refuse_second_derivative(const char* name) {
   TORCH_CHECK(!at::GradMode::is_enabled(), name, " has no second derivative");
 }

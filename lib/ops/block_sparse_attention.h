@@ -12,11 +12,11 @@ namespace lra::ops {
 /// them.
 struct PartialAttention {
   at::Tensor out;      ///< (B, H, N, d)
-  at::Tensor log_sum;  ///< (B, H, N): logarithm of the sum of the logits' exponentials; about masked_logit where there
-                       ///< is no key
+  at::Tensor log_sum;  ///< (B, H, N): log Σ exp(logits); about masked_logit where there is no key
 };
 
-/// Which keys a query sees: the real ones in the blocks that are listed for its own block, at most `band` places away.
+/// Which keys a query sees. Queries and keys are cut into blocks. A query sees the real keys in the key blocks listed
+/// for its query block, if they are at most `band` places away.
 struct BlockPattern {
   std::int64_t query_block = 1, key_block = 1;  ///< places in a block; the last block of a sequence may be shorter
   at::Tensor
@@ -24,12 +24,13 @@ struct BlockPattern {
   std::optional<std::int64_t> band;  ///< largest distance of query and key
 };
 
-/// Changes logits before the softmax: logits (B, H, query blocks, query_block, S * key_block), and the keys' places (B
-/// or 1, H or 1, query blocks, S * key_block) int64 in k, 0 where there is none → new logits of the same shape.
+/// Changes logits before the softmax. Takes logits (B, H, query blocks, query_block, S * key_block) and the places of
+/// their keys in k, int64 (B or 1, H or 1, query blocks, S * key_block), 0 where there is no key. Returns new logits of
+/// the same shape.
 using ChangeLogits = std::function<at::Tensor(const at::Tensor& logits, const at::Tensor& key_places)>;
 
 /// softmax(Q Kᵀ / √d) V over the keys of the pattern. q (B, H, N, d); k, v (B, H, M, d); `key_mask` (B, M) bool, true
-/// at real keys. Outputs of queries at padding mean nothing, but are finite. Weights are dropped with the probability
+/// at real keys. Outputs at padding are finite and have no meaning. Each weight is dropped with the probability
 /// `dropout`. Memory grows with query blocks * S * block sizes.
 PartialAttention block_sparse_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                         const std::optional<at::Tensor>& key_mask, const BlockPattern& pattern,
@@ -40,7 +41,8 @@ PartialAttention block_sparse_attention(const at::Tensor& q, const at::Tensor& k
 PartialAttention dense_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                  const at::Tensor& hidden, double dropout = 0);
 
-/// The part of a query that sees one key: out = v, log_sum = q·k / √d. All of the same shape (B, H, N, d).
+/// Attention of each query to one key of its own: out = v, log_sum = q·k / √d. q, k and v have the same shape (B, H, N,
+/// d).
 PartialAttention single_key_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                       double dropout = 0);
 
@@ -50,8 +52,8 @@ PartialAttention merge(const std::vector<PartialAttention>& parts);
 /// Keys at most `window` places away, for n places.
 BlockPattern window_pattern(std::int64_t n, std::int64_t window, const at::Device& device);
 
-/// All keys of n queries, or those at most `band` places away, as one block: for packed_attention, which cuts it up by
-/// itself.
+/// One block with all keys of n queries, or with those at most `band` places away. For packed_attention, which divides
+/// it into tiles by itself.
 BlockPattern dense_pattern(std::int64_t n, std::int64_t keys, std::optional<std::int64_t> band = std::nullopt);
 
 /// Keys in the query's own block: non-overlapping contiguous blocks of `block` places.
@@ -63,7 +65,7 @@ struct PairCount {
   double seen = 0;         ///< those that the pattern lets through
   double query_block = 1;  ///< queries that share a block's keys
 };
-/// Those of window_pattern and diagonal_pattern, which are not made: the count costs the same for any n.
+/// The pairs of window_pattern and diagonal_pattern. No pattern is made, so counting takes the same time for any n.
 PairCount window_pairs(std::int64_t n, std::int64_t window);
 PairCount diagonal_pairs(std::int64_t n, std::int64_t block);
 

@@ -4,8 +4,8 @@
 
 namespace lra::ops {
 
-/// tokens[ids] + positions[places]: tables (vocabulary, D) and (length, D); ids, places (T) int64 → (T, D). On the CPU
-/// one pass over memory, forward and backward, whose results do not depend on the number of threads.
+/// tokens[ids] + positions[places]: tables (vocabulary, D) and (length, D); ids, places (T) int64 → (T, D). On the CPU,
+/// forward and backward pass go over memory once. Results do not depend on the number of threads.
 at::Tensor embeddings(const at::Tensor& tokens, const at::Tensor& ids, const at::Tensor& positions,
                       const at::Tensor& places);
 

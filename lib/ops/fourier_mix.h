@@ -5,9 +5,9 @@
 namespace lra::ops {
 
 /// The real part of the discrete Fourier transform of each sequence over its places and its features (FNet, arXiv
-/// 2105.03824), unscaled. x (T, D) real holds the sequences one after another; each is transformed over `length`
-/// places, zero beyond its own, and its own places are returned, packed again. `fused`: on the CPU by kernels of our
-/// own, which make no other tensor; without, and on devices, by LibTorch's transforms.
+/// 2105.03824), unscaled. x (T, D) is real and packed. Each sequence is padded with zeros to `length` places and
+/// transformed; its own places are returned, packed again. `fused`: use our kernels on the CPU, which allocate no
+/// further tensor. Otherwise, and on devices, LibTorch's transforms are used.
 at::Tensor fourier_mix(const at::Tensor& x, at::IntArrayRef lengths, std::int64_t length, bool fused);
 
 /// Numbers of scratch that each thread needs for it, with our kernels.

@@ -14,11 +14,11 @@ struct SumAndNorm {
   at::Tensor sum, norm;  ///< (T, D)
 };
 
-// What lies between an encoder's matrix products, one pass over memory forward and one backward. On the CPU in float32
-// and float64, and where under autocast a branch comes in bfloat16, these are kernels of our own; elsewhere LibTorch's
-// operators, one after another. `dropout` is the probability of a zero, 0 in evaluation. The kernels round it to a
-// multiple of 1/65536 and draw one seed from the default generator for each call; results do not depend on the number
-// of threads. No second derivatives.
+// What lies between an encoder's matrix products. Our kernels go over memory once forward and once backward. They are
+// used on the CPU for float32 and float64, and for a branch that is bfloat16 under autocast. Elsewhere LibTorch's
+// operators run one after another. `dropout` is the probability that a value becomes zero; 0 in evaluation. The kernels
+// round it to a multiple of 1/65536 and draw one seed from the default generator for each call; results do not depend
+// on the number of threads. No second derivatives.
 
 /// sum = x + dropout(y + y_bias), norm = LayerNorm(sum). x (T, D), or undefined: zero; y (T, D), which may be narrower
 /// (bfloat16); y_bias (D), or undefined: zero.
@@ -35,9 +35,9 @@ struct FeedForwardParameters {
 };
 
 /// What follows a mixer in a pre-norm block: sum = x + dropout(y), branch = contract(dropout(gelu(expand(norm(sum))))),
-/// and {sum + dropout(branch), next(sum + dropout(branch))}. Where `projections` has kernels and nothing casts, some
-/// rows go through all of it at a time, forward and backward, and only the two sums are kept; elsewhere residual_norm,
-/// projections and bias_gelu, one after another.
+/// and {sum + dropout(branch), next(sum + dropout(branch))}. Where `projections` has a kernel and there is no autocast,
+/// some rows at a time go through all steps, forward and backward, and only the two sums are stored. Elsewhere
+/// residual_norm, projections and bias_gelu run one after another.
 SumAndNorm feed_forward(const at::Tensor& x, at::Tensor y, const NormParameters& norm,
                         const FeedForwardParameters& maps, const NormParameters& next, bool tanh, double dropout);
 

@@ -6,15 +6,15 @@
 
 namespace lra::ops {
 
-/// What of a matrix is for a sequence of n tokens: its first n rows, columns or both; otherwise all.
+/// Which dimensions of the weight are cropped to the sequence length n. The others are used whole.
 struct Follows {
   bool rows = false, columns = false;
 };
 
-/// A map along the places of each sequence, y = A x + b, without a copy or a transpose: sequences lie one after another
-/// in x (T, width), as rows, and in the result; A is what `follows` takes of `weight` (R, C). With weight (H, R, C), x
-/// (T, H, d) and each head has its own. `bias` (R) or undefined, for weights of two dimensions. A sequence has as many
-/// rows in x as A has columns, and in the result as A has rows; `lengths` are their n.
+/// A linear map along the places of each sequence, y = A x + b, without copies or transposes. A is `weight` (R, C),
+/// cropped as `follows` says. x (T, width) and the result are packed: a sequence has as many rows in x as A has
+/// columns, and as many in the result as A has rows. `lengths` has n for each sequence. With weight (H, R, C) and x (T,
+/// H, d), each head has a matrix of its own. `bias` is (R) or undefined; it needs a weight with two dimensions.
 at::Tensor map_places(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::IntArrayRef lengths,
                       Follows follows);
 
@@ -26,8 +26,8 @@ at::Tensor compress_places(const at::Tensor& x, const at::Tensor& weight, at::In
 /// (B + 1): where each sequence's slots begin.
 std::vector<std::int64_t> slot_offsets(at::IntArrayRef lengths, std::int64_t stride);
 
-/// softmax(Q Kᵀ / √d) V of each sequence's queries (T, H, d) over its own few keys (S, H, d), which begin at
-/// key_offsets: ops::packed_attention over all of them.
+/// softmax(Q Kᵀ / √d) V, where each sequence has few keys of its own: queries (T, H, d), keys (S, H, d) of all
+/// sequences, which begin at key_offsets. Each query sees all keys of its sequence (ops::packed_attention).
 at::Tensor attend_slots(const at::Tensor& q, const std::vector<std::int64_t>& offsets, const at::Tensor& k,
                         const at::Tensor& v, const std::vector<std::int64_t>& key_offsets);
 

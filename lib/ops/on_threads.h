@@ -12,9 +12,9 @@
 
 namespace lra::ops {
 
-/// Calls work(task, memory) for the tasks 0 .. tasks - 1 on all threads of at::parallel_for, which each take the next
-/// task when they have done one: tasks may differ in size. make_memory() makes the memory of one thread. The calling
-/// thread makes all of it, so that the peak of the tensors' bytes does not depend on how the threads happen to overlap.
+/// Calls work(task, memory) for the tasks 0 .. tasks - 1 on all threads of at::parallel_for. A thread takes the next
+/// task when it has finished one, so tasks may differ in size. make_memory() makes the memory of one thread. The
+/// calling thread makes all of it. Otherwise the measured peak of memory would depend on timing.
 template <class Make, class Work>
 void on_threads_with(std::int64_t tasks, const Make& make_memory, const Work& work) {
   const std::int64_t threads = std::min<std::int64_t>(at::get_num_threads(), tasks);

@@ -6,8 +6,9 @@
 
 namespace lra::ops {
 
-/// Splits a sequence by place mod stride: (B, H, N, d) → (B * stride, H, ceil(N / stride), d), zero where N is no
-/// multiple. Neighbours in a class are `stride` places apart, so that a dilated window becomes a window.
+/// Splits sequences into classes of places with the same remainder mod stride: (B, H, N, d) → (B * stride, H, ceil(N /
+/// stride), d), filled up with zeros. Neighbours in a class are `stride` places apart, so a dilated window becomes an
+/// ordinary window.
 at::Tensor split_residues(const at::Tensor& x, std::int64_t stride);
 
 /// The reverse, for any last dimensions: (B * stride, H, ceil(n / stride), ...) → (B, H, n, ...).
