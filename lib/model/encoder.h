@@ -18,8 +18,8 @@ class EncoderBlock : public torch::nn::Module {
  public:
   EncoderBlock(const ModelConfig& model, std::shared_ptr<Mixer> mixer);
 
-  /// x.sum (T, d_model) packed, x.norm its `mixer_norm` → the block's output (T, d_model) and its `next_norm`; or (B,
-  /// d_model), the tokens at `rows` (B) int64 alone, if `rows` is defined.
+  /// Takes x.sum (T, d_model) packed and x.norm = mixer_norm(x.sum). Returns the block's output (T, d_model) and
+  /// next_norm of it. If `rows` (B) int64 is defined, only the tokens at these places are returned: (B, d_model).
   ops::SumAndNorm forward(const ops::SumAndNorm& x, torch::nn::LayerNorm next_norm, const SequenceLayout& layout,
                           const at::Tensor& rows);
 
@@ -31,8 +31,7 @@ class EncoderBlock : public torch::nn::Module {
 
   const double dropout_;
   const bool tanh_, fused_, recomputes_;
-  const bool keeps_mixer_;  // its forward pass changes what it holds (sums for centroids, a count of sequences), so it
-                            // runs once
+  const bool keeps_mixer_;  // its forward pass changes its state (sums for centroids, a counter), so it runs once
   torch::nn::LayerNorm mixer_norm_{nullptr}, feed_forward_norm_{nullptr};
   std::shared_ptr<Mixer> mixer_;
   torch::nn::Linear expand_{nullptr}, contract_{nullptr};
@@ -44,8 +43,8 @@ class Encoder : public torch::nn::Module {
   /// `max_length` counts CLS, `vocab_size` does not.
   Encoder(const ModelConfig& model, std::int64_t max_length, std::int64_t vocab_size, std::uint64_t seed);
 
-  /// x (T, d_model) packed → (T, d_model); or only the tokens at `rows` if it is defined: what follows the last mixer
-  /// is then computed for them alone.
+  /// x (T, d_model) packed → (T, d_model); if `rows` is defined, only the tokens there, and what follows the last mixer
+  /// is computed for them alone.
   at::Tensor forward(at::Tensor x, const SequenceLayout& layout, const at::Tensor& rows);
 
   const std::vector<std::shared_ptr<Mixer>>& mixers() const { return mixers_; }

@@ -6,10 +6,9 @@
 
 namespace lra {
 
-/// The two tensors that `function` makes of `in`, keeping nothing but `in` for the backward pass, which calls
-/// `function` again: with the random numbers of the default generators and the autocast of this call. It must read
-/// nothing else that changes in between. Gradients of what it uses besides `in` (parameters) are added to theirs at
-/// once.
+/// Returns function(in) and stores only `in` for the backward pass, which calls `function` again with the same random
+/// numbers and the same autocast. `function` must not read anything else that changes in between. Gradients of what it
+/// uses besides `in` (parameters) are added to their .grad at once.
 ops::SumAndNorm recomputed(const std::function<ops::SumAndNorm(const ops::SumAndNorm& in)>& function,
                            const ops::SumAndNorm& in);
 
