@@ -11,8 +11,8 @@
 
 namespace lra {
 
-/// Where a training run stands, beside its tensors. The step is the sampler's position too: batches depend on (seed,
-/// step) alone.
+/// The state of a training run besides its tensors. The step is also the position in the data, because batches depend
+/// on (seed, step) alone.
 struct TrainState {
   std::int64_t step = 0;               ///< finished updates
   std::int64_t evaluated_step = 0;     ///< the last step whose evaluation is done
@@ -42,9 +42,8 @@ struct Resumed {
   std::vector<std::string> notes;  ///< for the record
 };
 
-/// Restores all of it from `folder`/checkpoint.safetensors; nothing if there is no such file. Throws Error if the file
-/// is not sound, was trained on other data, or comes from a run whose configuration makes it another one (see
-/// config_difference).
+/// Restores a run from `folder`/checkpoint.safetensors; returns nothing if there is no such file. Throws Error if the
+/// file is damaged, was trained on other data, or belongs to another run (see config_difference).
 std::optional<Resumed> load_checkpoint(const std::filesystem::path& folder, const RunConfig& config, const Json& hashes,
                                        Classifier& model, AdamW& optimizer);
 
@@ -67,7 +66,8 @@ struct ModelFacts {
 /// Throws Error if there is no configuration in the file.
 ModelFacts read_model_facts(const std::filesystem::path& file);
 
-/// `folder`/resume.json: what is kept beside a checkpoint because it differs from run to run, as the clock does.
+/// `folder`/resume.json: facts that differ from run to run, such as times. They are kept apart so that equal runs have
+/// equal checkpoints.
 struct ResumeFacts {
   double seconds = 0;              ///< that the run has taken up to the last checkpoint, all processes together
   std::int64_t metrics_lines = 0;  ///< so many lines of metrics.jsonl have

@@ -20,8 +20,8 @@ struct OperatorTime {
                        ///< work to others
 };
 
-/// Records every operator on every thread while one of these lives; one at a time. An operator of ours is seen where it
-/// has RECORD_FUNCTION; it reports its FLOPs by a floating-point number as the last of the inputs there.
+/// Records every operator on every thread while this object lives. Only one may exist. Our own operators are seen if
+/// they use RECORD_FUNCTION; the last of the inputs given there, a floating-point number, is their FLOPs.
 class OperatorRecording {
  public:
   OperatorRecording();
@@ -33,12 +33,12 @@ class OperatorRecording {
   std::uint64_t handle_;
 };
 
-/// All that was recorded since the last call of this, the longest first. Where one thread calls all operators, as in
-/// training on a CPU, the seconds add up to no more than the time that passed.
+/// Everything recorded since the last call, the longest operator first. If one thread calls all operators, as in
+/// training on a CPU, the sum of the seconds is at most the time that passed.
 std::vector<OperatorTime> take_recorded_operators();
 
-/// What this machine can do with the threads that are set, measured in one to two seconds: the best of some matrix
-/// products, of copying (bytes read and written) and of the first write to fresh memory. {"float32_flops",
+/// What this machine can do with the current number of threads, measured in one to two seconds: the fastest of several
+/// matrix products, copying (bytes read plus bytes written), and first writes to fresh memory. {"float32_flops",
 /// "bf16_flops", "copy_bytes", "first_touch_bytes"}, all per second.
 Json machine_limits();
 

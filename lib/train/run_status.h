@@ -19,24 +19,24 @@ struct Ended {
   std::string status, message;
 };
 
-/// Calls `work` under the run's memory limit and turns what it throws into the record's status and message: Ended into
-/// its own, memory that ran out into oom, everything else into failed. An Error (a user's mistake) passes through. Sets
-/// `wall_seconds` and `peak_rss_bytes`.
+/// Calls `work` under the run's memory limit. An exception becomes the record's status and message: Ended has a status
+/// of its own, out of memory becomes oom, everything else becomes failed. An Error (a user's mistake) passes through.
+/// Sets `wall_seconds` and `peak_rss_bytes`.
 void run_with_status(const RunConfig& config, RunRecord& record, const std::function<void()>& work);
 
-/// Bytes that tensors and what is kept for their reuse may take: `memory_limit_gb`, or what the machine allows where
-/// that is less or none is given.
+/// The bytes that tensors may take, including freed memory that is kept for reuse: the smaller of `memory_limit_gb` (if
+/// given) and what the machine allows.
 std::int64_t memory_limit_bytes(const TrainConfig& config);
 
-/// Calls `work` and returns what it returns. Memory that ends, outside of a run with a record, is an Error.
+/// Calls `work` and returns what it returns. Running out of memory outside of a run with a record is an Error.
 int within_memory(const std::function<int()>& work);
 
 /// Throws Ended when a stop was asked for (interrupted), or `seconds` are above the time limit (timeout).
 void end_if_asked(const TrainConfig& config, double seconds);
 
 /// Fills in the record's facts about the data: `info` as the task gives it, and of each split that is used the share of
-/// sequences that seq_len cuts. Notes, also for `progress`, what a reader must know of them: that they are not the
-/// complete official data, that sequences are cut, that a batch takes more examples than there are.
+/// sequences that seq_len cuts. Adds notes for the reader, also for `progress`: if the data are not the complete
+/// official ones, if sequences are cut, if a batch would need more examples than there are.
 void describe_data(const RunConfig& config, const Json& info,
                    const std::vector<std::pair<std::string, const Dataset*>>& splits, RunRecord& record,
                    ProgressSink& progress);

@@ -7,15 +7,15 @@
 
 namespace lra {
 
-/// Why a record or a checkpoint is of another run: `key` was `before` and is `now` (JSON); `reason` is a clause to end
-/// the sentence with, or empty.
+/// Why a record or checkpoint belongs to another run: `key` was `before` and is `now` (JSON). `reason` is a clause that
+/// ends the sentence, or empty.
 struct ConfigDifference {
   std::string key, before, now, reason;
 };
 
-/// The first key that makes a run with the resolved configuration `saved` another run than `wanted`: of those that can
-/// change weights and scores, or the speeds of a bench. `threads` may differ in training, and `train_steps` may have
-/// grown, where the learning rate does not depend on it. A key that `saved` lacks has its default value.
+/// Compares two resolved configurations and returns the first key that makes them different runs. Only keys count that
+/// can change weights or scores, or the speeds of a bench. In training `threads` may differ, and `train_steps` may be
+/// larger if the learning rate does not depend on it. A key that `saved` lacks has its default value.
 std::optional<ConfigDifference> config_difference(const Json& saved, const RunConfig& wanted);
 
 /// {"train": SHA-256, ...} of the splits that a record's "data" or a manifest's "files" tells of.
@@ -25,8 +25,8 @@ Json split_hashes(const Json& files);
 /// 4567..."; empty if there is none.
 std::string data_difference(const Json& saved_hashes, const Json& hashes);
 
-/// split_hashes of what `task.data_dir` holds, as its manifest says; null where the data are not there or not sound.
-/// Looks once for each folder.
+/// The split_hashes of the data in `task.data_dir`, from their manifest; null if they are missing or damaged. Each
+/// folder is read only once.
 const Json& hashes_in_data_dir(const TaskConfig& task);
 
 }  // namespace lra

@@ -4,11 +4,11 @@
 
 namespace lra {
 
-/// Lets the stop signals (SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU) wait until install_stop_signals or
-/// release_stop_signals. Children started meanwhile inherit that.
+/// Blocks the stop signals (SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU) until install_stop_signals or
+/// release_stop_signals is called. Children started meanwhile inherit the block.
 void hold_stop_signals();
 
-/// Lets them act again; one that came meanwhile acts now.
+/// Unblocks them. A signal that came meanwhile acts now.
 void release_stop_signals();
 
 /// From now on a stop signal only asks for a stop, however often it comes: work in progress looks at stop_requested,

@@ -6,11 +6,11 @@
 namespace lra {
 
 /// CPU threads of a run whose sequences have `mean_length` tokens on average: `threads` where it is set. Otherwise a
-/// rule, not a timing, so that a run has the same number each time: a thread for each so many FLOPs of a step, but at
-/// least one and at most `most_threads()`. Counted is what is done at each token outside the mixer, so that all mixers
-/// of a comparison get the same number. A step that is too small for a second thread gains nothing from it, and is many
-/// times slower with it where other programs use the cores. Training needs larger steps than bench: several runs side
-/// by side, with one thread each, are done sooner than one after the other with several threads.
+/// rule decides, not a timing, so a run has the same number each time: one thread for each so many FLOPs of a step, at
+/// least one and at most `most_threads()`. Only work outside the mixer is counted, so that all mixers of a comparison
+/// get the same number. A second thread does not help a small step, and makes it many times slower while other programs
+/// use the cores. Training takes a second thread later than bench, because several runs side by side with one thread
+/// each finish sooner than one after the other.
 int chosen_threads(const RunConfig& config, double mean_length);
 
 /// The most threads that the rule chooses: the cores that this process may use, cut by OMP_NUM_THREADS and
@@ -20,8 +20,8 @@ int most_threads();
 /// Mean number of tokens in a sequence; an example of Retrieval has two.
 double mean_sequence_length(const Dataset& dataset, const ModelConfig& model);
 
-// Threads of libgomp that wait for work spin, by default for milliseconds: beside other programs a step then takes many
-// times as long. How long they spin changes no result. libgomp reads GOMP_SPINCOUNT when it is loaded, so it is set for
+// Waiting threads of libgomp spin, by default for milliseconds. Beside other programs a step then takes many times as
+// long. The length of the spinning changes no result. libgomp reads GOMP_SPINCOUNT when it is loaded, so it is set for
 // the next program: long enough for the gaps within a step where no other program computes, and 0 where others have
 // used more than half a core since the last call (or the start). Where the user has set GOMP_SPINCOUNT or
 // OMP_WAIT_POLICY, nothing is changed.
@@ -33,8 +33,8 @@ void bound_spinning_of_children();
 /// exec fails. Call it before anything that exec would lose.
 void bound_spinning();
 
-/// Whether this program's threads do not spin because other programs computed when it was started: with several threads
-/// it is slower then.
+/// Whether spinning was turned off because other programs were computing when this one started. With several threads it
+/// is slower then.
 bool does_not_spin();
 
 }  // namespace lra

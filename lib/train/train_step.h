@@ -11,7 +11,7 @@
 
 namespace lra {
 
-/// Matrix multiplications in bfloat16 while it lives, if `enabled`.
+/// If `enabled`, matrix products are computed in bfloat16 while this object lives.
 class Autocast {
  public:
   Autocast(at::Device device, bool enabled);
@@ -32,8 +32,8 @@ struct StepResult {
   std::int64_t peak_tensor_bytes = 0;  ///< most bytes of tensors during the step, those before it included
 };
 
-/// Forward and backward: leaves the gradient of the batch's mean loss in the parameters, whatever the size of the
-/// micro-batches. Fills examples, correct and loss_sum.
+/// Forward and backward pass. Leaves the gradient of the batch's mean loss in the parameters. The size of the
+/// micro-batches does not change it. Fills examples, correct and loss_sum.
 StepResult accumulate_gradients(Classifier& model, const PackedBatch& batch, std::int64_t micro_batch_size, bool bf16);
 
 /// One training step on a batch that lies on the device already.
