@@ -7,7 +7,7 @@
 
 namespace lra {
 
-/// Is it a file (that may hold an archive) and no folder?
+/// Is it a file, which may be an archive, rather than a folder?
 bool is_archive(const std::filesystem::path& path);
 
 /// Files that a reader left out: how many, and the first of them.

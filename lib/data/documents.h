@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string>
 
-/// Made-up documents, so that the two byte-level tasks can be run by who has downloaded nothing. Stand-ins for IMDB
-/// reviews and for pairs of papers (AAN): scores on them say that a model reads a whole document, and nothing about
+/// Generated documents, so that the two byte-level tasks can be run without downloads. They stand in for IMDB reviews
+/// and for pairs of papers (AAN). Scores on them show whether a model reads a whole document. They say nothing about
 /// language.
 ///
 /// A document is 700 to 1,024 bytes: letters, spaces, commas and full stops, in clauses of pseudo-words. Each letter
@@ -25,11 +25,10 @@ struct DocumentPair {
 
 /// For Text. Eight clauses: an opinion on each of the four subjects, in random order, and a tone on each, in another;
 /// either kind may come first, so partners stand half a document apart. Label 1: opinion and tone agree on three of the
-/// four subjects; label 0: on one. A byte by itself says no more than that 57 % of the tones are 1, so a linear model
-/// on byte counts ends below 60 %, and the first quarter of a document holds no two partners. Attention finds the
-/// partner by what it is about; a bag of bytes needs a hidden layer that multiplies four pairs of counts (the mixer
-/// `none` learns that too, but slowly). The label is 1 for odd indices, a pure function like the text; splits take
-/// disjoint ranges of indices.
+/// four subjects; label 0: on one. A single byte only says that 57 % of the tones are 1, so a linear model on byte
+/// counts stays below 60 %. The first quarter of a document holds no two partners. Attention finds a partner by its
+/// subject. A bag of bytes needs a hidden layer that multiplies four pairs of counts; the mixer `none` learns that, but
+/// slowly. The label is 1 for odd indices, a pure function like the text; splits take disjoint ranges of indices.
 Document write_document(std::uint64_t seed, std::uint64_t index);
 
 /// For Retrieval. One document is all opinion, the other all tone; each has 16 clauses whose votes sum to 4 or to -4,

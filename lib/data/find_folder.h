@@ -7,7 +7,7 @@
 namespace lra {
 
 /// The folder that has all of `needed`, files or folders: `from`, else one at any depth below it (links are followed,
-/// each folder is looked into once). Of the two nested copies in LRA's release the inner one is taken, as the outer
+/// each folder is looked into once). LRA's release has two nested copies. The inner one is taken, because the outer
 /// Path-X is reported to be faulty. Throws Error for several other folders, which it names, and where none is found,
 /// naming what is missing.
 std::filesystem::path find_folder(const std::filesystem::path& from, const std::vector<std::string>& needed,

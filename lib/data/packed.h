@@ -12,8 +12,8 @@
 #include "data/dataset.h"
 #include "data/mapped_file.h"
 
-/// The cache that `lra-run data prepare` writes: all examples of a split in one file, read by mapping it into memory,
-/// so that a split may be larger than that. Little-endian. "LRAPACK1", the bytes of all sequences, zeros up to a
+/// The cache that `lra-run data prepare` writes: all examples of a split in one file. It is mapped into memory, so a
+/// split may be larger than the machine's memory. Little-endian. "LRAPACK1", the bytes of all sequences, zeros up to a
 /// multiple of 8, then for each sequence where it begins (uint64) and its length (uint64), for each example its label
 /// (int32), zeros up to a multiple of 8, and at the end the number of examples, of sequences of an example (1 or 2) and
 /// of bytes (uint64 each) and "LRAPACK1" again.
@@ -65,8 +65,8 @@ class PackedDataset : public Dataset {
   /// Throws Error for a file that is not there, is damaged, or has a label that is no class.
   PackedDataset(const std::filesystem::path& file, const PackedView& view);
   std::size_t size() const override { return size_; }
-  /// An empty sequence becomes the one token 0: a batch has no place for none. Throws DataLost if the file was changed
-  /// since it was opened.
+  /// An empty sequence becomes one token 0, since a batch cannot hold a sequence without tokens. Throws DataLost if the
+  /// file was changed since it was opened.
   Example get(std::size_t index) const override;
   std::int64_t length(std::size_t index) const override;
   std::int32_t label(std::size_t index) const override;

@@ -9,10 +9,10 @@
 
 namespace lra {
 
-/// What one scores without looking at more than counts, as fractions of 1 on `test`: {"chance": 1 / classes,
-/// "majority": always the most frequent class of `train`, "bag_of_tokens": multinomial logistic regression on how often
-/// each token id occurs (of pairs a, b: in a, in b and the absolute difference)}. The regression is fitted on the first
-/// 20,000 examples of `train` (five passes of Adam, the same numbers at every call).
+/// What simple predictors score on `test`, as fractions of 1: {"chance": 1 / classes, "majority": always the most
+/// frequent class of `train`, "bag_of_tokens": multinomial logistic regression on how often each token id occurs (of
+/// pairs a, b: in a, in b and the absolute difference)}. The regression is fitted on the first 20,000 examples of
+/// `train` (five passes of Adam, the same numbers at every call).
 Json reference_levels(const Dataset& train, const Dataset& test, std::int64_t num_classes, std::int64_t vocab_size);
 
 /// compute(), or what an earlier call with the same `key` left in folder/reference_levels.json.

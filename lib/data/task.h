@@ -17,7 +17,7 @@ inline constexpr std::array<Split, 3> all_splits{Split::train, Split::valid, Spl
 /// "train", "valid" or "test".
 const char* split_name(Split split);
 
-/// What `lra-run data prepare` is told.
+/// The options of `lra-run data prepare`.
 struct PrepareOptions {
   std::string data_dir = default_data_dir();
   std::string from;                 ///< folder or archive with the official files; empty: the task's generator
@@ -30,8 +30,8 @@ class Task {
  public:
   virtual ~Task() = default;
 
-  /// Opens a split under `config.data_dir`, whose hash is checked (once for as long as the file is the same). A missing
-  /// file is an Error that names the command that makes it.
+  /// Opens a split in `config.data_dir` and checks its hash (again only if the file has changed). A missing file is an
+  /// Error that names the command that makes it.
   virtual std::unique_ptr<Dataset> open(Split split, const TaskConfig& config) const = 0;
 
   /// Opens any file in the task's format, all of it: `config.limit` does not apply. A bad line is an Error with file

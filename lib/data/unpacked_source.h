@@ -10,8 +10,8 @@
 
 namespace lra {
 
-/// What `data prepare --from` names, as a folder: itself, or what an archive holds, unpacked for as long as this object
-/// lives.
+/// The folder that `data prepare --from` names. If it names an archive: a folder with its content, which exists while
+/// this object lives.
 class UnpackedSource {
  public:
   /// `wanted` chooses an archive's entries, which go to `temporary`; `companion` those that every copy has and nobody
@@ -37,7 +37,8 @@ class UnpackedSource {
 /// Throws Error where `--from` names nothing that can be read.
 void check_source(const std::filesystem::path& from);
 
-/// The files in the folders of those that are read, which are not read; named as seen from `folder`.
+/// The files that lie in the same folders as the files that are read, but are not read themselves. Paths are relative
+/// to `folder`.
 LeftOut files_beside(const std::vector<std::filesystem::path>& read, const std::filesystem::path& folder);
 
 /// Says on the console that files beside or among those of a source were left out, and adds {"files", "first"} to
