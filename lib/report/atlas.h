@@ -12,7 +12,7 @@ namespace lra::report {
 
 inline constexpr std::int64_t atlas_schema_version = 1;
 
-/// Who reads how much of whom: row i is the token that is made, column j the token that is read.
+/// Which token reads which: the value in row i, column j says how much of token j goes into output i.
 struct AtlasMap {
   std::string label;  ///< "head 1"
   std::int64_t n = 0;
@@ -48,7 +48,7 @@ struct Atlas {
   std::vector<AtlasMixer> mixers;
 };
 
-/// Checks atlas.json: also of others, where any value may stand anywhere. `file` names it in errors. Throws Error.
+/// Checks atlas.json, which may come from another program and hold anything. `file` names it in errors. Throws Error.
 Atlas parse_atlas(const Json& json, const std::filesystem::path& file);
 
 /// The map as SVG elements in a square of n × n units: one path for each of 12 shades, rows of equal shade merged. Zero
@@ -68,8 +68,8 @@ Json cost_chart(const Atlas& atlas);
 /// The self-contained page. `cost_svg`: the rendered chart, or empty.
 std::string atlas_page(const Atlas& atlas, const std::string& cost_svg);
 
-/// The name of the picture of mixer `i`, without ending: its variant as far as a file may be called so, unlike every
-/// other file that write_atlas writes.
+/// The file name of the picture of mixer `i`, without ending: its variant, without characters that file names cannot
+/// have, and different from all other files of write_atlas.
 std::string picture_name(const Atlas& atlas, std::size_t i);
 
 /// Writes to `out`: <picture_name>.svg for each, atlas.svg and .png, atlas_cost.vl.json, .svg, .png and .pdf,

@@ -39,7 +39,7 @@ struct Line {
   std::vector<std::pair<double, double>> points;
 };
 
-/// Curves with their names at their right ends.
+/// Curves, each with its name at its right end.
 struct LineChart {
   std::string name, title, subtitle, x_title, y_title;
   bool log_x = false, log_y = false;
@@ -59,16 +59,15 @@ struct Drawing {
 /// What a circle's area shows.
 enum class Memory { tensors, process };
 
-/// Score against speed against memory of one ranking. `speed` may be null: then nothing is drawn and everybody is
-/// listed.
+/// Score, speed and memory of one ranking. If `speed` is null, nothing is drawn and every row is listed as not drawn.
 Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memory = Memory::tensors);
 
 /// The chart of arXiv 2011.04006 (its Figure 3), rebuilt from its Table 1 (average of 5 tasks) and Table 2 (`length` is
 /// 1K, 2K, 3K or 4K).
 Chart paper_chart(const Json& published, const std::string& length = "4K");
 
-/// For each bubble, whether no other has at least its score and speed with at most its memory, and one of them better
-/// by more than the errors of both. A speed that is not to be trusted beats nobody.
+/// For each bubble, whether it is on the Pareto front. It is not if another bubble has at least its score and speed and
+/// at most its memory, and is better in one of them by more than both errors. A disturbed speed beats no other.
 std::vector<bool> pareto_front(const std::vector<Bubble>& bubbles);
 
 /// Scales and label positions are computed here, because Vega's label transform needs a canvas, which command-line

@@ -16,8 +16,7 @@ struct Finding {
 };
 
 struct CheckOptions {
-  std::filesystem::path data;  ///< stands for the records' data_dir: the files data/<task>/<file> are hashed and
-                               ///< compared, where they are; empty: no file is
+  std::filesystem::path data;  ///< if given, data/<task>/<file> is hashed and compared with the records
   bool partial = false;        ///< runs that a suite's file names may be missing
 };
 
@@ -29,9 +28,9 @@ struct Check {
 };
 
 /// Verifies every record below the folders. Problems: a record that cannot be read; a field missing that its kind and
-/// status have; numbers that cannot be (an accuracy that is no whole number of examples, a median that is not that of
-/// the samples, fewer bytes than the weights take, ...); hashes that are none, or differ for one file; a metrics.jsonl
-/// that is missing, unreadable or says something else than the record; files that are not those for which the record
+/// status have; impossible numbers (an accuracy that is no whole number of examples, a median that is not the samples'
+/// median, fewer bytes than the weights need, ...); hashes that are none, or differ for one file; a metrics.jsonl that
+/// is missing, unreadable or says something else than the record; files that are not those for which the record
 /// vouches; a folder that is not the one of its configuration; runs of the suite (configs/suites) that are missing.
 /// Warnings: speeds that are not to be trusted, incomplete data, sequences that are cut, builds with changed files,
 /// limited examples, runs that failed or were stopped, settings other than the suite's, a suite without a file, over 10

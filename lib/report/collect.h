@@ -27,7 +27,7 @@ struct Result {
       settings;  ///< the configuration with the defaults of keys that the record lacks; equal settings have equal texts
   std::string disturbed;   ///< why its speed is not to be trusted: what the record says, else a spread of more than a
                            ///< quarter of the median; or empty
-  std::string incomplete;  ///< what the data lack of the official ones, or empty
+  std::string incomplete;  ///< how the data differ from the complete official ones, or empty
   std::string signature;   ///< the settings without what changes neither results nor speed; equal for the seeds of one
                            ///< setting and the lengths of a bench
 };
@@ -50,8 +50,8 @@ std::map<std::string, double> cut_shares(const Result& result);
 /// Checks a record's schema version and types. `file` names it in errors.
 Result parse_result(const Json& json, const std::filesystem::path& file);
 
-/// The records that could be read, and a sentence for each that could not (broken JSON, another schema version, a wrong
-/// type) or is a copy of another, and for each folder that could not be read.
+/// The records that could be read, and sentences about problems: one for each record that could not be read (broken
+/// JSON, another schema version, a wrong type) or is a copy of another, and one for each folder that could not be read.
 struct Collection {
   std::vector<Result> results;
   std::vector<std::string> broken;

@@ -11,7 +11,7 @@ struct Family {
   std::string title;                ///< in pictures
   std::string colour;               ///< of areas
   std::string strong;               ///< of lines and rims: 3:1 against the page, light or dark
-  std::vector<std::string> mixers;  ///< also published models that have no configuration here
+  std::vector<std::string> mixers;  ///< may include published models without a configuration here
 };
 
 /// Those that the report knows, in the order of the pictures; the last one, "other", is for what nobody named.
@@ -23,7 +23,7 @@ const Family& family_named(const std::string& name);
 /// Its place in pictures: as in `families()`, others behind them by name.
 bool comes_before(const Family& a, const Family& b);
 
-/// By the mixer's name, or its beginning up to an underscore (a variant).
+/// Looks for the mixer's name, then for the part before an underscore (a variant).
 const Family& family_of(const std::string& mixer);
 
 }  // namespace lra::report

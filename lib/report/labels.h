@@ -46,12 +46,12 @@ std::vector<std::string> wrap(const std::string& text, double width, double font
 /// At most `length` characters (not bytes), the last one an ellipsis where some were cut.
 std::string shorten(const std::string& text, std::size_t length);
 
-/// All of them of at most `length` characters, and unlike each other where they were: what a text has in common with
-/// its nearest relative is cut, not where they differ.
+/// Shortens texts to at most `length` characters and keeps different texts different. What is cut is the part that a
+/// text shares with the text most like it.
 std::vector<std::string> shorten_all(const std::vector<std::string>& texts, std::size_t length);
 
-/// Places for things that want to stand at the (ascending) positions, moved as little as it takes to keep `room`
-/// between any two and all between `low` and `high`.
+/// Moves the wanted positions (ascending) as little as possible, so that any two are `room` apart and all are between
+/// `low` and `high`.
 std::vector<double> spread(const std::vector<double>& wanted, double room, double low, double high);
 
 /// Places one name near each bubble: no two names overlap, none leaves the plot of width x height, and bubbles, error

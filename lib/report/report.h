@@ -16,7 +16,7 @@ struct ReportOptions {
   bool pictures = true;  ///< write SVG, PNG and PDF
   int refresh_seconds = 0;             ///< the page loads itself again
   bool force = false;                  ///< write over an index.html that lra-report did not write
-  std::function<bool()> stopped = {};  ///< asked now and then: whether to leave the report half-way, by an exception
+  std::function<bool()> stopped = {};  ///< asked now and then; true ends the report half-way
 };
 
 /// Reads the records and writes the whole report, with the atlas's pages where there is an atlas.json: index.html,
