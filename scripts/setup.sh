@@ -2,7 +2,7 @@
 # Installs what is missing (apt packages; LibTorch and a few Python packages into .venv), then builds build/release. Can be run again.
 #   scripts/setup.sh [TARGET...]     what to build, for example lra-run lra-report; without a name everything, the tests too
 #
-# Environment: LIBTORCH_ROOT (a LibTorch folder to use), LRA_PYTHON (a Python whose torch to use), LRA_TORCH=cpu|cuda (which build of
+# Environment: LRA_WERROR=ON (warnings are errors), LIBTORCH_ROOT (a LibTorch folder to use), LRA_PYTHON (a Python whose torch to use), LRA_TORCH=cpu|cuda (which build of
 # torch to install where none is found; default: cuda where an NVIDIA GPU is seen, else cpu).
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -120,7 +120,7 @@ fi
 
 # --- build
 say "configuring build/release"
-logged cmake.log cmake --preset release || {
+logged cmake.log cmake --preset release -DLRA_WERROR="${LRA_WERROR:-OFF}" || {
   grep -A 8 'CMake Error' build/logs/cmake.log >&2 || true
   fail "CMake could not configure build/release; see build/logs/cmake.log"
 }
