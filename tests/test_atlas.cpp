@@ -193,7 +193,7 @@ TEST_CASE("every variant of the atlas can be drawn", "[atlas][each]") {
       ++variants;
     }
   }
-  CHECK(variants >= 4);
+  if (mixer_names().size() > 1) CHECK(variants >= 4);
 }
 
 TEST_CASE("layers that take turns reach what the later ones see", "[atlas]") {

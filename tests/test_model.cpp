@@ -668,7 +668,7 @@ TEST_CASE("Layers that are computed again give the same loss, gradients, buffers
       if (one.mixer == name || parts) cases.push_back(one);
     }
   }
-  REQUIRE(cases.size() > 6);
+  if (mixer_names().size() > 1) REQUIRE(cases.size() > 6);
   cases.push_back(mixer_case("sinkhorn", {{"block", 8}, {"gumbel", true}}));
   cases.push_back(mixer_case(
       "mixed", {{"by", "heads"},
