@@ -20,6 +20,13 @@ struct Bubble {
   double x_error = 0;          ///< of the speed, examples per second
   double bytes_error = 0;      ///< the difference between equal records
   std::string disturbed = {};  ///< why the speed is not to be trusted; or empty
+  std::string key = {};        ///< of the mechanism, equal in all charts: the variant
+};
+
+/// A run that lacks a score or a speed and stands at the chart's edge.
+struct Failure {
+  std::string label, mixer, key, reason;  ///< reason: "oom"
+  std::optional<double> x = {}, y = {};   ///< speed and score, as far as they are known
 };
 
 /// Everything that a bubble chart shows.
@@ -28,15 +35,17 @@ struct Chart {
   std::string title, subtitle, x_title, y_title, memory_title, memory_unit;
   double bytes_per_unit = 1;
   std::vector<Bubble> bubbles;
-  std::vector<std::pair<std::string, double>> levels;          ///< dashed lines: name, percent
-  std::vector<std::string> caption;                            ///< sentences under the chart
-  std::vector<std::pair<std::string, std::string>> not_drawn;  ///< who is missing and why
+  std::vector<std::pair<std::string, double>> levels;  ///< dashed lines: name, percent
+  std::vector<std::string> caption;                    ///< sentences under the chart
+  std::vector<Failure> failures;
+  std::vector<std::pair<std::string, std::string>> not_drawn;  ///< who else is missing and why
   std::optional<bool> log_x = {};                              ///< absent: where the speeds differ by more than 8 times
 };
 
 struct Line {
   std::string label, mixer;
   std::vector<std::pair<double, double>> points;
+  std::string key = {};  ///< as in Bubble
 };
 
 /// Curves, each with its name at its right end.
@@ -44,10 +53,20 @@ struct LineChart {
   std::string name, title, subtitle, x_title, y_title;
   bool log_x = false, log_y = false;
   double narrowest_y = 4;  ///< of a linear axis, in its unit
+  bool low_is_good = false;
   std::vector<Line> lines = {};
   std::vector<std::pair<std::string, double>> levels = {};
   std::vector<std::string> caption = {};
   std::vector<std::pair<std::string, std::string>> not_drawn = {};
+};
+
+/// A step of one mechanism below the limits of its machine, on logarithmic axes.
+struct RooflineChart {
+  std::string name, title, subtitle, x_title, y_title;
+  double products = 0;  ///< the machine's limit of computing, 10⁹ operations a second
+  std::vector<std::pair<std::string, double>> bandwidths = {};  ///< names and 10⁹ bytes a second
+  std::vector<Bubble> steps = {};  ///< x: operations for each byte; y: 10⁹ operations a second
+  std::vector<std::string> caption = {};
 };
 
 /// A Vega-Lite specification without what all charts share (report/vega.h), and the sentences that belong under it.
@@ -74,6 +93,7 @@ std::vector<bool> pareto_front(const std::vector<Bubble>& bubbles);
 /// renderers lack.
 Drawing draw(const Chart& chart, const Layout& layout);
 Drawing draw(const LineChart& chart, const Layout& layout);
+Drawing draw(const RooflineChart& chart, const Layout& layout);
 
 /// The whole specification with its caption, as written to a file.
 Json picture(const Drawing& drawing, const Layout& layout);

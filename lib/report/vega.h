@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -8,12 +9,15 @@
 
 namespace lra::report {
 
-/// Sizes of a chart's plot in pixels. Two are made of every chart of the page: for a desk and for a telephone.
+/// Sizes of a chart's plot in pixels. Every chart of the page is drawn in three: the page shows the one that fits.
 struct Layout {
+  const char* name = "";
   double width = 0, height = 0;
   bool narrow = false;
 };
-inline constexpr Layout wide_layout{680, 430, false}, narrow_layout{286, 440, true};
+inline constexpr Layout narrow_layout{"narrow", 286, 440, true}, wide_layout{"wide", 680, 430, false},
+    broad_layout{"broad", 1080, 540, false};
+inline constexpr std::array<Layout, 3> layouts{narrow_layout, wide_layout, broad_layout};
 
 /// Sizes of letters in pixels. The wide ones can still be read when the picture is printed at half its size.
 inline double name_size(const Layout& layout) { return layout.narrow ? 11 : 14; }  ///< of names of mechanisms
