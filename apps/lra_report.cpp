@@ -33,7 +33,9 @@ int run(int argc, char** argv) {
   app.add_option("--length", options.length,
                  "show speed and memory at this length first (default: the longest that all have)")
       ->check(CLI::PositiveNumber);
-  app.add_flag("--force", options.force, "write over an index.html that lra-report did not write");
+  std::filesystem::path page;
+  app.add_option("--page", page, "instead of --out: write one page, this file, that needs no other files");
+  app.add_flag("--force", options.force, "write over a page that lra-report did not write");
   app.add_flag("!--no-pictures", options.pictures, "write no SVG, PNG and PDF files");
 
   auto* watch =
@@ -110,10 +112,15 @@ int run(int argc, char** argv) {
     return 0;
   }
   if (options.folders.empty()) throw lra::Error("DIR is missing: a folder with records", "lra-report --help");
-  if (options.out.empty()) throw lra::Error("--out is missing: a folder to write the report to", "lra-report --help");
-  for (const std::string& missing : lra::report::write_report(options))
-    lra::say("note: " + lra::printable(missing) + "\n");
-  fmt::print("{}\n", lra::printable((options.out / "index.html").string()));
+  if (options.out.empty() == page.empty()) {
+    throw lra::Error(
+        page.empty() ? "--out is missing: a folder to write the report to" : "--out and --page: expected one of them",
+        "lra-report --help");
+  }
+  if (!page.empty()) options.out = page;
+  const auto problems = page.empty() ? lra::report::write_report(options) : lra::report::write_page(options);
+  for (const std::string& problem : problems) lra::say("note: " + lra::printable(problem) + "\n");
+  fmt::print("{}\n", lra::printable((page.empty() ? options.out / "index.html" : page).string()));
   return 0;
 }
 

@@ -56,6 +56,25 @@ void set_memory_unit(Chart& chart) {
   chart.bytes_per_unit = giga ? 1e9 : 1e6;
 }
 
+/// A row without a score or a speed.
+void add_failure(const ScoreRow& row, const SpeedGroup* speed, const SpeedRow* measured, Chart& chart) {
+  if (!row.test && (row.status == "ok" || row.status == "incomplete")) {
+    chart.not_drawn.emplace_back(row.label, row.status + ": " + row.message);
+    return;
+  }
+  Failure failure{row.label, row.mixer, row.variant, row.status};
+  if (measured != nullptr) failure.x = measured->examples_per_second->mean;
+  if (row.test) {
+    failure.y = row.test->mean;
+    failure.reason = "no speed";
+    for (const SpeedRow& other : speed == nullptr ? std::vector<SpeedRow>() : speed->rows) {
+      const bool same = other.variant == row.variant && (row.model.empty() || other.model == row.model);
+      if (same && other.status != "ok") failure.reason = other.status;
+    }
+  }
+  chart.failures.push_back(failure);
+}
+
 }  // namespace
 
 Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memory) {
@@ -70,14 +89,10 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memor
   std::set<std::string> error_kinds, revisions, lengths;
   bool dirty = false, other_revision = false;
   for (const ScoreRow& row : scores.rows) {
-    if (!row.test) {
-      chart.not_drawn.emplace_back(
-          row.label, row.status + (row.status == "ok" || row.status == "incomplete" ? ": " + row.message : ""));
-      continue;
-    }
     const SpeedRow* measured = speed == nullptr ? nullptr : speed_of(row, *speed);
-    if (measured == nullptr || (memory == Memory::process && !measured->peak_rss_bytes)) {
-      chart.not_drawn.emplace_back(row.label, "no speed and memory measured under these conditions");
+    if (measured != nullptr && memory == Memory::process && !measured->peak_rss_bytes) measured = nullptr;
+    if (!row.test || measured == nullptr) {
+      add_failure(row, speed, measured, chart);
       continue;
     }
     chart.bubbles.push_back({row.label, row.mixer, measured->examples_per_second->mean, row.test->mean, row.test->error,
@@ -86,6 +101,7 @@ Chart runs_chart(const ScoreGroup& scores, const SpeedGroup* speed, Memory memor
     bubble.x_error = measured->examples_per_second->error;
     bubble.bytes_error = memory == Memory::tensors ? measured->peak_tensor_spread : 0;
     bubble.disturbed = measured->disturbed;
+    bubble.key = row.variant;
     for (const Result* record : row.records) lengths.insert(lengths_of(*record));
     n.insert(row.test->n);
     revisions.insert(measured->revision.substr(0, 10));
@@ -168,6 +184,7 @@ Chart paper_chart(const Json& published, const std::string& length) {
                              scores["Avg_recomputed_5"].get<double>(), 0,
                              1e9 * (*speeds)["peak_memory_gb_per_device"][length].get<double>(),
                              "arXiv 2011.04006, Table 1 (average) and Table 2 (speed, memory)"});
+    chart.bubbles.back().key = mixer;
     if (std::abs(scores["Avg_printed"].get<double>() - chart.bubbles.back().y) > 0.015) {
       chart.caption.push_back(
           fmt::format("{}: the mean of its five printed scores, {:.2f}, is drawn; the paper prints {:.2f}.", model,

@@ -1,4 +1,4 @@
-#include "report/figures.h"
+#include "report/figure_parts.h"
 
 #include <fmt/format.h>
 
@@ -16,19 +16,6 @@
 
 namespace lra::report {
 namespace {
-
-template <class C>
-View view_of(std::vector<std::size_t> choice, const C& chart, const std::string& file = {}) {
-  return {std::move(choice), draw(chart, wide_layout), draw(chart, narrow_layout), file};
-}
-
-/// The place of the option in the list, added where it is new.
-std::size_t option(std::vector<std::string>& options, const std::string& name) {
-  const auto found = std::find(options.begin(), options.end(), name);
-  if (found != options.end()) return static_cast<std::size_t>(found - options.begin());
-  options.push_back(name);
-  return options.size() - 1;
-}
 
 /// The condition; of equal ones, with a number.
 std::vector<std::string> names_of(const std::vector<GrowthSet>& sets) {
@@ -135,7 +122,7 @@ Figure curves_figure(const std::vector<ScoreGroup>& scores) {
           sums[point.step].first += value;
           sums[point.step].second += 1;
         }
-        Line line{row.label + (row.status == "ok" ? "" : fmt::format(" ({})", row.status)), row.mixer, {}};
+        Line line{row.label + (row.status == "ok" ? "" : fmt::format(" ({})", row.status)), row.mixer, {}, row.variant};
         for (const auto& [step, sum] : sums)
           line.points.emplace_back(static_cast<double>(step), sum.first / sum.second);
         most = std::max(most, line.points.size());
@@ -153,6 +140,7 @@ Figure curves_figure(const std::vector<ScoreGroup>& scores) {
         name = fmt::format("· {} {:.1f}", name, value);
       }
       chart.narrowest_y = loss ? 0.1 : 4;
+      chart.low_is_good = loss;
       chart.caption = {"Means over seeds. Training values are those of the batches since the evaluation before."};
       const bool first = quantity == std::string("validation accuracy");
       figure.views.push_back(
@@ -179,9 +167,10 @@ Figure growth_figure(const std::vector<GrowthSet>& sets) {
                       set.condition, "Tokens in a sequence", title};
       const bool share = name == std::string("share");
       chart.log_x = true;
+      chart.low_is_good = true;
       chart.log_y = !share;
       for (const GrowthRow& row : set.rows) {
-        Line line{row.label, row.mixer, {}};
+        Line line{row.label, row.mixer, {}, row.variant};
         for (const GrowthPoint& point : row.points) {
           if (point.length >= 256 && point.*member && (share || *(point.*member) > 0))
             line.points.emplace_back(static_cast<double>(point.length), *(point.*member) / unit);
@@ -202,101 +191,6 @@ Figure growth_figure(const std::vector<GrowthSet>& sets) {
           view_of({option(figure.switches[0].second, names[i]), option(figure.switches[1].second, quantity)}, chart,
                   chart.name));
     }
-  }
-  return figure;
-}
-
-namespace {
-
-// Sums over the operators of one step, and what the machine could do at that time, per second.
-struct StepProfile {
-  std::string label, mixer;
-  double flops = 0, bytes = 0, seconds = 0;
-  double product_limit = 0, copy_limit = 0, fresh_limit = 0;
-};
-
-StepProfile read_profile(const std::filesystem::path& file, const Result& result) {
-  const Json profile = parse_json(read_bounded(file), shown(file));
-  const Json& limits = profile.at("limits");
-  StepProfile step{result.display_name.empty() ? result.variant : result.display_name,
-                   result.mixer,
-                   0,
-                   0,
-                   profile.at("seconds_per_step"),
-                   limits.at("float32_flops"),
-                   limits.at("copy_bytes"),
-                   limits.at("first_touch_bytes")};
-  for (const Json& one : profile.at("operators")) {
-    step.flops += one.at("flops").get<double>();
-    step.bytes += one.at("bytes").get<double>();
-  }
-  if (std::min({step.flops, step.bytes, step.seconds, step.product_limit, step.copy_limit, step.fresh_limit}) <= 0)
-    throw Error(shown(file) + ": a step or a machine without products, bytes or time");
-  return step;
-}
-
-// A machine's limits differ between measurements: the median of all that were made, in units of 10⁹.
-double median_limit(const std::vector<StepProfile>& steps, double StepProfile::* limit) {
-  std::vector<double> values;
-  for (const StepProfile& step : steps) values.push_back(step.*limit / 1e9);
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-}  // namespace
-
-Figure roofline_figure(const std::vector<Result>& results, std::vector<std::string>& broken) {
-  Figure figure{"roofline", {{"Measured", {}}}, {}};
-  std::map<std::string, std::vector<StepProfile>> settings;
-  for (const Result& result : results) {
-    const auto file = result.file.parent_path() / "profile.json";
-    if (result.kind != "bench" || !std::filesystem::is_regular_file(file)) continue;
-    const auto of = [&](const char* key) { return text_at(result.config, key); };
-    const std::string setting =
-        fmt::format("{} · {} tokens, batch {}, width {}, {} layer{} · {}", result.task,
-                    with_commas(result.sequence_length.value_or(0)), of("batch_size"), of("d_model"), of("num_layers"),
-                    of("num_layers") == "1" ? "" : "s", of("precision"));
-    try {
-      const StepProfile step = read_profile(file, result);
-      settings[setting].push_back(step);
-    } catch (const Json::exception& error) {
-      broken.push_back(fmt::format("{}: not a profile of operators ({})", shown(file), error.what()));
-    } catch (const Error& error) {
-      broken.push_back(error.what());
-    }
-  }
-  for (auto& [setting, steps] : settings) {
-    const double products = median_limit(steps, &StepProfile::product_limit),
-                 copying = median_limit(steps, &StepProfile::copy_limit),
-                 fresh = median_limit(steps, &StepProfile::fresh_limit);
-    LineChart chart{figure.views.empty() ? "roofline" : "", "Training steps below the machine's limits", setting,
-                    "Floating-point operations for each byte that operators read and write",
-                    "GFLOP/s of a training step"};
-    chart.log_x = chart.log_y = true;
-    std::sort(steps.begin(), steps.end(), [](const StepProfile& a, const StepProfile& b) { return a.label < b.label; });
-    double least = 1e300, most = 0;
-    for (const StepProfile& step : steps) {
-      const double intensity = step.flops / step.bytes;
-      least = std::min(least, intensity);
-      most = std::max(most, intensity);
-      chart.lines.push_back({step.label, step.mixer, {{intensity, step.flops / step.seconds / 1e9}}});
-    }
-    const double left = least / 2, right = most * 2;
-    const auto roof = [&](const std::string& label, double bandwidth) {
-      Line line{label, "", {{left, std::min(products, left * bandwidth)}}};
-      if (products / bandwidth > left && products / bandwidth < right)
-        line.points.emplace_back(products / bandwidth, products);
-      line.points.emplace_back(right, std::min(products, right * bandwidth));
-      chart.lines.push_back(line);
-    };
-    roof(fmt::format("limit: {:.0f} GFLOP/s, {:.0f} GB/s", products, copying), copying);
-    roof(fmt::format("fresh memory: {:.1f} GB/s", fresh), fresh);
-    chart.caption = {
-        "Limits: the best rate of float32 products and of copying that was measured beside the steps (medians), and "
-        "the rate of first writes into memory that "
-        "the system has just given, which limits programs that do not keep freed memory.",
-        "Operations: matrix products and attention alone; bytes: inputs and outputs of every operator."};
-    figure.views.push_back(view_of({option(figure.switches[0].second, setting)}, chart, chart.name));
   }
   return figure;
 }

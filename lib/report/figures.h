@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -8,11 +9,13 @@
 
 namespace lra::report {
 
-/// One version of a figure: the choice of each switch, drawn for a desk and for a telephone.
+/// One version of a figure: the choice of each switch, drawn in all layouts.
 struct View {
   std::vector<std::size_t> choice;
-  Drawing wide, narrow;
+  std::array<Drawing, layouts.size()> drawings;
   std::string file;  ///< name without ending, for those that are also written to files; else empty
+
+  const Drawing& wide() const { return drawings[1]; }
 };
 
 /// A picture with switches.

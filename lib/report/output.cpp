@@ -22,6 +22,8 @@ bool is_ours(const std::string& name) {
          (in_folder && name.find("..") == std::string::npos && name.find('/', 7) == std::string::npos);
 }
 
+}  // namespace
+
 bool is_our_page(const fs::path& file) {
   std::ifstream in(file);
   std::string start(2000, '\0');
@@ -31,8 +33,6 @@ bool is_our_page(const fs::path& file) {
   return has("<meta name=\"generator\" content=\"lra-report\">") || has("<title>Attention atlas</title>") ||
          has("<title>Long Range Arena report</title>");
 }
-
-}  // namespace
 
 void write_report_file(const fs::path& out, const std::string& name, const std::string& text) {
   const fs::path file = out / name;

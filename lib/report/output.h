@@ -12,6 +12,9 @@ namespace lra::report {
 /// is replaced, not followed. Throws Error, also where tables or charts is a link.
 void write_report_file(const std::filesystem::path& out, const std::string& name, const std::string& text);
 
+/// Did lra-report write this page?
+bool is_our_page(const std::filesystem::path& file);
+
 /// Thrown to leave a report half-way.
 struct Stopped : std::exception {
   const char* what() const noexcept override { return "stopped"; }

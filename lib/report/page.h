@@ -23,18 +23,13 @@ struct Content {
   std::vector<Figure> figures;
   std::string atlas_svg;    ///< overview, linked to atlas.html; empty: there is none
   std::string vega_bundle;  ///< JavaScript that defines `window.vegaEmbed`; empty: pictures stand still
+  bool alone = false;       ///< the page is the only file: it links to no others
   int refresh_seconds = 0;  ///< after which the page loads itself again; 0: never
 };
-
-/// The beginning of a page in the report's style, up to and with <main>.
-std::string page_head(const std::string& title, int refresh_seconds = 0);
 
 /// The self-contained page. `svg_of` gives the rendered picture of a view's file, or empty; used where there is no
 /// bundle.
 std::string page(const Content& content, const std::function<std::string(const std::string& file)>& svg_of);
-
-/// What all records have in common and where they differ, in sentences; empty where nothing differs.
-std::vector<std::string> differences(const std::vector<Result>& results);
 
 /// Commands that make the run's data (where a generator made it) and repeat the run.
 std::string regenerating_commands(const Result& result);

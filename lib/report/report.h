@@ -16,6 +16,7 @@ struct ReportOptions {
   bool pictures = true;  ///< write SVG, PNG and PDF
   int refresh_seconds = 0;             ///< the page loads itself again
   bool force = false;                  ///< write over an index.html that lra-report did not write
+  bool page_alone = false;             ///< the page links to no other files
   std::function<bool()> stopped = {};  ///< asked now and then; true ends the report half-way
 };
 
@@ -24,6 +25,10 @@ struct ReportOptions {
 /// sentences about records that are broken and about what could not be made. Writes only below `out`. Throws Error,
 /// also where an index.html stands there that lra-report did not write.
 std::vector<std::string> write_report(const ReportOptions& options);
+
+/// Writes one page, the file `out`, that needs and has no other files. Returns sentences as write_report. Throws Error,
+/// also where a file stands there that lra-report did not write.
+std::vector<std::string> write_page(ReportOptions options);
 
 /// Writes the page (no pictures) whenever a record or learning curve below the folders has changed, looking every
 /// `seconds`, until SIGINT or SIGTERM, which also end a page that is being written (the one before stays). Throws Error

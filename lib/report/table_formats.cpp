@@ -203,12 +203,13 @@ std::string to_latex(const Table& table) {
 std::string to_html(const Table& table) {
   std::string html;
   for (const TableSection& section : table.sections) {
-    if (!section.title.empty()) html += fmt::format("<h4>{}</h4>\n", escape_html(section.title));
     std::string warnings;
     for (const std::string& warning : section.warnings)
       warnings += (warnings.empty() ? "" : "<br>") + escape_html(warning);
     if (!warnings.empty()) html += fmt::format("<p class=\"warning\">{}</p>\n", warnings);
-    html += "<div class=\"scroll\"><table class=\"sortable\">\n<thead><tr>";
+    html += "<div class=\"scroll\"><table class=\"sortable\">\n";
+    if (!section.title.empty()) html += fmt::format("<caption>{}</caption>\n", escape_html(section.title));
+    html += "<thead><tr>";
     for (const Column& column : table.columns) {
       if (!column.title.empty())
         html += fmt::format("<th scope=\"col\"{}><button>{}</button></th>", column.number ? " class=\"number\"" : "",

@@ -107,7 +107,8 @@ std::vector<Table> score_tables(const std::vector<ScoreGroup>& groups) {
     Table table;
     table.name = tables.empty() ? "scores" : fmt::format("scores_{}", tables.size() + 1);
     const ScoreGroup& first = *columns.front();
-    table.title = fmt::format("Test accuracy in percent, profile {}, {}", first.profile, first.host);
+    table.title = fmt::format("Test accuracy in percent, {}profile {}, {}",
+                              first.suites.empty() ? "" : "suite " + first.suites + ", ", first.profile, first.host);
     table.columns = {{"model", "Mechanism", false}, {"variant", "", false}};
     std::map<std::string, std::vector<const ScoreRow*>> rows;  // label and variant; one place for each column
     std::vector<std::string> order;
@@ -201,8 +202,9 @@ std::vector<Table> length_tables(const std::vector<SpeedGroup>& groups) {
       Table table;
       const std::string ending = by_setting.size() == 1 ? "" : fmt::format("_{}", tables.size() / 2 + 1);
       table.name = (speed ? "speed" : "memory") + ending;
-      table.title =
-          speed ? "Training speed, examples/s (× full attention)" : "Peak tensor memory, MB (× full attention)";
+      table.title = fmt::format("{} (× full attention), profile {}, batch {}",
+                                speed ? "Training speed, examples/s" : "Peak tensor memory, MB",
+                                lengths.front()->profile, lengths.front()->batch_size);
       table.columns = {{"model", "Mechanism", false}, {"variant", "", false}};
       std::set<std::string> warnings;
       for (const SpeedGroup* group : lengths) warnings.insert(group->warnings.begin(), group->warnings.end());

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "report/collect.h"
+#include "report/remarks.h"
 
 /// Records as lra-run writes them, for tests of the report.
 namespace lra::report::testing {
@@ -20,6 +21,12 @@ struct TemporaryFolder {
   TemporaryFolder() { fs::create_directories(path); }
   ~TemporaryFolder() { fs::remove_all(path); }
 };
+
+inline std::vector<std::string> sentences_of(const std::vector<Result>& results) {
+  std::vector<std::string> sentences;
+  for (const Remark& remark : remarks_on(results)) sentences.push_back(remark.sentence);
+  return sentences;
+}
 
 inline Json train_record(const std::string& mixer, std::int64_t seed, double accuracy) {
   return {{"schema_version", 1},

@@ -112,13 +112,13 @@ TEST_CASE("profiles, data, lengths, hosts and devices are never ranked together"
   CHECK(names.size() == 10);
   CHECK(slugs.size() == 10);
   // And the banner says in what they differ.
-  const std::string banner = fmt::format("{}", fmt::join(differences(parse(records)), "\n"));
+  const std::string banner = fmt::format("{}", fmt::join(sentences_of(parse(records)), "\n"));
   for (const char* what :
        {"profile: lra-paper, small", "ListOps was run on 2 different data sets", "length of ListOps: 1000, 2000",
         "LIMITED", "precision: bf16, float32", "host: a (NVIDIA H200)"}) {
     CHECK_THAT(banner, ContainsSubstring(what));
   }
-  CHECK(differences(parse({records[0], records[0]})).empty());
+  CHECK(remarks_on(parse({records[0], records[0]})).empty());
 
   // One variant with two configurations: two rows that say what differs, not an average, and a warning.
   records = {train_record("linear", 0, 0.3), train_record("linear", 1, 0.4)};
@@ -457,7 +457,7 @@ TEST_CASE("profiled benches are drawn below their machine's limits, and profiles
                       ContainsSubstring("softmax/profile.json"));
   REQUIRE(figure.views.size() == 1);
   CHECK(figure.views[0].file == "roofline");
-  const std::string spec = picture(figure.views[0].wide, wide_layout).dump();
+  const std::string spec = picture(figure.views[0].wide(), wide_layout).dump();
   // 20 operations a byte, 200 GFLOP/s; the middle limit of three; copying meets it at 10, fresh memory gives 200 at the
   // right end, 40.
   CHECK_THAT(spec, ContainsSubstring(R"({"model":"The linear","x":20.0,"y":200.0})") &&

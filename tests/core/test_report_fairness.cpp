@@ -112,10 +112,10 @@ TEST_CASE("a speed that is not to be trusted is shown and wins nothing", "[repor
   const auto tables = length_tables(compare_speed(results));
   CHECK_THAT(all_text(tables.at(0)), ContainsSubstring("60.00 †"));
   CHECK_THAT(all_text(efficiency_table(compare_speed(results))), ContainsSubstring("other programs used 1.8 cores"));
-  CHECK_THAT(fmt::format("{}", fmt::join(differences(results), "\n")),
+  CHECK_THAT(fmt::format("{}", fmt::join(sentences_of(results), "\n")),
              ContainsSubstring("1 of 3 speeds were measured on a busy machine"));
   records[1]["speed"]["disturbed"] = "trained beside another run of this suite, spread is 40 % of the median";
-  CHECK_THAT(fmt::format("{}", fmt::join(differences(parse(records)), "\n")),
+  CHECK_THAT(fmt::format("{}", fmt::join(sentences_of(parse(records)), "\n")),
              ContainsSubstring("1 run trained beside others") && !ContainsSubstring("busy machine"));
   CHECK(check_quality(results[1]).at(0).text == "its speed is not to be trusted: other programs used 1.8 cores");
   CHECK(check_quality(results[0]).empty());
@@ -155,7 +155,7 @@ TEST_CASE("incomplete data are ranked apart and said", "[report]") {
       CHECK_THAT(warnings,
                  ContainsSubstring("seq_len cuts 0.4 % of the sequences of test, 12 % of the sequences of train."));
   }
-  const std::string read_first = fmt::format("{}", fmt::join(differences(results), "\n"));
+  const std::string read_first = fmt::format("{}", fmt::join(sentences_of(results), "\n"));
   CHECK_THAT(read_first, ContainsSubstring("Not the official data, ranked apart: ListOps (train has 8 examples") &&
                              ContainsSubstring("ListOps: seq_len cuts"));
   CHECK(check_quality(results[1]).at(0).kind == "incomplete data");
