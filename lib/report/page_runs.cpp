@@ -92,10 +92,9 @@ Json runs_json(const std::vector<Result>& results) {
                 {"host", place("hosts", host_text(result))},
                 {"build", place("builds", build_text(result))},
                 {"data", place("data", result.data)}};
-    std::string notes;
-    for (const Json& note : result.notes)
-      notes += (notes.empty() ? "" : "\n") + (note.is_string() ? note.get<std::string>() : note.dump());
-    if (!notes.empty()) run["notes"] = notes;
+    std::vector<std::string> notes;
+    for (const Json& note : result.notes) notes.push_back(note.is_string() ? note.get<std::string>() : note.dump());
+    if (!notes.empty()) run["notes"] = fmt::format("{}", fmt::join(notes, "\n"));
     page_runs["list"].push_back(run);
   }
   return page_runs;

@@ -103,7 +103,10 @@ std::string escape_html(std::string_view text) {
 
 std::string to_csv(const Table& table) {
   std::string csv;
-  for (std::size_t i = 0; i < table.columns.size(); ++i) csv += (i == 0 ? "" : ",") + csv_field(table.columns[i].key);
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    csv += i == 0 ? "" : ",";
+    csv += csv_field(table.columns[i].key);
+  }
   csv += "\n";
   for (const TableSection& section : table.sections) {
     for (const auto& row : section.rows) {
@@ -178,7 +181,8 @@ std::string to_latex(const Table& table) {
     for (const Column& column : table.columns) {
       if (column.title.empty()) continue;
       shape += column.number ? "r" : "l";
-      head += (head.empty() ? "" : " & ") + escape_latex(column.title);
+      head += head.empty() ? "" : " & ";
+      head += escape_latex(column.title);
     }
     latex += fmt::format("\n{}\n\\begin{{tabular}}{{{}}}\n\\toprule\n{} \\\\\n\\midrule\n", as_comment(comment), shape,
                          head);
@@ -203,10 +207,9 @@ std::string to_latex(const Table& table) {
 std::string to_html(const Table& table) {
   std::string html;
   for (const TableSection& section : table.sections) {
-    std::string warnings;
-    for (const std::string& warning : section.warnings)
-      warnings += (warnings.empty() ? "" : "<br>") + escape_html(warning);
-    if (!warnings.empty()) html += fmt::format("<p class=\"warning\">{}</p>\n", warnings);
+    std::vector<std::string> warnings;
+    for (const std::string& warning : section.warnings) warnings.push_back(escape_html(warning));
+    if (!warnings.empty()) html += fmt::format("<p class=\"warning\">{}</p>\n", fmt::join(warnings, "<br>"));
     html += "<div class=\"scroll\"><table class=\"sortable\">\n";
     if (!section.title.empty()) html += fmt::format("<caption>{}</caption>\n", escape_html(section.title));
     html += "<thead><tr>";

@@ -2,8 +2,10 @@
 
 usage: open_page.py LRA_REPORT REPOSITORY [FOLDER FOR SCREENSHOTS]
 
-The report of each folder of results/ that has records, and that of all of them: every id once, no console message, something drawn in each figure, circles that
-stand out from the page. In the report of results/lecture and results/scaling everything that moves is tried: no console message, no request, tooltips, switches, sorting, theme, list of runs; nothing overlaps in any view of any chart, at 1280 and 390 pixels. Exit code 4: skipped.
+The report of each folder of results/ that has records, and that of all of them: every id and every heading once, no console message, something drawn in each
+figure, circles that stand out from the page. In the report of results/lecture and results/scaling everything that moves is tried, with the mouse and with the
+keyboard alone: no console message, no request, tooltips, switches, highlighting, the address that keeps the view, sorting, theme, contents, list of runs; nothing
+overlaps in any view of any chart, at 390, 768, 1280 and 1920 pixels. Without JavaScript the first chart is a picture. Exit code 4: skipped.
 """
 
 import json
@@ -63,6 +65,7 @@ class Page:
 
     def __init__(self, browser, url, width, scheme):
         self.messages = []
+        self.width = width
         self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         self.page = self.context.new_page()
         self.page.on("console", lambda message: self.messages.append(f"console: {message.text}"))
@@ -76,7 +79,7 @@ class Page:
         return self.page.evaluate("Object.keys(figures)")
 
     def wait_drawn(self, figure):
-        self.page.wait_for_function("id => { const f = document.getElementById(id); return f.dataset.drawn !== undefined && f.dataset.drawn === f.dataset.view; }", arg=figure, timeout=20000)
+        self.page.wait_for_function("id => { const f = document.getElementById(id); return f.dataset.drawn !== undefined && f.dataset.drawn === f.dataset.view && f.dataset.drawnLayout === f.dataset.layout; }", arg=figure, timeout=20000)
 
     def choose(self, figure, switch, option):
         self.page.select_option(f'#{figure} select[aria-label="{switch}"]', option)
@@ -108,7 +111,9 @@ def check_layout(visit, width):
             wider = page.evaluate("id => { const c = document.querySelector(`#${id} .chart`); return c.scrollWidth - c.clientWidth; }", figure)
             expect(wider <= 1, f"{figure}, view {view}, {width} pixels: the chart is {wider} pixels wider than its place")
             scale = page.evaluate("id => { const s = document.querySelector(`#${id} .chart svg`); return s.getBoundingClientRect().width / s.viewBox.baseVal.width; }", figure)
-            expect(scale > 0.93, f"{figure}, view {view}, {width} pixels: the chart is shrunk to {scale:.2f}: its letters are too small")
+            expect(0.7 < scale < 1.31, f"{figure}, view {view}, {width} pixels: the chart is scaled by {scale:.2f}: its letters are too small or too large")
+            used = page.evaluate("id => { const c = document.querySelector(`#${id} .chart`); return c.querySelector('svg').getBoundingClientRect().width / c.clientWidth; }", figure)
+            expect(used > 0.8, f"{figure}, view {view}, {width} pixels: the chart uses {used:.0%} of its width")
             views += 1
     return views
 
@@ -139,6 +144,101 @@ def check_switches_and_tooltips(visit):
     page.mouse.move(5, 5)
     visit.choose("figure-growth", "Quantity", "memory")
     expect("Peak tensor memory" in visit.chart_text("figure-growth"), "the switch of the growth does nothing")
+
+
+CHOSEN = "() => Object.fromEntries([...document.querySelectorAll('figure')].map(f => [f.id, [...new Set([...f.querySelectorAll('.chart .chosen')].map(e => e.dataset.key))]]))"
+
+
+def check_highlight(visit, url):
+    """A click on a circle highlights its mechanism in all charts, links to its runs, and is in the address."""
+    page = visit.page
+    page.evaluate("document.querySelector('#figure-bubbles [data-stop][data-key=performer]').dispatchEvent(new MouseEvent('click', { bubbles: true }))")
+    marked = page.evaluate(CHOSEN)
+    for figure in ("figure-bubbles", "figure-curves", "figure-growth", "figure-paper"):
+        expect(marked[figure] == ["performer"], f"{figure} highlights {marked[figure]}")
+    faded = page.evaluate("getComputedStyle(document.querySelector('#figure-bubbles [data-key=linear]')).opacity")
+    expect(float(faded) < 0.3, f"the others have the opacity {faded}")
+    expect(page.evaluate("document.querySelectorAll('tr.chosen').length") > 2, "the tables do not mark the mechanism")
+    visit.choose("figure-bubbles", "Length", "1,024 tokens")
+    expect(page.evaluate(CHOSEN)["figure-bubbles"] == ["performer"], "another view forgets the highlighted mechanism")
+    address = page.evaluate("location.hash")
+    expect("highlight=performer" in address and "1,024+tokens" in address, f"the address is {address}")
+
+    page.click("#figure-bubbles .pointed a")
+    expect(page.input_value("#run-filter") == "mechanism:performer", "the link does not lead to the runs")
+    titles = page.evaluate("[...document.querySelectorAll('#run-list summary')].map(s => s.textContent)")
+    expect(len(titles) > 2 and all("· performer ·" in title for title in titles), f"its runs are {titles[:3]}")
+    expect(page.evaluate("document.getElementById('all-runs').getBoundingClientRect().top < innerHeight"), "the runs are not in view")
+
+    other = Page(visit.context.browser, url + page.evaluate("location.hash"), visit.width, "light")
+    expect(other.page.evaluate(CHOSEN)["figure-growth"] == ["performer"], "a sent address forgets the highlighted mechanism")
+    expect("1024 tokens" in other.chart_text("figure-bubbles"), "a sent address forgets the view")
+    expect(other.page.input_value("#run-filter") == "mechanism:performer", "a sent address forgets the filter")
+    expect(not other.messages, f"a sent address: {json.dumps(other.messages[:5])}")
+    other.context.close()
+
+    page.fill("#run-filter", "")
+    page.keyboard.press("Escape")
+    expect(page.evaluate("document.querySelectorAll('.chosen, .choosing').length") == 0, "Escape does not clear")
+    visit.choose("figure-bubbles", "Length", "4,096 tokens")
+
+
+def check_keyboard(visit):
+    """From the address bar to a chart, along its mechanisms, and to the runs, without a mouse."""
+    page = visit.page
+    page.evaluate("scrollTo(0, 0); document.activeElement.blur(); history.replaceState(null, '', location.pathname)")
+    focused = lambda: page.evaluate("(document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent).trim().slice(0, 60)")
+    walk = []
+    while len(walk) < 60:
+        page.keyboard.press("Tab")
+        walk.append(focused())
+        if page.evaluate("document.activeElement.hasAttribute('data-stop')"):
+            break
+    expect(walk[0] == "Contents", f"the first stop is {walk[0]}")
+    expect(page.evaluate("document.activeElement.closest('figure')?.id") == "figure-bubbles", f"Tab does not reach the chart: {walk}")
+    ring = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    expect(ring == "solid", f"the focus is not seen: {ring}")
+    seen = set()
+    for _ in range(40):
+        seen.add(page.evaluate("document.activeElement.dataset.key"))
+        page.keyboard.press("ArrowRight")
+    expect(len(seen) > 20, f"arrows reach {sorted(seen)}")
+    key = page.evaluate("document.activeElement.dataset.key")
+    page.keyboard.press("Enter")
+    expect(page.evaluate(CHOSEN)["figure-growth"] in ([key], []) and page.evaluate(CHOSEN)["figure-bubbles"] == [key], "Enter does not highlight")
+    page.keyboard.press("Tab")
+    expect(focused().startswith("its "), f"after a highlighted circle Tab reaches {focused()}")
+    page.keyboard.press("Enter")
+    expect(page.input_value("#run-filter") == f"mechanism:{key}", "Enter does not lead to the runs")
+    page.keyboard.press("Escape")
+    expect(page.evaluate("document.querySelectorAll('.chosen').length") == 0, "Escape does not clear")
+    page.fill("#run-filter", "")
+    print(f"{visit.width} pixels, keyboard: {len(walk)} stops to the first chart ({', '.join(walk[:3])} ...), {len(seen)} mechanisms by arrows, Enter, its runs, Escape")
+
+
+def check_contents(visit, width):
+    """The table of contents: beside the page where there is room, else a bar that unfolds, and folds when something was chosen."""
+    page = visit.page
+    opened = "document.querySelector('#contents details').open"
+    expect(page.evaluate(opened) == (width >= 1180), f"at {width} pixels the contents are {'open' if page.evaluate(opened) else 'folded'}")
+    if width < 1180:
+        page.click("#contents summary")
+    page.click('#contents a[href="#definitions"]')
+    page.wait_for_function("Math.abs(document.getElementById('definitions').getBoundingClientRect().top) < 80")
+    expect(page.evaluate(opened) == (width >= 1180), "the contents do not fold after a choice")
+    dead = page.evaluate("[...document.querySelectorAll('#contents a')].map(a => a.hash).filter(hash => !document.getElementById(hash.slice(1)))")
+    expect(not dead, f"the contents name what is not there: {dead}")
+    height = page.evaluate("document.querySelector('#differences')?.getBoundingClientRect().height ?? 0")
+    expect(height < 60, f"the box of differences is {height} pixels high")
+
+
+def check_without_javascript(browser, url):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(url)
+    picture = page.locator("#figure-bubbles noscript svg")
+    expect(picture.count() == 1 and picture.bounding_box()["width"] > 600, "without JavaScript the first chart is not there")
+    context.close()
 
 
 def check_sorting(visit):
@@ -181,7 +281,7 @@ PALE = """() => {
 def check_runs_and_theme(visit):
     page = visit.page
     page.fill("#run-filter", "bigbird listops")
-    expect(page.inner_text("#run-count") == "1 runs", f"the filter finds {page.inner_text('#run-count')}")
+    expect(page.inner_text("#run-count") == "1 run", f"the filter finds {page.inner_text('#run-count')}")
     page.click("#run-list summary")
     page.wait_for_selector("#run-list pre")
     text = page.inner_text("#run-list")
@@ -196,7 +296,8 @@ def check_runs_and_theme(visit):
     expect(len(papers) == 2, f"the theme does not change the paper: {papers}")
 
 
-# Ids that are there twice; figures with nothing drawn.
+# Ids and headings that are there twice; figures with nothing drawn.
+DOUBLE_HEADINGS = "() => { const titles = [...document.querySelectorAll('h1, h2, h3, h4')].map(e => e.textContent.trim()); return titles.filter((title, i) => titles.indexOf(title) !== i); }"
 DOUBLE_IDS = "() => { const ids = [...document.querySelectorAll('[id]')].map(e => e.id); return ids.filter((id, i) => ids.indexOf(id) !== i); }"
 EMPTY_FIGURES = """() => [...document.querySelectorAll("figure")].filter(f => {
   const drawing = f.querySelector(".chart svg");
@@ -230,6 +331,8 @@ def check_folder(report, browser, folder, out):
     page = visit.page
     double = page.evaluate(DOUBLE_IDS)
     expect(not double, f"{folder}: these ids are there more than once: {double}")
+    double = page.evaluate(DOUBLE_HEADINGS)
+    expect(not double, f"{folder}: these headings are there more than once: {double}")
     figures = page.evaluate("[...document.querySelectorAll('figure')].map(f => f.id)")
     expect(sorted(figures) == sorted(visit.figures()), f"{folder}: the page has the figures {figures}, its script {visit.figures()}")
     empty = page.evaluate(EMPTY_FIGURES)
@@ -239,11 +342,13 @@ def check_folder(report, browser, folder, out):
         circles, faint = page.evaluate(FAINT)
         expect(circles > 0 and not faint, f"{folder}: of {circles} circles these are hard to see: {faint[:5]}")
         page.click("#theme")
-    expect(page.inner_text("#run-count").endswith("listed") or page.inner_text("#run-count").endswith("runs"), f"{folder}: the list of runs is dead")
+    expect(page.inner_text("#run-count").endswith("listed") or page.inner_text("#run-count").endswith(("run", "runs")), f"{folder}: the list of runs is dead")
     if (out / "atlas.html").exists():
         page.goto((out / "atlas.html").as_uri())
         double = page.evaluate(DOUBLE_IDS)
         expect(not double, f"{folder}, atlas.html: these ids are there more than once: {double}")
+        double = page.evaluate(DOUBLE_HEADINGS)
+        expect(not double, f"{folder}, atlas.html: these headings are there more than once: {double}")
         expect(page.evaluate("document.querySelectorAll('.mechanism svg path').length") > 10, f"{folder}: the atlas is empty")
     expect(not visit.messages, f"{folder}: {json.dumps(visit.messages[:5])}")
     visit.context.close()
@@ -260,9 +365,10 @@ def main():
         start = time.monotonic()
         folders = [one for one in sorted((repository / "results").iterdir()) if one.is_dir() and any(one.rglob("result.json"))] + [repository / "results"]
         figures = sum(check_folder(report, browser, one, pathlib.Path(folder) / "each" / one.name) for one in folders)
-        print(f"{len(folders)} reports, {figures} figures: every id once, all drawn, all circles seen, no message ({time.monotonic() - start:.0f} s)")
-        for width in (1280, 390):
-            for scheme in ("light", "dark"):
+        print(f"{len(folders)} reports, {figures} figures: every id and heading once, all drawn, all circles seen, no message ({time.monotonic() - start:.0f} s)")
+        check_without_javascript(browser, (repository / "results/lecture/report.html").as_uri())
+        for width in (390, 768, 1280, 1920):
+            for scheme in ("light", "dark") if shots or width in (390, 1280) else ("light",):
                 visit = Page(browser, url, width, scheme)
                 if shots:
                     shots.mkdir(parents=True, exist_ok=True)
@@ -270,13 +376,17 @@ def main():
                     for part, top in enumerate(range(0, height, 1800)):
                         visit.page.screenshot(path=shots / f"{width}_{scheme}_{part:02d}.png", full_page=True, clip={"x": 0, "y": top, "width": width, "height": min(1800, height - top)})
                 if scheme == "light":
-                    check_switches_and_tooltips(visit)
-                    check_sorting(visit)
-                    check_runs_and_theme(visit)
+                    check_contents(visit, width)
+                    if width in (390, 1280):
+                        check_keyboard(visit)
+                        check_switches_and_tooltips(visit)
+                        check_highlight(visit, url)
+                        check_sorting(visit)
+                        check_runs_and_theme(visit)
                     views = check_layout(visit, width)
                 expect(not visit.messages, f"at {width} pixels, {scheme}: {json.dumps(visit.messages[:5])}")
                 visit.context.close()
-            print(f"{width} pixels: {views} views, nothing overlaps; tooltips, switches, sorting, runs and theme work; no message, no request")
+            print(f"{width} pixels: {views} views, nothing overlaps; no message, no request")
         browser.close()
 
 
