@@ -22,6 +22,11 @@ class RooflineDrawing {
       xs.emplace_back(step.x, layout.narrow ? 34 : 60);
       ys.emplace_back(step.y, 26);
     }
+    const auto [least, most] = std::minmax_element(xs.begin(), xs.end());
+    const double low = least->first / 8, high = most->first * 8;
+    for (const auto& [name, bandwidth] : chart.bandwidths) {  // the bends, unless they are far away
+      if (const double bend = chart.products / bandwidth; bend > low && bend < high) xs.emplace_back(bend, 40);
+    }
     x_ = fit_axis(xs, layout.width, true, 0.5);
     y_ = fit_axis(ys, layout.height, true, 0.5);
   }

@@ -85,7 +85,8 @@ Figure roofline_figure(const std::vector<Result>& results, std::vector<std::stri
     }
     chart.caption = {
         fmt::format("Limits (medians of what was measured beside the steps): {:.0f} GFLOP/s, the best rate of float32 "
-                    "products; {:.0f} GB/s, the best rate of copying; {:.1f} GB/s, the rate of first writes into fresh "
+                    "products; {:.0f} GB/s, the best rate of copying; {:.1f} GB/s (dashed), the rate of first writes "
+                    "into fresh "
                     "memory, which limits programs that do not keep freed memory.",
                     products, copying, fresh),
         "Operations: matrix products and attention alone. Bytes: inputs and outputs of every operator."};

@@ -181,9 +181,9 @@ TEST_CASE("the chart joins scores with the longest bench length that all have", 
   CHECK(row_of(chart.bubbles, "The softmax").bytes == 3200);
   CHECK(row_of(chart.bubbles, "The linear").bytes == 300);
   CHECK_THAT(chart.x_title, ContainsSubstring("2048 tokens"));
-  REQUIRE(chart.not_drawn.size() == 2);  // `none` has no bench record, `local` ran out of time
-  CHECK(chart.not_drawn[0].first == "The none");
-  CHECK(chart.not_drawn[1] == std::pair<std::string, std::string>("The local", "timeout"));
+  REQUIRE(chart.failures.size() == 2);  // `none` has no bench record, `local` ran out of time
+  CHECK((chart.failures[0].label == "The none" && chart.failures[0].y == 20 && !chart.failures[0].x));
+  CHECK((chart.failures[1].label == "The local" && chart.failures[1].reason == "timeout" && !chart.failures[1].y));
   CHECK(speed_for(scores.at(0), speeds, 1024)->length == 1024);
 
   bool oom_row = false;
@@ -458,11 +458,10 @@ TEST_CASE("profiled benches are drawn below their machine's limits, and profiles
   REQUIRE(figure.views.size() == 1);
   CHECK(figure.views[0].file == "roofline");
   const std::string spec = picture(figure.views[0].wide(), wide_layout).dump();
-  // 20 operations a byte, 200 GFLOP/s; the middle limit of three; copying meets it at 10, fresh memory gives 200 at the
-  // right end, 40.
-  CHECK_THAT(spec, ContainsSubstring(R"({"model":"The linear","x":20.0,"y":200.0})") &&
-                       ContainsSubstring("limit: 400 GFLOP/s, 40 GB/s") && ContainsSubstring("fresh memory: 5.0 GB/s"));
-  CHECK_THAT(spec, ContainsSubstring(R"("x":10.0,"y":400.0})") && ContainsSubstring(R"("x":40.0,"y":200.0})"));
+  // 20 operations a byte, 200 GFLOP/s; the middle limit of three.
+  CHECK_THAT(spec, ContainsSubstring(R"({"model":"The linear","key":"linear","x":20.0,"y":200.0,)") &&
+                       ContainsSubstring("400 GFLOP/s") && ContainsSubstring("40 GB/s, the best rate of copying") &&
+                       ContainsSubstring("5.0 GB/s (dashed)"));
   CHECK_THAT(spec, !ContainsSubstring("The none") && !ContainsSubstring("The flash"));
 }
 
