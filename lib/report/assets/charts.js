@@ -84,9 +84,11 @@ const mark_mechanisms = chart => {
   const order = [...stops].map(([key, stop]) => ({ key, element: stop.element }));
   order.sort((a, b) => place(a.element).x - place(b.element).x || place(a.element).y - place(b.element).y);
   order.forEach(({ key, element }, i) => {
-    const label = element.getAttribute("aria-label") ?? mechanisms[key].name;
+    // Vega's description begins with positions; that of a name has nothing else.
+    const [, said] = (element.getAttribute("aria-label") ?? "").split("Mechanism: ");
+    const label = said ?? mechanisms[key].name;
     element.dataset.stop = "";
-    element.dataset.says = label.replace(/^Mechanism: /, "");
+    element.dataset.says = label;
     element.setAttribute("role", "button");
     element.setAttribute("aria-pressed", "false");
     element.setAttribute("aria-label", label);
