@@ -6,8 +6,8 @@
 #include <numeric>
 #include <set>
 
+#include "report/bubble_circles.h"
 #include "report/chart_parts.h"
-#include "report/charts.h"
 #include "report/families.h"
 #include "report/labels.h"
 
@@ -18,11 +18,6 @@ constexpr double edge = 14;         // kept free between a circle and the end of
 constexpr double strip = 22;        // along an edge, for runs that lack a score or a speed
 constexpr double cross_radius = 5;  // of their marks
 constexpr std::size_t most_crosses = 12;
-
-double nice_below(double value) {
-  const double power = std::pow(10, std::floor(std::log10(value)));
-  return value >= 5 * power ? 5 * power : value >= 2 * power ? 2 * power : power;
-}
 
 double rounded(double value) { return std::round(value * 10) / 10; }
 
@@ -51,10 +46,13 @@ class BubbleDrawing {
     add_joins();
     add_error_bars();
     const auto circles = static_cast<Json::difference_type>(layers_.size());
-    if (chart_.bubbles.empty())
+    if (chart_.bubbles.empty()) {
       add_nothing_to_see();
-    else
-      add_circles();
+    } else {
+      const double side = layout_.narrow ? 10 : 18 + side_;
+      layers_.push_back(
+          circle_layer(chart_, {front_, largest_, largest_radius(), side, layout_.narrow}, x_field(), y_field("y")));
+    }
     add_crosses();
     add_names(circles);
     finish_caption();
@@ -232,89 +230,6 @@ class BubbleDrawing {
     layers_.push_back(std::move(empty_axes));
     layers_.push_back(layer(Json::array({Json::object()}), mark,
                             {{"x", pixels(layout_.width / 2)}, {"y", pixels(layout_.height / 2)}}));
-  }
-
-  Json legend(Json options) const {
-    options["offset"] = layout_.narrow ? 10.0 : 18 + side_;
-    if (layout_.narrow) options.update({{"orient", "bottom"}, {"columns", 3}, {"columnPadding", 8}});
-    return options;
-  }
-
-  void add_circles() {
-    Json bubbles = Json::array(), domain = Json::array(), colours = Json::array(), rims = Json::array();
-    const auto by_place = [](const Family* a, const Family* b) { return comes_before(*a, *b); };
-    std::set<const Family*, decltype(by_place)> present(by_place);
-    for (std::size_t i = 0; i < chart_.bubbles.size(); ++i) {
-      const Bubble& bubble = chart_.bubbles[i];
-      const Family& family = family_of(bubble.mixer);
-      present.insert(&family);
-      Json item = {{"model", bubble.label},
-                   {"key", bubble.key},
-                   {"family", family.title},
-                   {"x", bubble.x},
-                   {"y", bubble.y},
-                   {"memory", bubble.bytes / chart_.bytes_per_unit},
-                   {"front", front_[i] ? "yes" : "no"}};
-      if (!bubble.source.empty()) item["source"] = bubble.source;
-      bubbles.push_back(item);
-    }
-    // Small circles in front of large ones.
-    std::stable_sort(bubbles.begin(), bubbles.end(), [](const Json& a, const Json& b) {
-      return a["memory"].get<double>() > b["memory"].get<double>();
-    });
-    for (const Family* family : present) {
-      domain.push_back(family->title);
-      colours.push_back(family->colour);
-      rims.push_back(family->strong);
-    }
-    const Json title = {{"title", "Token mixing"},
-                        {"symbolType", "circle"},
-                        {"symbolSize", 120},
-                        {"symbolOpacity", 1},
-                        {"symbolStrokeWidth", 1.5}};
-    const auto of_family = [&](const Json& range) {
-      return Json{{"field", "family"},
-                  {"type", "nominal"},
-                  {"scale", {{"domain", domain}, {"range", range}}},
-                  {"legend", legend(title)}};
-    };
-    const auto on_front = [](const Json& value) { return Json{{"test", "datum.front === 'yes'"}, {"value", value}}; };
-    Json stroke = of_family(rims);
-    stroke["condition"] = on_front(ink);
-    layers_.push_back(layer(bubbles, {{"type", "circle"}, {"opacity", 1}, {"fillOpacity", 0.62}, {"strokeOpacity", 1}},
-                            {{"x", x_field()},
-                             {"y", y_field("y")},
-                             {"stroke", stroke},
-                             {"strokeWidth", {{"condition", on_front(2.2)}, {"value", 1.5}}},
-                             {"size", size_field()},
-                             {"fill", of_family(colours)},
-                             {"tooltip", tooltip()}}));
-  }
-
-  Json size_field() const {
-    const double largest = std::max(largest_ / chart_.bytes_per_unit, 1e-9), legend_largest = nice_below(largest);
-    const double largest_area = std::acos(-1.0) * largest_radius() * largest_radius();
-    return {{"field", "memory"},
-            {"type", "quantitative"},
-            {"scale", {{"domain", {0, largest}}, {"range", {0, largest_area}}, {"zero", true}, {"nice", false}}},
-            {"legend", legend({{"title", fmt::format("{} ({})", chart_.memory_title, chart_.memory_unit)},
-                               {"values", {legend_largest / 10, legend_largest / 2.5, legend_largest}},
-                               {"format", ",~r"},
-                               {"symbolFillColor", line_grey},
-                               {"symbolOpacity", 0.7},
-                               {"symbolStrokeColor", line_grey}})}};
-  }
-
-  Json tooltip() const {
-    Json fields = {
-        {{"field", "model"}, {"title", "Mechanism"}},
-        {{"field", "family"}, {"title", "Kind"}},
-        {{"field", "y"}, {"title", "Accuracy (%)"}, {"format", ".2f"}},
-        {{"field", "x"}, {"title", "Examples/s"}, {"format", ",.4~r"}},
-        {{"field", "memory"}, {"title", fmt::format("Memory ({})", chart_.memory_unit)}, {"format", ",.4~r"}},
-        {{"field", "front"}, {"title", "Pareto front"}}};
-    if (!chart_.bubbles.front().source.empty()) fields.push_back({{"field", "source"}, {"title", "Source"}});
-    return fields;
   }
 
   /// Without a score at the lower edge, without a speed at the left one.

@@ -106,7 +106,7 @@ class LineDrawing {
     y_ = fit_axis(ys, plot_.height, chart_.log_y, chart_.log_y ? 0.5 : chart_.narrowest_y);
   }
 
-  /// Colours and dashes of lines and levels.
+  /// Colours, dashes, widths and strengths of lines and levels.
   void choose_looks() {
     static const std::vector<Json> patterns = {{1, 0}, {6, 3}, {2, 2}, {8, 3, 2, 3}, {4, 1}, {1, 3}};
     std::map<std::string, std::size_t> of_family;
@@ -115,23 +115,28 @@ class LineDrawing {
       domain_.push_back(chart_.lines[i].label);
       colours_.push_back(best_[i] ? family.strong : std::string(line_grey));
       dashes_.push_back(best_[i] ? patterns[of_family[family.name]++ % patterns.size()] : patterns[0]);
+      widths_.push_back(!best_[i] ? 1.1 : many() ? 2.4 : 1.8);
+      strengths_.push_back(best_[i] ? 1 : 0.55);
     }
     for (const auto& [name, value] : chart_.levels) {
       domain_.push_back(name);
       colours_.push_back(line_grey);
       dashes_.push_back(patterns[1]);
+      widths_.push_back(1);
+      strengths_.push_back(1);
     }
   }
 
   Json field(const char* name, const Axis& axis, const std::string& title) const {
     return axis_field(name, axis, title + (axis.log ? ", log scale" : ""), ",~r", layout_);
   }
-  Json colour() const {
+  Json by_model(const Json& range) const {
     return {{"field", "model"},
             {"type", "nominal"},
-            {"scale", {{"domain", domain_}, {"range", colours_}}},
+            {"scale", {{"domain", domain_}, {"range", range}}},
             {"legend", nullptr}};
   }
+  Json colour() const { return by_model(colours_); }
   static Json faded() { return {{"condition", {{"param", "near"}, {"value", 1}, {"empty", true}}}, {"value", 0.15}}; }
 
   void add_levels() {
@@ -205,13 +210,15 @@ class LineDrawing {
       }
     }
     const Json x = field("x", x_, chart_.x_title), y = field("y", y_, chart_.y_title);
-    const Json dash = {{"field", "model"},
-                       {"type", "nominal"},
-                       {"scale", {{"domain", domain_}, {"range", dashes_}}},
-                       {"legend", nullptr}};
-    layers_.push_back(layer(points, {{"type", "line"}, {"strokeWidth", 1.8}},
-                            {{"x", x}, {"y", y}, {"color", colour()}, {"opacity", faded()}, {"strokeDash", dash}}));
-    layers_.push_back(layer(points, {{"type", "circle"}, {"size", many() ? 18 : 26}},
+    layers_.push_back(layer(points, {{"type", "line"}},
+                            {{"x", x},
+                             {"y", y},
+                             {"color", colour()},
+                             {"opacity", faded()},
+                             {"strokeDash", by_model(dashes_)},
+                             {"strokeWidth", by_model(widths_)},
+                             {"strokeOpacity", by_model(strengths_)}}));
+    layers_.push_back(layer(points, {{"type", "circle"}, {"size", many() ? 14 : 26}},
                             {{"x", x},
                              {"y", y},
                              {"color", colour()},
@@ -232,7 +239,8 @@ class LineDrawing {
   std::vector<bool> best_;
   bool thin_ = false, reference_ = false;
   Axis x_, y_;
-  Json domain_ = Json::array(), colours_ = Json::array(), dashes_ = Json::array(), layers_ = Json::array();
+  Json domain_ = Json::array(), colours_ = Json::array(), dashes_ = Json::array();
+  Json widths_ = Json::array(), strengths_ = Json::array(), layers_ = Json::array();
 };
 
 }  // namespace

@@ -84,6 +84,10 @@ class RooflineDrawing {
         to{x_.pixel(right), down(right * bandwidth.second)};
     const std::string text = bandwidth.first + ": " + number(bandwidth.second) + " GB/s";
     const double length = std::hypot(to.x - from.x, to.y - from.y);
+    for (double at = 0; at < length; at += 12) {  // names keep off the line and what is written along it
+      const double share = at / length;
+      limits_.push_back({{from.x + share * (to.x - from.x), from.y + share * (to.y - from.y)}, 12, 0, ""});
+    }
     if (length < text_width(text, small_size(layout_)) + 20) return;  // no room: the caption has it
     // Beside the line's middle, a little above it.
     const double angle = std::atan2(to.y - from.y, to.x - from.x);
@@ -106,8 +110,9 @@ class RooflineDrawing {
       points.push_back(
           {{"model", step.label}, {"key", step.key}, {"x", step.x}, {"y", step.y}, {"colour", family.strong}});
     }
+    marks.insert(marks.end(), limits_.begin(), limits_.end());
     const auto labels = place_labels(marks, layout_.width, layout_.height, {down(chart_.products)}, name_size(layout_));
-    for (std::size_t i = 0; i < labels.size(); ++i) {
+    for (std::size_t i = 0; i < chart_.steps.size(); ++i) {
       const PlacedLabel& label = labels[i];
       const std::string& key = chart_.steps[i].key;
       if (!label.placed) {
@@ -149,6 +154,7 @@ class RooflineDrawing {
   const Layout& layout_;
   Axis x_, y_;
   std::vector<std::string> nameless_;
+  std::vector<LabelledBubble> limits_;  ///< without names
   Json layers_ = Json::array();
 };
 
