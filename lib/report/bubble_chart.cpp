@@ -4,7 +4,6 @@
 #include <cmath>
 #include <map>
 #include <numeric>
-#include <set>
 
 #include "report/bubble_circles.h"
 #include "report/chart_parts.h"
