@@ -106,7 +106,7 @@ class LineDrawing {
     y_ = fit_axis(ys, plot_.height, chart_.log_y, chart_.log_y ? 0.5 : chart_.narrowest_y);
   }
 
-  /// Colours, dashes, widths and strengths of lines and levels.
+  /// Colours and dashes of lines and levels.
   void choose_looks() {
     static const std::vector<Json> patterns = {{1, 0}, {6, 3}, {2, 2}, {8, 3, 2, 3}, {4, 1}, {1, 3}};
     std::map<std::string, std::size_t> of_family;
@@ -115,15 +115,11 @@ class LineDrawing {
       domain_.push_back(chart_.lines[i].label);
       colours_.push_back(best_[i] ? family.strong : std::string(line_grey));
       dashes_.push_back(best_[i] ? patterns[of_family[family.name]++ % patterns.size()] : patterns[0]);
-      widths_.push_back(!best_[i] ? 1.1 : many() ? 2.4 : 1.8);
-      strengths_.push_back(best_[i] ? 1 : 0.55);
     }
     for (const auto& [name, value] : chart_.levels) {
       domain_.push_back(name);
       colours_.push_back(line_grey);
       dashes_.push_back(patterns[1]);
-      widths_.push_back(1);
-      strengths_.push_back(1);
     }
   }
 
@@ -199,25 +195,24 @@ class LineDrawing {
   }
 
   void add_lines() {
+    const Json x = field("x", x_, chart_.x_title), y = field("y", y_, chart_.y_title);
     Json points = Json::array();
     for (const bool in_colour : {false, true}) {  // these in front
+      Json of_these = Json::array();
       for (std::size_t i = 0; i < chart_.lines.size(); ++i) {
         const Line& line = chart_.lines[i];
         if (best_[i] != in_colour) continue;
-        for (const auto& [x, y] : line.points) {
-          points.push_back({{"model", line.label}, {"key", line.key}, {"x", x}, {"y", y}});
+        for (const auto& [px, py] : line.points) {
+          of_these.push_back({{"model", line.label}, {"key", line.key}, {"x", px}, {"y", py}});
         }
       }
+      points.insert(points.end(), of_these.begin(), of_these.end());
+      if (of_these.empty()) continue;
+      const double width = !in_colour ? 1.1 : many() ? 2.4 : 1.8;
+      layers_.push_back(
+          layer(of_these, {{"type", "line"}, {"strokeWidth", width}, {"strokeOpacity", in_colour ? 1 : 0.55}},
+                {{"x", x}, {"y", y}, {"color", colour()}, {"opacity", faded()}, {"strokeDash", by_model(dashes_)}}));
     }
-    const Json x = field("x", x_, chart_.x_title), y = field("y", y_, chart_.y_title);
-    layers_.push_back(layer(points, {{"type", "line"}},
-                            {{"x", x},
-                             {"y", y},
-                             {"color", colour()},
-                             {"opacity", faded()},
-                             {"strokeDash", by_model(dashes_)},
-                             {"strokeWidth", by_model(widths_)},
-                             {"strokeOpacity", by_model(strengths_)}}));
     layers_.push_back(layer(points, {{"type", "circle"}, {"size", many() ? 14 : 26}},
                             {{"x", x},
                              {"y", y},
@@ -239,8 +234,7 @@ class LineDrawing {
   std::vector<bool> best_;
   bool thin_ = false, reference_ = false;
   Axis x_, y_;
-  Json domain_ = Json::array(), colours_ = Json::array(), dashes_ = Json::array();
-  Json widths_ = Json::array(), strengths_ = Json::array(), layers_ = Json::array();
+  Json domain_ = Json::array(), colours_ = Json::array(), dashes_ = Json::array(), layers_ = Json::array();
 };
 
 }  // namespace

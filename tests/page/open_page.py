@@ -183,10 +183,10 @@ def check_highlight(visit, url):
     visit.choose("figure-bubbles", "Length", "4,096 tokens")
 
 
-def check_keyboard(visit):
+def check_keyboard(browser, url, width):
     """From the address bar to a chart, along its mechanisms, and to the runs, without a mouse."""
+    visit = Page(browser, url, width, "light")
     page = visit.page
-    page.evaluate("scrollTo(0, 0); document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex'); history.replaceState(null, '', location.pathname)")
     focused = lambda: page.evaluate("(document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent).trim().slice(0, 60)")
     walk = []
     while len(walk) < 60:
@@ -194,7 +194,7 @@ def check_keyboard(visit):
         walk.append(focused())
         if page.evaluate("document.activeElement.hasAttribute('data-stop')"):
             break
-    expect(walk[0] == "Contents", f"the first stop is not the contents: {walk[:8]}")
+    expect(walk[0] == "Contents", f"the first stop is {walk[0]}")
     expect(page.evaluate("document.activeElement.closest('figure')?.id") == "figure-bubbles", f"Tab does not reach the chart: {walk}")
     ring = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     expect(ring == "solid", f"the focus is not seen: {ring}")
@@ -212,7 +212,8 @@ def check_keyboard(visit):
     expect(page.input_value("#run-filter") == f"mechanism:{key}", "Enter does not lead to the runs")
     page.keyboard.press("Escape")
     expect(page.evaluate("document.querySelectorAll('.chosen').length") == 0, "Escape does not clear")
-    page.fill("#run-filter", "")
+    expect(not visit.messages, f"at {width} pixels with the keyboard: {json.dumps(visit.messages[:5])}")
+    visit.context.close()
     print(f"{visit.width} pixels, keyboard: {len(walk)} stops to the first chart ({', '.join(walk[:3])} ...), {len(seen)} mechanisms by arrows, Enter, its runs, Escape")
 
 
@@ -378,7 +379,7 @@ def main():
                 if scheme == "light":
                     check_contents(visit, width)
                     if width in (390, 1280):
-                        check_keyboard(visit)
+                        check_keyboard(browser, url, width)
                         check_switches_and_tooltips(visit)
                         check_highlight(visit, url)
                         check_sorting(visit)
