@@ -131,6 +131,7 @@ TEST_CASE("a roofline's limits carry their names, and nothing but them looks lik
       CHECK(point["py"].get<double>() <= last);  // limits only rise
       last = point["py"].get<double>();
     }
+    CHECK(layer["data"]["values"].front()["py"].get<double>() > last + 50);
   }
   CHECK(lines == 2);
   CHECK_THAT(drawing.spec.dump(), ContainsSubstring("100 GFLOP/s") && ContainsSubstring("memory: 10 GB/s"));
