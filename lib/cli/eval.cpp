@@ -49,15 +49,11 @@ ExitCode eval_command(const EvalArguments& arguments) {
       layers.merge({{"data_dir", run["data_dir"]}}, (folder / "result.json").string());
   }
   layers.merge(parse_overrides(arguments.overrides), command_line_origin);
-  RunConfig config = resolve(layers);
+  const RunConfig config = resolve(layers);
   const at::Device device = select_device(config.train.device);
 
   const auto task = task_registry().at(config.task.task).make();
-  if (arguments.data.empty()) {
-    check_test_split(facts, config.task, weights);
-  } else {
-    config.task.limit = 0;
-  }
+  if (arguments.data.empty()) check_test_split(facts, config.task, weights);
   const auto data =
       arguments.data.empty() ? task->open(Split::test, config.task) : task->open_file(arguments.data, config.task);
   const int chosen = chosen_threads(config, mean_sequence_length(*data, config.model));

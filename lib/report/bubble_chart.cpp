@@ -325,13 +325,7 @@ class BubbleDrawing {
     layers_.insert(layers_.begin() + below,
                    layer(papers, {{"type", "rect"}, {"color", "white"}, {"opacity", 0.8}, {"tooltip", nullptr}},
                          between_fields()));
-    layers_.push_back(layer(names,
-                            {{"type", "text"},
-                             {"align", "center"},
-                             {"baseline", "middle"},
-                             {"fontSize", name_size(layout_)},
-                             {"color", ink}},
-                            {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}}));
+    layers_.push_back(name_layer(names, layout_));
   }
 
   void finish_caption() {

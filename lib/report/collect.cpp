@@ -10,6 +10,7 @@
 
 #include "core/config.h"
 #include "core/error.h"
+#include "core/load.h"
 #include "core/text.h"
 #include "report/find_files.h"
 
@@ -206,7 +207,7 @@ std::string wide_spread(const std::optional<Measured>& speed) {
 }
 
 bool trained_beside_another(const Result& result) {
-  return result.disturbed.find("beside another run of this suite") != std::string::npos;
+  return result.disturbed.find(beside_another_run) != std::string::npos;
 }
 
 std::string data_identity(const Result& result) {

@@ -20,25 +20,19 @@ namespace {
 /// Its objects are equal whatever the order of their keys, and have an order.
 using Sorted = nlohmann::json;
 
-// Keys that neither say what is computed nor how much work a step is; the device that ran is a fact of the host.
-const std::set<std::string> bookkeeping = {"seed",
-                                           "suite",
-                                           "display_name",
-                                           "data_dir",
-                                           "out",
-                                           "checkpoint_every",
-                                           "memory_limit_gb",
-                                           "time_limit_minutes",
-                                           "eval_batch_size",
-                                           "threads",
-                                           "device",
-                                           "measure_warmup_steps",
-                                           "measure_steps"};
+/// Keys that neither say what is computed nor how much work a step is; the device that ran is a fact of the host.
+std::set<std::string> keys_left_out() {
+  std::set<std::string> keys = bookkeeping_keys();
+  keys.insert({"threads", "device", "measure_warmup_steps", "measure_steps"});
+  return keys;
+}
+
 // A bench times single steps, wherever in training they are.
 const std::set<std::string> schedule = {"train_steps",    "warmup_steps",  "steps_per_cycle", "schedule",
                                         "cycle_momentum", "learning_rate", "eval_every",      "selection"};
 
 Sorted identity(const Result& record, const std::set<std::string>& ignored) {
+  static const std::set<std::string> bookkeeping = keys_left_out();
   Sorted kept = Sorted::object();
   for (const auto& [key, value] : record.settings.items()) {
     if (bookkeeping.count(key) == 0 && ignored.count(key) == 0 && (record.kind != "bench" || schedule.count(key) == 0))

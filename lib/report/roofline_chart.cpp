@@ -141,13 +141,7 @@ class RooflineDrawing {
                 {{{"field", "model"}, {"title", "Mechanism"}},
                  {{"field", "y"}, {"title", "GFLOP/s"}, {"format", ",.4~r"}},
                  {{"field", "x"}, {"title", "Operations a byte"}, {"format", ",.4~r"}}}}}));
-    layers_.push_back(layer(names,
-                            {{"type", "text"},
-                             {"align", "center"},
-                             {"baseline", "middle"},
-                             {"fontSize", name_size(layout_)},
-                             {"color", ink}},
-                            {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}}));
+    layers_.push_back(name_layer(names, layout_));
   }
 
   const RooflineChart& chart_;

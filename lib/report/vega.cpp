@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "report/labels.h"
 
@@ -96,6 +97,13 @@ Json pixels(double value) { return {{"value", std::round(value * 100) / 100}}; }
 
 Json pixel_field(const char* field) {
   return {{"field", field}, {"type", "quantitative"}, {"scale", nullptr}, {"axis", nullptr}};
+}
+
+Json name_layer(Json names, const Layout& layout) {
+  return layer(
+      std::move(names),
+      {{"type", "text"}, {"align", "center"}, {"baseline", "middle"}, {"fontSize", name_size(layout)}, {"color", ink}},
+      {{"x", pixel_field("px")}, {"y", pixel_field("py")}, {"text", {{"field", "text"}}}});
 }
 
 Json axis_field(const char* field, const Axis& axis, const std::string& title, const std::string& format,

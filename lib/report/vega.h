@@ -53,6 +53,9 @@ Json pixels(double value);
 /// A position given in pixels by a field of the data.
 Json pixel_field(const char* field);
 
+/// Names of mechanisms, each {"text", "px", "py"}: centred on these pixels.
+Json name_layer(Json names, const Layout& layout);
+
 /// The field as a quantity on the axis.
 Json axis_field(const char* field, const Axis& axis, const std::string& title, const std::string& format,
                 const Layout& layout);
